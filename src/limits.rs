@@ -1,0 +1,73 @@
+//! Every cap in one place.
+//!
+//! Memory is bounded by these numbers, never by the capture's size:
+//!
+//! ```text
+//! memory ≤ blocks_in_flight × (block_bytes + 64 bytes a packet)     the capture's bytes being worked on
+//!        + flow_memory_bytes_max                                    connections, tombstones, buffers, records not yet written
+//!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
+//! ```
+//!
+//! Each buffer, list and loop that hostile bytes can steer has a cap here, a counter in
+//! [`crate::stats`] and a test that hits it. There is no "0 means unlimited".
+
+/// The caps. [`Limits::default`] suits a workstation; tests shrink them to hit each one.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Size of a capture block in bytes; a larger packet or pcapng block makes its block grow to
+    /// [`Limits::packet_bytes_max`] at most.
+    pub block_bytes: usize,
+    /// Largest packet (or pcapng block) that is believed, in bytes.
+    pub packet_bytes_max: usize,
+    /// Blocks read ahead of the slowest shard.
+    pub blocks_in_flight: usize,
+    /// Bytes for all connections of all shards: entries, buffers and records.
+    pub flow_memory_bytes_max: usize,
+    /// A connection without a packet for this long, by the capture's clock, is over.
+    pub idle_ns: i64,
+    /// The same for a connection whose SYN was not answered or that was closed by both sides.
+    pub idle_short_ns: i64,
+    /// Out-of-order bytes that one direction may hold.
+    pub out_of_order_bytes_max: usize,
+    /// Out-of-order segments that one direction may hold.
+    pub out_of_order_segments_max: usize,
+    /// Longest handshake message that is put together, in bytes.
+    pub message_bytes_max: usize,
+    /// Handshake messages read in one direction of one connection before it is left alone.
+    pub messages_max: u32,
+    /// Certificates kept of one Certificate message.
+    pub certificates_max: usize,
+    /// Alerts kept of one connection; later ones are counted in the last.
+    pub alerts_max: usize,
+    /// Entries kept of one list in a hello (suites, extensions, groups, schemes).
+    pub list_entries_max: usize,
+    /// Distinct hello shapes and certificates that are remembered in each shard.
+    pub interned_max: usize,
+    /// Link-layer tags and tunnels inside one packet.
+    pub encapsulation_depth_max: usize,
+    /// Server endpoints that are remembered to have spoken TLS.
+    pub tls_endpoints_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            block_bytes: 1 << 20,
+            packet_bytes_max: 16 << 20,
+            blocks_in_flight: 8,
+            flow_memory_bytes_max: 512 << 20,
+            idle_ns: 300_000_000_000,
+            idle_short_ns: 60_000_000_000,
+            out_of_order_bytes_max: 256 << 10,
+            out_of_order_segments_max: 256,
+            message_bytes_max: 256 << 10,
+            messages_max: 64,
+            certificates_max: 16,
+            alerts_max: 8,
+            list_entries_max: 512,
+            interned_max: 4096,
+            encapsulation_depth_max: 8,
+            tls_endpoints_max: 65_536,
+        }
+    }
+}

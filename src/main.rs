@@ -1,0 +1,2 @@
+//! The tlscope command.
+fn main() {}

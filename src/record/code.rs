@@ -1,0 +1,213 @@
+//! Wire numbers and times as the record writes them.
+//!
+//! A wire code is a lower-case hex string of fixed width (`"0x0303"`), so that a reader never has to
+//! guess a radix, and unknown numbers survive. Times are RFC 3339 UTC with nine decimals.
+
+use core::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::borrow::Cow;
+
+/// A 16-bit wire number (version, cipher suite, extension, group …), written as `"0x0303"`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Code16(pub u16);
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+impl Code16 {
+    /// The six characters that stand for this number.
+    pub fn hex(self) -> [u8; 6] {
+        let nibble = |shift: u16| HEX[usize::from((self.0 >> shift) & 0xf)];
+        [b'0', b'x', nibble(12), nibble(8), nibble(4), nibble(0)]
+    }
+}
+
+impl fmt::Display for Code16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:04x}", self.0)
+    }
+}
+
+impl fmt::Debug for Code16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Code16 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Hex digits are ASCII, so this never falls back.
+        serializer.serialize_str(core::str::from_utf8(&self.hex()).unwrap_or("0x0000"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Code16 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.strip_prefix("0x")
+            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
+            .map(Self)
+            .ok_or_else(|| {
+                de::Error::custom(format!("`{text}` is no 16-bit hex code such as 0x0303"))
+            })
+    }
+}
+
+impl schemars::JsonSchema for Code16 {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Code16".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^0x[0-9a-f]{4}$" })
+    }
+}
+
+/// Nanoseconds since 1970-01-01 UTC, by the clock of the capturing machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Whole microseconds from `earlier` to this time; negative where the capture's clock went back.
+    pub fn micros_since(self, earlier: Self) -> i64 {
+        self.0.wrapping_sub(earlier.0) / 1_000
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The range of an i64 of nanoseconds lies inside jiff's range.
+        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(time) => write!(f, "{time:.9}"),
+            Err(_) => f.write_str("1970-01-01T00:00:00.000000000Z"),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(de::Error::custom)?;
+        i64::try_from(time.as_nanosecond())
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// A digest, written as lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> fmt::Display for Digest<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // 64 hex digits hold the largest digest in use (SHA-256).
+        let mut text = [0u8; 64];
+        let mut used = 0;
+        for (slot, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            slot.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
+            used += 2;
+        }
+        f.write_str(
+            text.get(..used)
+                .and_then(|digits| core::str::from_utf8(digits).ok())
+                .unwrap_or(""),
+        )
+    }
+}
+
+impl<const N: usize> fmt::Debug for Digest<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<const N: usize> Serialize for Digest<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let mut bytes = [0u8; N];
+        if text.len() != 2 * N || !text.is_ascii() {
+            return Err(de::Error::custom(format!(
+                "`{text}` is no digest of {N} bytes in hex"
+            )));
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
+                .map_err(de::Error::custom)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl<const N: usize> schemars::JsonSchema for Digest<N> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("Digest{N}").into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": format!("^[0-9a-f]{{{}}}$", 2 * N) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_keep_their_width() {
+        assert_eq!(
+            serde_json::to_string(&Code16(0x0303)).unwrap(),
+            "\"0x0303\""
+        );
+        assert_eq!(
+            serde_json::from_str::<Code16>("\"0xc014\"").unwrap(),
+            Code16(0xc014)
+        );
+        assert!(serde_json::from_str::<Code16>("\"771\"").is_err());
+    }
+
+    #[test]
+    fn times_have_nine_decimals() {
+        let time = Timestamp(1_700_000_000_000_000_001);
+        assert_eq!(time.to_string(), "2023-11-14T22:13:20.000000001Z");
+        assert_eq!(
+            serde_json::from_str::<Timestamp>("\"2023-11-14T22:13:20.000000001Z\"").unwrap(),
+            time
+        );
+        assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn digests_are_hex() {
+        let digest = Digest([0x0a; 16]);
+        assert_eq!(digest.to_string(), "0a".repeat(16));
+        let back: Digest<16> = serde_json::from_str(&format!("\"{digest}\"")).unwrap();
+        assert_eq!(back, digest);
+    }
+}

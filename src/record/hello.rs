@@ -1,0 +1,170 @@
+//! ClientHello and ServerHello as the record keeps them.
+//!
+//! Of a hello only its *shape* is large: the lists of suites, extensions, groups and schemes, which a
+//! whole fleet of clients shares. The shape is interned (`Arc`) and what differs from one connection to
+//! the next (name, frame, lengths) stands beside it, so that a finished handshake costs little memory
+//! and a known shape costs no fingerprint.
+
+use super::code::{Code16, Digest};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, sync::Arc};
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// A ClientHello (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientHello {
+    /// Number of the packet that completed the message, from 1.
+    pub frame: u64,
+    /// TCP segments (or QUIC packets) that the message spanned.
+    pub segments: u32,
+    /// Length of the handshake message in bytes, its four-byte header included.
+    pub length: u32,
+    /// Server name from the server_name extension (RFC 6066 section 3).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sni: Option<Box<str>>,
+    /// Length of the legacy session id in bytes.
+    pub session_id_length: u8,
+    /// Length of the session_ticket extension's ticket (RFC 5077); 0 where the client asks for one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_ticket_length: Option<u16>,
+    /// What all hellos of this kind of client have in common.
+    #[serde(flatten)]
+    pub shape: Arc<ClientHelloShape>,
+}
+
+/// What a client sends alike in each of its hellos.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct ClientHelloShape {
+    /// Version field of the record that carried the hello; not the offer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub record_version: Option<Code16>,
+    /// `legacy_version` of the hello.
+    pub legacy_version: Code16,
+    /// The supported_versions extension (RFC 8446 section 4.2.1), GREASE included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub supported_versions: Option<Vec<Code16>>,
+    /// Cipher suites in the client's order, GREASE and signalling values included.
+    pub cipher_suites: Vec<Code16>,
+    /// Compression methods offered.
+    pub compression: Vec<u8>,
+    /// Extension types in wire order, GREASE included.
+    pub extensions: Vec<Code16>,
+    /// Protocols of the ALPN extension (RFC 7301), in the client's order.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alpn: Option<Vec<Box<str>>>,
+    /// The supported_groups extension (RFC 8446 section 4.2.7).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub supported_groups: Option<Vec<Code16>>,
+    /// Groups for which a key share was sent (RFC 8446 section 4.2.8).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key_share_groups: Option<Vec<Code16>>,
+    /// The signature_algorithms extension.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signature_algorithms: Option<Vec<Code16>>,
+    /// The ec_point_formats extension (RFC 8422 section 5.1.2).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ec_point_formats: Option<Vec<u8>>,
+    /// The psk_key_exchange_modes extension.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub psk_modes: Option<Vec<u8>>,
+    /// A pre_shared_key extension is present: the client offers to resume under TLS 1.3.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub pre_shared_key: bool,
+    /// An early_data extension is present.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub early_data: bool,
+    /// `outer` or `inner` where encrypted_client_hello (RFC 9849) is present. An observer can't tell a
+    /// real outer hello from GREASE.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ech: Option<Cow<'static, str>>,
+    /// A status_request extension is present: the client asks for an OCSP staple.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub status_request: bool,
+    /// An extended_master_secret extension is present (RFC 7627).
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub extended_master_secret: bool,
+    /// Secure renegotiation is signalled by extension or by TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746).
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub renegotiation_info: bool,
+    /// TLS_FALLBACK_SCSV is offered (RFC 7507): this hello repeats a failed one at a lower version.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub fallback_scsv: bool,
+    /// MD5 of `ja3_string`.
+    pub ja3: Digest<16>,
+    /// The JA3 string: version, suites, extensions, groups, point formats, GREASE left out.
+    pub ja3_string: Box<str>,
+    /// JA4 (TLS client fingerprint).
+    pub ja4: Box<str>,
+}
+
+/// A ServerHello or HelloRetryRequest (RFC 8446 sections 4.1.3 and 4.1.4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerHello {
+    /// Number of the packet that completed the message, from 1.
+    pub frame: u64,
+    /// The server resumed a session: it echoed the session id (TLS 1.2 and below, no certificate
+    /// followed) or selected a pre-shared key (TLS 1.3).
+    pub resumed: bool,
+    /// What all hellos of this kind of answer have in common.
+    #[serde(flatten)]
+    pub shape: Arc<ServerHelloShape>,
+}
+
+/// What a server answers alike to equal hellos.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct ServerHelloShape {
+    /// Negotiated version: supported_versions where present, else `legacy_version`.
+    pub version: Code16,
+    /// Its name, such as `TLS 1.3`; left out for an unknown number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version_name: Option<Cow<'static, str>>,
+    /// `legacy_version` of the message.
+    pub legacy_version: Code16,
+    /// The chosen cipher suite.
+    pub cipher_suite: Code16,
+    /// Its IANA name; left out for an unknown number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cipher_suite_name: Option<Cow<'static, str>>,
+    /// The protocol chosen by ALPN, where in clear (TLS 1.2 and below).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alpn: Option<Box<str>>,
+    /// The chosen compression method; anything but 0 is a fault.
+    pub compression: u8,
+    /// Extension types in wire order.
+    pub extensions: Vec<Code16>,
+    /// Group of the server's key share (TLS 1.3), or that which a HelloRetryRequest asks for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key_share_group: Option<Code16>,
+    /// The server agreed to extended_master_secret.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub extended_master_secret: bool,
+    /// The server signalled secure renegotiation.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub renegotiation_info: bool,
+    /// The server will send a new session ticket (session_ticket extension present).
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub session_ticket: bool,
+    /// `tls12` or `tls11`: the last bytes of the random say that the server could have chosen a higher
+    /// version (RFC 8446 section 4.1.3).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub downgrade_sentinel: Option<Sentinel>,
+    /// MD5 of `ja3s_string`.
+    pub ja3s: Digest<16>,
+    /// The JA3S string: version, suite, extensions.
+    pub ja3s_string: Box<str>,
+}
+
+/// The downgrade sentinel in ServerHello.random (RFC 8446 section 4.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Sentinel {
+    /// `DOWNGRD\x01`: TLS 1.2 was chosen by a server that can do TLS 1.3.
+    #[serde(rename = "tls12")]
+    Tls12,
+    /// `DOWNGRD\x00`: TLS 1.1 or below was chosen by a server that can do TLS 1.2.
+    #[serde(rename = "tls11")]
+    Tls11,
+}

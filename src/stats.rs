@@ -1,0 +1,179 @@
+//! One counter for each way a packet, flow or byte can be passed over, and the summary made of them.
+//!
+//! Nothing is dropped in silence: what was not analysed is counted here and shown at the end.
+
+use crate::record::{Outcome, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why bytes, packets or connections were passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Skip {
+    /// The link type is not known.
+    LinkType,
+    /// Neither IPv4 nor IPv6 (ARP and the like).
+    NotIp,
+    /// Neither TCP nor UDP.
+    NotTcpUdp,
+    /// UDP that is not analysed.
+    Udp,
+    /// An IP fragment.
+    Fragment,
+    /// A header contradicts its own lengths.
+    MalformedHeader,
+    /// The snap length cut the headers.
+    CutHeader,
+    /// Too many tags or tunnels inside one another.
+    TooDeep,
+    /// Stream bytes that the capture lacks.
+    StreamGap,
+    /// Segments beyond the out-of-order cap.
+    OutOfOrderCap,
+    /// Handshake messages beyond the length cap.
+    MessageCap,
+    /// Connections dropped at the memory cap.
+    Evicted,
+    /// Connections on which no TLS was seen, on no TLS port.
+    NoTls,
+    /// Blocks of a capture file that are not packets of a known kind.
+    UnknownBlock,
+}
+
+impl Skip {
+    /// All reasons.
+    pub const ALL: [Self; 14] = [
+        Self::LinkType,
+        Self::NotIp,
+        Self::NotTcpUdp,
+        Self::Udp,
+        Self::Fragment,
+        Self::MalformedHeader,
+        Self::CutHeader,
+        Self::TooDeep,
+        Self::StreamGap,
+        Self::OutOfOrderCap,
+        Self::MessageCap,
+        Self::Evicted,
+        Self::NoTls,
+        Self::UnknownBlock,
+    ];
+
+    /// The key under `skipped` in the summary.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LinkType => "packets_unknown_link_type",
+            Self::NotIp => "packets_not_ip",
+            Self::NotTcpUdp => "packets_not_tcp_or_udp",
+            Self::Udp => "packets_udp",
+            Self::Fragment => "packets_ip_fragment",
+            Self::MalformedHeader => "packets_malformed_header",
+            Self::CutHeader => "packets_header_cut",
+            Self::TooDeep => "packets_nested_too_deep",
+            Self::StreamGap => "stream_gaps",
+            Self::OutOfOrderCap => "segments_out_of_order_cap",
+            Self::MessageCap => "messages_too_long",
+            Self::Evicted => "connections_evicted",
+            Self::NoTls => "connections_without_tls",
+            Self::UnknownBlock => "blocks_unknown",
+        }
+    }
+}
+
+/// The counters of one shard.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    skipped: [u64; Skip::ALL.len()],
+    /// TCP connections seen.
+    pub connections: u64,
+}
+
+impl Counters {
+    /// One more passed over for `why`.
+    pub fn skip(&mut self, why: Skip) {
+        self.skip_many(why, 1);
+    }
+
+    /// `count` more passed over for `why`.
+    pub fn skip_many(&mut self, why: Skip, count: u64) {
+        if let Some(slot) = self.skipped.get_mut(why as usize) {
+            *slot += count;
+        }
+    }
+
+    /// How many were passed over for `why`.
+    pub fn skipped(&self, why: Skip) -> u64 {
+        self.skipped.get(why as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds another shard's counters.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.skipped.iter_mut().zip(other.skipped) {
+            *mine += theirs;
+        }
+        self.connections += other.connections;
+    }
+}
+
+/// One capture of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureSummary {
+    /// Name as given.
+    pub name: String,
+    /// `pcap`, `pcapng`, …
+    pub format: String,
+    /// Packets read.
+    pub packets: u64,
+    /// Bytes read of the file.
+    pub bytes: u64,
+    /// Time of the first packet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first_packet: Option<Timestamp>,
+    /// Time of the last packet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_packet: Option<Timestamp>,
+    /// The file ends, or is broken, in the middle.
+    pub truncated: bool,
+    /// What is wrong with the file, with its offset.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Link types of its interfaces.
+    pub link_types: Vec<String>,
+}
+
+/// The last line of the output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// The captures, in the order in which they were read.
+    pub captures: Vec<CaptureSummary>,
+    /// Packets of all captures.
+    pub packets: u64,
+    /// Bytes of all captures.
+    pub bytes: u64,
+    /// Connections seen, with or without TLS.
+    pub connections: u64,
+    /// Handshake records.
+    pub handshakes: u64,
+    /// Handshake records by outcome.
+    pub by_outcome: BTreeMap<String, u64>,
+    /// Handshake records by negotiated version.
+    pub by_version: BTreeMap<String, u64>,
+    /// Findings by id.
+    pub by_finding: BTreeMap<String, u64>,
+    /// What was passed over and why; zero counts are left out.
+    pub skipped: BTreeMap<String, u64>,
+    /// Wall time of the run in microseconds.
+    pub elapsed_us: u64,
+    /// Version of the program.
+    pub version: String,
+}
+
+impl Summary {
+    /// Counts one outcome.
+    pub fn count_outcome(&mut self, outcome: Outcome) {
+        *self
+            .by_outcome
+            .entry(outcome.as_str().to_owned())
+            .or_default() += 1;
+    }
+}
