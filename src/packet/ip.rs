@@ -1,0 +1,245 @@
+//! IPv4 and IPv6 up to TCP and UDP.
+//!
+//! The IP length says where the payload ends: bytes behind it are link-layer padding, never payload. An
+//! IP length of 0 is a packet that the sending driver had not cut into segments yet (large send
+//! offload): its payload reaches to the end. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768.
+
+use super::{Addresses, Datagram, Decoded, Segment, TcpFlags};
+use crate::stats::Skip;
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Extension headers of one IPv6 packet that are followed.
+const EXTENSIONS_MAX: usize = 8;
+
+/// IPv4 or IPv6, by the version number.
+pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+    match bytes.first().map(|first| first >> 4) {
+        Some(4) => decode_v4(bytes),
+        Some(6) => decode_v6(bytes),
+        Some(_) => Err(Skip::NotIp),
+        None => Err(Skip::CutHeader),
+    }
+}
+
+/// A payload, and how many of its bytes the snap length cut.
+#[derive(Clone, Copy)]
+struct Body<'a> {
+    bytes: &'a [u8],
+    cut: u32,
+}
+
+impl<'a> Body<'a> {
+    /// The first `length` bytes of `rest`; all of them where the length is 0 (offload).
+    fn new(rest: &'a [u8], length: Option<usize>) -> Self {
+        let Some(length) = length else {
+            return Self {
+                bytes: rest,
+                cut: 0,
+            };
+        };
+        match rest.get(..length) {
+            Some(bytes) => Self { bytes, cut: 0 },
+            None => Self {
+                bytes: rest,
+                cut: (length - rest.len()) as u32,
+            },
+        }
+    }
+}
+
+/// An IPv4 packet.
+#[inline]
+pub fn decode_v4(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+    let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| header_fault(bytes, 20))?;
+    let header_len = header.slice().len();
+    let rest = bytes.get(header_len..).unwrap_or(&[]);
+    let length = match usize::from(header.total_len()) {
+        0 => None,
+        total => Some(total.checked_sub(header_len).ok_or(Skip::MalformedHeader)?),
+    };
+    if header.is_fragmenting_payload() {
+        return Err(Skip::Fragment);
+    }
+    let addresses = Addresses::V4 {
+        source: u32::from_be_bytes(header.source()),
+        destination: u32::from_be_bytes(header.destination()),
+    };
+    transport(
+        header.protocol().0,
+        Body::new(rest, length),
+        addresses,
+        header.ttl(),
+    )
+}
+
+/// An IPv6 packet.
+#[inline]
+pub fn decode_v6(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+    let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| header_fault(bytes, 40))?;
+    let rest = bytes.get(40..).unwrap_or(&[]);
+    let length = match usize::from(header.payload_length()) {
+        0 => None,
+        length => Some(length),
+    };
+    let addresses = Addresses::V6 {
+        source: u128::from_be_bytes(header.source()),
+        destination: u128::from_be_bytes(header.destination()),
+    };
+    let (protocol, body) = extensions(header.next_header().0, Body::new(rest, length))?;
+    transport(protocol, body, addresses, header.hop_limit())
+}
+
+/// Steps over extension headers to the transport header.
+fn extensions(mut next: u8, mut body: Body<'_>) -> Result<(u8, Body<'_>), Skip> {
+    for _ in 0..EXTENSIONS_MAX {
+        let length = match next {
+            TCP | UDP => return Ok((next, body)),
+            // Hop-by-hop, routing, destination options, mobility, HIP, shim6: units of 8 bytes.
+            0 | 43 | 60 | 135 | 139 | 140 => {
+                8 * (usize::from(*body.bytes.get(1).ok_or(Skip::CutHeader)?) + 1)
+            }
+            // Authentication header: units of 4 bytes (RFC 4302 section 2.2).
+            51 => 4 * (usize::from(*body.bytes.get(1).ok_or(Skip::CutHeader)?) + 2),
+            44 => {
+                let header = body.bytes.first_chunk::<8>().ok_or(Skip::CutHeader)?;
+                // Offset 0 and no more fragments: a whole packet with a fragment header (RFC 6946).
+                if u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0 {
+                    return Err(Skip::Fragment);
+                }
+                8
+            }
+            _ => return Err(Skip::NotTcpUdp),
+        };
+        next = *body.bytes.first().ok_or(Skip::CutHeader)?;
+        body.bytes = body.bytes.get(length..).ok_or(Skip::CutHeader)?;
+    }
+    Err(Skip::TooDeep)
+}
+
+#[inline]
+fn transport(
+    protocol: u8,
+    body: Body<'_>,
+    addresses: Addresses,
+    ttl: u8,
+) -> Result<Decoded<'_>, Skip> {
+    match protocol {
+        TCP => {
+            let header =
+                TcpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 20))?;
+            let bits = header.slice().get(13).copied().unwrap_or(0);
+            Ok(Decoded::Tcp(Segment {
+                addresses,
+                source_port: header.source_port(),
+                destination_port: header.destination_port(),
+                sequence: header.sequence_number(),
+                acknowledgement: header.acknowledgment_number(),
+                flags: TcpFlags(bits),
+                ttl,
+                payload: body.bytes.get(header.slice().len()..).unwrap_or(&[]),
+                cut: body.cut,
+            }))
+        }
+        UDP => {
+            let header =
+                UdpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 8))?;
+            let rest = body.bytes.get(8..).unwrap_or(&[]);
+            let length = usize::from(header.length()).checked_sub(8);
+            let payload = length.and_then(|length| rest.get(..length)).unwrap_or(rest);
+            Ok(Decoded::Udp(Datagram {
+                addresses,
+                source_port: header.source_port(),
+                destination_port: header.destination_port(),
+                payload,
+            }))
+        }
+        _ => Err(Skip::NotTcpUdp),
+    }
+}
+
+/// Too short is the snap length's work; anything else is a lie in the header.
+#[cold]
+fn header_fault(bytes: &[u8], least: usize) -> Skip {
+    if bytes.len() < least {
+        Skip::CutHeader
+    } else {
+        Skip::MalformedHeader
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp_packet(total_len: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x45, 0];
+        bytes.extend(total_len.to_be_bytes());
+        bytes.extend([0, 0, 0, 0, 64, TCP, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+        bytes.extend([
+            0x1f, 0x90, 0x01, 0xbb, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0, 0, 0, 0, 0, 0,
+        ]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn segment(bytes: &[u8]) -> Segment<'_> {
+        match decode(bytes) {
+            Ok(Decoded::Tcp(segment)) => segment,
+            other => panic!("no segment: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn ethernet_padding_is_never_payload() {
+        let bytes = tcp_packet(40, &[0; 6]);
+        assert_eq!(segment(&bytes).payload, b"");
+        let bytes = tcp_packet(43, b"abc\0\0\0");
+        assert_eq!(segment(&bytes).payload, b"abc");
+    }
+
+    #[test]
+    fn a_large_send_offload_packet_is_whole() {
+        let bytes = tcp_packet(0, b"abcdef");
+        assert_eq!(segment(&bytes).payload, b"abcdef");
+        assert_eq!(segment(&bytes).cut, 0);
+    }
+
+    #[test]
+    fn the_snap_length_is_told_from_the_end() {
+        let bytes = tcp_packet(140, b"abcdef");
+        assert_eq!(
+            (segment(&bytes).payload, segment(&bytes).cut),
+            (&b"abcdef"[..], 94)
+        );
+        assert_eq!(decode(&bytes[..30]), Err(Skip::CutHeader));
+        assert_eq!(decode(&bytes[..3]), Err(Skip::CutHeader));
+    }
+
+    #[test]
+    fn header_lies_are_named() {
+        let mut bytes = tcp_packet(40, b"");
+        bytes[0] = 0x4f;
+        assert!(matches!(decode(&bytes), Err(Skip::MalformedHeader)));
+        let mut bytes = tcp_packet(19, b"");
+        bytes[0] = 0x45;
+        assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn extension_headers_are_stepped_over() {
+        let mut bytes = vec![0x60, 0, 0, 0, 0, 36, 0, 64];
+        bytes.extend([0x20; 16]);
+        bytes.extend([0x30; 16]);
+        bytes.extend([44, 0, 0, 0, 0, 0, 0, 0]); // hop-by-hop, then an atomic fragment header
+        bytes.extend([TCP, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([
+            0, 80, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0, 0, 0, 0, 0, 0,
+        ]);
+        assert_eq!(segment(&bytes).payload, b"");
+        assert_eq!(segment(&bytes).destination_port, 443);
+        bytes[50] = 0x01; // now a true fragment
+        assert_eq!(decode(&bytes), Err(Skip::Fragment));
+    }
+}
