@@ -1,0 +1,239 @@
+//! A capped store of conversations, generic over what it holds.
+//!
+//! Entries lie in a slab and are found through a hash table of slot numbers, so that an entry never
+//! moves and a probe touches two cache lines. Idle entries are found by a wheel of due times, by the
+//! capture's clock and at block boundaries only: what expires when does not depend on threads.
+//! The hash is seeded at random, for keys come from attackers.
+
+use super::key::FlowKey;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::{collections::BTreeMap, hash::BuildHasher};
+
+/// Width of a wheel's slot: entries are looked at this often at most.
+const WHEEL_NS: i64 = 1_000_000_000;
+
+#[derive(Debug)]
+struct Slot<V> {
+    key: FlowKey,
+    generation: u32,
+    value: Option<V>,
+}
+
+/// A stable number for an entry; it outlives the entry without ever naming another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryId {
+    slot: u32,
+    generation: u32,
+}
+
+/// Conversations by key.
+#[derive(Debug)]
+pub struct Table<V> {
+    index: HashTable<u32>,
+    slots: Vec<Slot<V>>,
+    free: Vec<u32>,
+    wheel: BTreeMap<i64, Vec<EntryId>>,
+    hasher: RandomState,
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Self {
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            wheel: BTreeMap::new(),
+            hasher: RandomState::default(),
+        }
+    }
+}
+
+impl<V> Table<V> {
+    /// Entries held.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// No entries are held.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes that the store itself takes; what entries hold on the heap comes on top.
+    pub fn bytes(&self) -> usize {
+        // Slot, its number in the index and at most two places in the wheel.
+        self.index.len() * (size_of::<Slot<V>>() + 8 + 2 * size_of::<EntryId>())
+    }
+
+    /// Finds an entry.
+    #[inline]
+    pub fn find(&mut self, key: &FlowKey) -> Option<(EntryId, &mut V)> {
+        let hash = self.hasher.hash_one(key);
+        let slots = &self.slots;
+        let slot = *self.index.find(hash, |&slot| {
+            slots
+                .get(slot as usize)
+                .is_some_and(|entry| entry.key == *key)
+        })?;
+        let entry = self.slots.get_mut(slot as usize)?;
+        let id = EntryId {
+            slot,
+            generation: entry.generation,
+        };
+        entry.value.as_mut().map(|value| (id, value))
+    }
+
+    /// The entry of this number, if it still is there.
+    pub fn get_mut(&mut self, id: EntryId) -> Option<&mut V> {
+        let entry = self.slots.get_mut(id.slot as usize)?;
+        if entry.generation == id.generation {
+            entry.value.as_mut()
+        } else {
+            None
+        }
+    }
+
+    /// Adds an entry, which must not be there yet, to be looked at when `due_ns` comes.
+    pub fn insert(&mut self, key: FlowKey, value: V, due_ns: i64) -> EntryId {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot {
+                    key,
+                    generation: 0,
+                    value: None,
+                });
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let mut id = EntryId {
+            slot,
+            generation: 0,
+        };
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.key = key;
+            entry.value = Some(value);
+            id.generation = entry.generation;
+        }
+        let Self {
+            index,
+            slots,
+            hasher,
+            ..
+        } = self;
+        index.insert_unique(hasher.hash_one(key), slot, |&slot| {
+            slots
+                .get(slot as usize)
+                .map_or(0, |entry| hasher.hash_one(entry.key))
+        });
+        self.look_at(id, due_ns);
+        id
+    }
+
+    /// Removes an entry.
+    pub fn remove(&mut self, id: EntryId) -> Option<(FlowKey, V)> {
+        let entry = self
+            .slots
+            .get_mut(id.slot as usize)
+            .filter(|entry| entry.generation == id.generation)?;
+        let value = entry.value.take()?;
+        let key = entry.key;
+        entry.generation = entry.generation.wrapping_add(1);
+        let hash = self.hasher.hash_one(key);
+        if let Ok(found) = self.index.find_entry(hash, |&slot| slot == id.slot) {
+            found.remove();
+        }
+        self.free.push(id.slot);
+        Some((key, value))
+    }
+
+    /// Asks to look at an entry when `due_ns` comes.
+    pub fn look_at(&mut self, id: EntryId, due_ns: i64) {
+        self.wheel
+            .entry(due_ns.div_euclid(WHEEL_NS))
+            .or_default()
+            .push(id);
+    }
+
+    /// The entries that are due at `now_ns`, which are then no longer asked to be looked at.
+    pub fn due(&mut self, now_ns: i64) -> Vec<EntryId> {
+        let mut due = Vec::new();
+        while let Some(slot) = self.wheel.first_entry() {
+            if *slot.key() >= now_ns.div_euclid(WHEEL_NS) {
+                break;
+            }
+            due.append(&mut slot.remove());
+        }
+        due
+    }
+
+    /// Some entries that are due next, for making room: about the oldest; and the end of the time slot
+    /// in which they are due.
+    pub fn oldest(&mut self) -> (i64, Vec<EntryId>) {
+        let first = self.wheel.pop_first();
+        first.map_or((i64::MAX, Vec::new()), |(slot, ids)| {
+            ((slot + 1).saturating_mul(WHEEL_NS), ids)
+        })
+    }
+
+    /// Takes all entries out, in no particular order.
+    pub fn drain(&mut self) -> impl Iterator<Item = (FlowKey, V)> + '_ {
+        self.index.clear();
+        self.wheel.clear();
+        self.free.clear();
+        self.slots
+            .drain(..)
+            .filter_map(|slot| slot.value.map(|value| (slot.key, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Addresses;
+
+    fn key(n: u32) -> FlowKey {
+        FlowKey::new(
+            Addresses::V4 {
+                source: n,
+                destination: 1,
+            },
+            5,
+            6,
+        )
+        .0
+    }
+
+    #[test]
+    fn entries_are_found_until_removed() {
+        let mut table = Table::default();
+        let ids: Vec<_> = (0..1000).map(|n| table.insert(key(n), n, 0)).collect();
+        assert_eq!(
+            table.find(&key(7)).map(|(id, value)| (id, *value)),
+            Some((ids[7], 7))
+        );
+        assert_eq!(table.remove(ids[7]).map(|(_, value)| value), Some(7));
+        assert!(table.find(&key(7)).is_none());
+        assert!(table.get_mut(ids[7]).is_none());
+        let again = table.insert(key(7), 77, 0);
+        assert_ne!(again, ids[7]);
+        assert!(
+            table.remove(ids[7]).is_none(),
+            "an old number never names a new entry"
+        );
+        assert_eq!(table.len(), 1000);
+        assert_eq!(table.drain().count(), 1000);
+    }
+
+    #[test]
+    fn due_entries_come_once() {
+        let mut table = Table::default();
+        let first = table.insert(key(1), (), 10 * WHEEL_NS);
+        table.insert(key(2), (), 20 * WHEEL_NS);
+        assert!(table.due(10 * WHEEL_NS).is_empty());
+        assert_eq!(table.due(11 * WHEEL_NS), [first]);
+        assert!(table.due(12 * WHEEL_NS).is_empty());
+        assert_eq!(table.oldest().1.len(), 1);
+    }
+}
