@@ -1,4 +1,13 @@
 //! Stage 5: bytes become handshake facts, as borrowed views only.
 
+pub mod certificate;
+pub mod client_hello;
 /// One table of each registry: number, name, attributes.
 pub mod code_points;
+pub mod fingerprint;
+pub mod handshake;
+pub mod key_exchange;
+pub mod message;
+pub mod record;
+pub mod server_hello;
+pub mod wire;

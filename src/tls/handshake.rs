@@ -1,0 +1,222 @@
+//! The state machine of one connection: bytes in, events out. It knows no record, no time, no address.
+//!
+//! Both directions are read independently, for a capture may lack one. What decides whether a record is
+//! in clear is its own direction's ChangeCipherSpec, and the form of the bytes where that was missed.
+
+use super::certificate::CertificateList;
+use super::client_hello::ClientHelloView;
+use super::code_points::HandshakeType;
+use super::message::{Assembler, Found, Message};
+use super::record::{self, Header, kind};
+use super::server_hello::ServerHelloView;
+use crate::flow::{Answer, Direction};
+
+/// What was seen in one direction of a TLS connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// A ClientHello, with the version of its record and the message's length with header.
+    ClientHello {
+        /// The message.
+        hello: ClientHelloView<'a>,
+        /// Version field of the record.
+        record_version: u16,
+        /// Length of the message with its header.
+        length: u32,
+    },
+    /// A ServerHello or HelloRetryRequest.
+    ServerHello(ServerHelloView<'a>),
+    /// A Certificate message in clear.
+    Certificate(CertificateList<'a>),
+    /// The body of a ServerKeyExchange.
+    ServerKeyExchange(&'a [u8]),
+    /// Any other handshake message in clear.
+    Message(HandshakeType),
+    /// A handshake record that is encrypted.
+    EncryptedHandshake,
+    /// A ChangeCipherSpec.
+    ChangeCipherSpec,
+    /// An alert in clear.
+    Alert {
+        /// 1 warning, 2 fatal.
+        level: u8,
+        /// AlertDescription.
+        code: u8,
+    },
+    /// An alert record that is encrypted.
+    EncryptedAlert,
+    /// An application data record (under TLS 1.3 also the encrypted rest of the handshake).
+    ApplicationData {
+        /// Bytes of the fragment.
+        length: usize,
+    },
+    /// A hello that contradicts its own lengths.
+    Malformed,
+    /// A message beyond the cap.
+    TooLong,
+}
+
+#[derive(Debug, Default)]
+struct Half {
+    assembler: Assembler,
+    messages: u32,
+    change_cipher_spec: bool,
+}
+
+/// Both directions of a TLS connection.
+#[derive(Debug, Default)]
+pub struct Machine {
+    halves: [Half; 2],
+}
+
+/// The caps of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineLimits {
+    /// Longest handshake message.
+    pub message_bytes_max: usize,
+    /// Most handshake messages of one direction.
+    pub messages_max: u32,
+}
+
+impl Machine {
+    /// Reads records from contiguous bytes of one direction.
+    #[inline]
+    pub fn read(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        after_gap: bool,
+        limits: &MachineLimits,
+        each: &mut impl FnMut(Event<'_>),
+    ) -> Answer {
+        let half = &mut self.halves[direction as usize];
+        if after_gap {
+            half.assembler.reset();
+        }
+        let mut used = 0;
+        loop {
+            let rest = bytes.get(used..).unwrap_or(&[]);
+            let Some((header, body)) = rest.split_first_chunk::<{ record::HEADER_BYTES }>() else {
+                return Answer::Need {
+                    used,
+                    more: record::HEADER_BYTES,
+                };
+            };
+            let Some(header) = Header::parse(header) else {
+                return Answer::Broken;
+            };
+            if header.kind == kind::APPLICATION_DATA {
+                each(Event::ApplicationData {
+                    length: header.length,
+                });
+            } else {
+                let Some(fragment) = body.get(..header.length) else {
+                    return Answer::Need {
+                        used,
+                        more: record::HEADER_BYTES + header.length,
+                    };
+                };
+                half.record(&header, fragment, limits, each);
+                if half.messages > limits.messages_max {
+                    return Answer::Done;
+                }
+            }
+            used += record::HEADER_BYTES + header.length;
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.halves
+            .iter()
+            .map(|half| half.assembler.heap_bytes())
+            .sum()
+    }
+
+    /// A message was begun and not ended.
+    pub fn is_waiting(&self) -> bool {
+        self.halves.iter().any(|half| half.assembler.is_waiting())
+    }
+}
+
+impl Half {
+    fn record(
+        &mut self,
+        header: &Header,
+        fragment: &[u8],
+        limits: &MachineLimits,
+        each: &mut impl FnMut(Event<'_>),
+    ) {
+        match header.kind {
+            kind::HANDSHAKE => self.handshake(header.version, fragment, limits, each),
+            kind::CHANGE_CIPHER_SPEC => {
+                self.change_cipher_spec = true;
+                each(Event::ChangeCipherSpec);
+            }
+            kind::ALERT => match *fragment {
+                [level @ 1..=2, code] => each(Event::Alert { level, code }),
+                _ => each(Event::EncryptedAlert),
+            },
+            _ => {}
+        }
+    }
+
+    fn handshake(
+        &mut self,
+        version: u16,
+        fragment: &[u8],
+        limits: &MachineLimits,
+        each: &mut impl FnMut(Event<'_>),
+    ) {
+        // After ChangeCipherSpec records are encrypted, but for the second ClientHello of TLS 1.3: it is
+        // told by a type and a length that fit its record exactly.
+        if self.change_cipher_spec && !is_whole_client_hello(fragment) {
+            each(Event::EncryptedHandshake);
+            return;
+        }
+        let Self {
+            assembler,
+            messages,
+            ..
+        } = self;
+        assembler.feed(
+            fragment,
+            limits.message_bytes_max,
+            &mut |found| match found {
+                Found::Message(message) => {
+                    *messages += 1;
+                    each(event(version, message));
+                }
+                Found::Unknown => each(Event::EncryptedHandshake),
+                Found::TooLong => each(Event::TooLong),
+            },
+        );
+    }
+}
+
+fn is_whole_client_hello(fragment: &[u8]) -> bool {
+    matches!(fragment.split_first_chunk::<4>(), Some((&[1, 0, high, low], body))
+        if body.len() == usize::from(u16::from_be_bytes([high, low])))
+}
+
+fn event(record_version: u16, message: Message<'_>) -> Event<'_> {
+    let kind = HandshakeType(message.kind);
+    match kind {
+        HandshakeType::CLIENT_HELLO => match ClientHelloView::parse(message.body) {
+            Ok(hello) => Event::ClientHello {
+                hello,
+                record_version,
+                length: message.body.len() as u32 + 4,
+            },
+            Err(_) => Event::Malformed,
+        },
+        HandshakeType::SERVER_HELLO => {
+            ServerHelloView::parse(message.body).map_or(Event::Malformed, Event::ServerHello)
+        }
+        // HelloRetryRequest of the drafts before 22.
+        HandshakeType(6) => ServerHelloView::parse_draft_retry(message.body)
+            .map_or(Event::Malformed, Event::ServerHello),
+        HandshakeType::CERTIFICATE => Event::Certificate(CertificateList::parse(message.body)),
+        HandshakeType::SERVER_KEY_EXCHANGE => Event::ServerKeyExchange(message.body),
+        other => Event::Message(other),
+    }
+}
