@@ -3,6 +3,16 @@
 use super::code::{Digest, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use x509_parser::{
+    certificate::X509Certificate,
+    der_parser::asn1_rs::Oid,
+    extensions::GeneralName,
+    oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_PKCS1_RSASSAPSS},
+    public_key::PublicKey,
+    time::ASN1Time,
+    x509::{SubjectPublicKeyInfo, X509Name},
+};
 
 /// An X.509 certificate (RFC 5280) that was shown in clear.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,7 +23,7 @@ pub struct Certificate {
     /// Issuer's distinguished name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub issuer: Option<Box<str>>,
-    /// Serial number in lower-case hex, without leading zeros' octets removed.
+    /// Serial number in lower-case hex, with all its octets.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub serial: Option<Box<str>>,
     /// Not valid before this time.
@@ -40,4 +50,154 @@ pub struct Certificate {
     /// The bytes could not be read as a certificate; only their digests are known.
     #[serde(skip_serializing_if = "core::ops::Not::not", default)]
     pub malformed: bool,
+}
+
+/// Reads a DER certificate. One that can't be read still gives its digests.
+pub(super) fn read(der: &[u8]) -> Certificate {
+    use sha1::{Digest as _, Sha1};
+    use sha2::Sha256;
+    let mut certificate = Certificate {
+        subject: None,
+        issuer: None,
+        serial: None,
+        not_before: None,
+        not_after: None,
+        san: Vec::new(),
+        key: None,
+        signature_algorithm: None,
+        sha256: Digest(Sha256::digest(der).into()),
+        sha1: Digest(Sha1::digest(der).into()),
+        self_signed: false,
+        malformed: false,
+    };
+    match x509_parser::parse_x509_certificate(der) {
+        Ok((_, parsed)) => fill(&mut certificate, &parsed),
+        Err(_) => certificate.malformed = true,
+    }
+    certificate
+}
+
+fn fill(certificate: &mut Certificate, parsed: &X509Certificate<'_>) {
+    let name = |name: &X509Name<'_>| {
+        Some(name.to_string())
+            .filter(|name| !name.is_empty())
+            .map(Into::into)
+    };
+    let time = |time: ASN1Time| time.timestamp().checked_mul(1_000_000_000).map(Timestamp);
+    certificate.subject = name(parsed.subject());
+    certificate.issuer = name(parsed.issuer());
+    certificate.serial = Some(hex(parsed.raw_serial()).into());
+    certificate.not_before = time(parsed.validity().not_before);
+    certificate.not_after = time(parsed.validity().not_after);
+    certificate.self_signed = parsed.subject().as_raw() == parsed.issuer().as_raw();
+    certificate.key = key(parsed.public_key());
+    certificate.signature_algorithm = Some(signature_name(&parsed.signature_algorithm.algorithm));
+    if let Ok(Some(san)) = parsed.subject_alternative_name() {
+        certificate.san = san
+            .value
+            .general_names
+            .iter()
+            .take(NAMES_MAX)
+            .filter_map(general_name)
+            .collect();
+    }
+}
+
+/// Alternative names kept of one certificate.
+const NAMES_MAX: usize = 512;
+
+fn general_name(name: &GeneralName<'_>) -> Option<Box<str>> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).into()),
+        GeneralName::IPAddress(bytes) => {
+            if let Ok(octets) = <[u8; 4]>::try_from(*bytes) {
+                Some(Ipv4Addr::from(octets).to_string().into())
+            } else {
+                <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|octets| Ipv6Addr::from(octets).to_string().into())
+            }
+        }
+        _ => None,
+    }
+}
+
+fn key(info: &SubjectPublicKeyInfo<'_>) -> Option<Box<str>> {
+    let oid = &info.algorithm.algorithm;
+    if *oid == OID_PKCS1_RSAENCRYPTION || *oid == OID_PKCS1_RSASSAPSS {
+        return match info.parsed() {
+            Ok(PublicKey::RSA(rsa)) => Some(format!("rsa-{}", rsa_bits(rsa.modulus)).into()),
+            _ => Some("rsa".into()),
+        };
+    }
+    if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = info
+            .algorithm
+            .parameters
+            .as_ref()
+            .and_then(|parameters| parameters.as_oid().ok());
+        let name = match curve.map(|curve| curve.to_id_string()).as_deref() {
+            Some("1.2.840.10045.3.1.7") => "ecdsa-p256".into(),
+            Some("1.3.132.0.34") => "ecdsa-p384".into(),
+            Some("1.3.132.0.35") => "ecdsa-p521".into(),
+            Some("1.2.840.10045.3.1.1") => "ecdsa-p192".into(),
+            Some("1.3.132.0.33") => "ecdsa-p224".into(),
+            Some("1.3.132.0.10") => "ecdsa-secp256k1".into(),
+            Some(other) => format!("ecdsa-{other}"),
+            None => "ecdsa".into(),
+        };
+        return Some(name.into());
+    }
+    Some(match oid.to_id_string().as_str() {
+        "1.3.101.112" => "ed25519".into(),
+        "1.3.101.113" => "ed448".into(),
+        "1.2.840.10040.4.1" => "dsa".into(),
+        "2.16.840.1.101.3.4.3.17" => "ml-dsa-44".into(),
+        "2.16.840.1.101.3.4.3.18" => "ml-dsa-65".into(),
+        "2.16.840.1.101.3.4.3.19" => "ml-dsa-87".into(),
+        other => other.into(),
+    })
+}
+
+/// Length of a modulus in bits, leading zeros left out.
+fn rsa_bits(modulus: &[u8]) -> usize {
+    let zeros = modulus.iter().take_while(|&&byte| byte == 0).count();
+    modulus.get(zeros).map_or(0, |first| {
+        8 * (modulus.len() - zeros) - first.leading_zeros() as usize
+    })
+}
+
+fn signature_name(oid: &Oid<'_>) -> Box<str> {
+    let dotted = oid.to_id_string();
+    match dotted.as_str() {
+        "1.2.840.113549.1.1.2" => "md2WithRSAEncryption",
+        "1.2.840.113549.1.1.4" => "md5WithRSAEncryption",
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => "sha1WithRSAEncryption",
+        "1.2.840.113549.1.1.10" => "rsassaPss",
+        "1.2.840.113549.1.1.11" => "sha256WithRSAEncryption",
+        "1.2.840.113549.1.1.12" => "sha384WithRSAEncryption",
+        "1.2.840.113549.1.1.13" => "sha512WithRSAEncryption",
+        "1.2.840.113549.1.1.14" => "sha224WithRSAEncryption",
+        "1.2.840.10045.4.1" => "ecdsa-with-SHA1",
+        "1.2.840.10045.4.3.1" => "ecdsa-with-SHA224",
+        "1.2.840.10045.4.3.2" => "ecdsa-with-SHA256",
+        "1.2.840.10045.4.3.3" => "ecdsa-with-SHA384",
+        "1.2.840.10045.4.3.4" => "ecdsa-with-SHA512",
+        "1.2.840.10040.4.3" => "dsa-with-SHA1",
+        "2.16.840.1.101.3.4.3.2" => "dsa-with-SHA256",
+        "1.3.101.112" => "ed25519",
+        "1.3.101.113" => "ed448",
+        other => other,
+    }
+    .into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use core::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }

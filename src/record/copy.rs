@@ -1,1 +1,317 @@
-//! facts to record
+//! Views become owned facts: the only place that copies what packets said.
+//!
+//! Shapes of hellos and certificates repeat by the thousand. Each distinct one is built, fingerprinted
+//! and hashed once, and shared from then on; the memory for that is bounded, and when it is full it
+//! begins anew.
+
+use super::{
+    Certificate, ClientHello, ClientHelloShape, Code16, Digest, Sentinel, ServerHello,
+    ServerHelloShape,
+};
+use crate::tls::{
+    client_hello::{ClientHelloDetails, ClientHelloView, Extensions},
+    code_points::{CipherSuite, Version},
+    fingerprint::{self, Carrier},
+    server_hello::{ServerHelloDetails, ServerHelloView},
+    wire::U16List,
+};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Longest certificate that is remembered; a longer one is read anew each time.
+const REMEMBERED_CERTIFICATE_MAX: usize = 8 << 10;
+/// Longest raw form of a hello's shape that is remembered.
+const REMEMBERED_SHAPE_MAX: usize = 4 << 10;
+
+/// Shapes and certificates seen before.
+#[derive(Debug)]
+pub struct Interner {
+    clients: HashMap<Box<[u8]>, Arc<ClientHelloShape>>,
+    servers: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
+    certificates: HashMap<Box<[u8]>, Arc<Certificate>>,
+    scratch: Vec<u8>,
+    max: usize,
+}
+
+/// Where a hello was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Packet that completed it.
+    pub frame: u64,
+    /// Segments that it came in.
+    pub segments: u32,
+}
+
+impl Interner {
+    /// Remembers at most `max` of each kind.
+    pub fn new(max: usize) -> Self {
+        Self {
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            certificates: HashMap::new(),
+            scratch: Vec::new(),
+            max,
+        }
+    }
+
+    /// An owned ClientHello.
+    pub fn client_hello(
+        &mut self,
+        hello: &ClientHelloView<'_>,
+        record_version: Option<u16>,
+        length: u32,
+        carrier: Carrier,
+        list_max: usize,
+        place: Place,
+    ) -> Box<ClientHello> {
+        let details = hello.details();
+        client_shape_key(&mut self.scratch, hello, &details, record_version, carrier);
+        let build = || client_shape(hello, &details, record_version, carrier, list_max);
+        let shape = remember(&mut self.clients, &self.scratch, self.max, build);
+        Box::new(ClientHello {
+            frame: place.frame,
+            segments: place.segments,
+            length,
+            sni: details.sni.filter(|name| !name.is_empty()).map(text),
+            session_id_length: hello.session_id.len() as u8,
+            session_ticket_length: details.session_ticket_length,
+            shape,
+        })
+    }
+
+    /// An owned ServerHello; `resumed` as far as this message alone tells.
+    pub fn server_hello(
+        &mut self,
+        hello: &ServerHelloView<'_>,
+        resumed: bool,
+        list_max: usize,
+        place: Place,
+    ) -> Box<ServerHello> {
+        let details = hello.details();
+        let sentinel = sentinel(hello, &details);
+        server_shape_key(&mut self.scratch, hello, &details, sentinel);
+        let build = || server_shape(hello, &details, sentinel, list_max);
+        let shape = remember(&mut self.servers, &self.scratch, self.max, build);
+        Box::new(ServerHello {
+            frame: place.frame,
+            resumed: resumed || details.pre_shared_key,
+            shape,
+        })
+    }
+
+    /// An owned certificate.
+    pub fn certificate(&mut self, der: &[u8]) -> Arc<Certificate> {
+        if der.len() > REMEMBERED_CERTIFICATE_MAX {
+            return Arc::new(super::certificate::read(der));
+        }
+        remember(&mut self.certificates, der, self.max / 4, || {
+            super::certificate::read(der)
+        })
+    }
+}
+
+/// The value for this key, built if it is new.
+fn remember<V>(
+    known: &mut HashMap<Box<[u8]>, Arc<V>>,
+    key: &[u8],
+    max: usize,
+    build: impl FnOnce() -> V,
+) -> Arc<V> {
+    if let Some(value) = known.get(key) {
+        return Arc::clone(value);
+    }
+    let value = Arc::new(build());
+    if key.len() <= REMEMBERED_CERTIFICATE_MAX.max(REMEMBERED_SHAPE_MAX) {
+        if known.len() >= max {
+            known.clear();
+        }
+        known.insert(key.into(), Arc::clone(&value));
+    }
+    value
+}
+
+fn push_part(key: &mut Vec<u8>, part: Option<&[u8]>) {
+    match part {
+        Some(part) => {
+            key.extend_from_slice(&(part.len() as u32).to_be_bytes());
+            key.extend_from_slice(part);
+        }
+        None => key.extend_from_slice(&u32::MAX.to_be_bytes()),
+    }
+}
+
+fn push_extension_types(key: &mut Vec<u8>, extensions: Extensions<'_>) {
+    for extension in extensions.iter() {
+        key.extend_from_slice(&extension.kind.to_be_bytes());
+    }
+}
+
+/// All bytes on which the shape depends, and no others.
+fn client_shape_key(
+    key: &mut Vec<u8>,
+    hello: &ClientHelloView<'_>,
+    details: &ClientHelloDetails<'_>,
+    record_version: Option<u16>,
+    carrier: Carrier,
+) {
+    key.clear();
+    key.extend_from_slice(&record_version.unwrap_or(0).to_be_bytes());
+    key.extend_from_slice(&hello.legacy_version.to_be_bytes());
+    key.push(carrier as u8);
+    push_part(key, Some(hello.cipher_suites.0));
+    push_part(key, Some(hello.compression));
+    push_part(key, details.alpn);
+    push_part(key, details.supported_versions.map(|list| list.0));
+    push_part(key, details.supported_groups.map(|list| list.0));
+    push_part(key, details.signature_algorithms.map(|list| list.0));
+    push_part(key, details.ec_point_formats);
+    push_part(key, details.psk_modes);
+    key.push(details.ech.map_or(0xff, |ech| ech.min(2)));
+    key.push(u8::from(details.key_shares.is_some()));
+    for group in details.key_share_groups() {
+        key.extend_from_slice(&group.to_be_bytes());
+    }
+    push_part(key, Some(&[]));
+    push_extension_types(key, hello.extensions);
+}
+
+fn server_shape_key(
+    key: &mut Vec<u8>,
+    hello: &ServerHelloView<'_>,
+    details: &ServerHelloDetails<'_>,
+    sentinel: Option<Sentinel>,
+) {
+    key.clear();
+    for number in [
+        hello.legacy_version,
+        hello.cipher_suite,
+        u16::from(hello.compression),
+        details.version.unwrap_or(0),
+        details.key_share_group.unwrap_or(0),
+        sentinel.map_or(0, |sentinel| sentinel as u16 + 1)
+            | u16::from(details.version.is_some()) << 8,
+        u16::from(details.key_share_group.is_some()),
+    ] {
+        key.extend_from_slice(&number.to_be_bytes());
+    }
+    push_part(key, details.alpn);
+    push_extension_types(key, hello.extensions);
+}
+
+fn codes(list: impl Iterator<Item = u16>, list_max: usize) -> Vec<Code16> {
+    let mut codes: Vec<Code16> = list.take(list_max).map(Code16).collect();
+    codes.shrink_to_fit();
+    codes
+}
+
+fn client_shape(
+    hello: &ClientHelloView<'_>,
+    details: &ClientHelloDetails<'_>,
+    record_version: Option<u16>,
+    carrier: Carrier,
+    list_max: usize,
+) -> ClientHelloShape {
+    let list = |list: Option<U16List<'_>>| list.map(|list| codes(list.iter(), list_max));
+    let ja3_string = fingerprint::ja3_string(hello, details);
+    ClientHelloShape {
+        record_version: record_version.map(Code16),
+        legacy_version: Code16(hello.legacy_version),
+        supported_versions: list(details.supported_versions),
+        cipher_suites: codes(hello.cipher_suites.iter(), list_max),
+        compression: hello.compression.to_vec(),
+        extensions: codes(
+            hello.extensions.iter().map(|extension| extension.kind),
+            list_max,
+        ),
+        alpn: details
+            .alpn
+            .map(|_| details.alpn_names().take(list_max).map(text).collect()),
+        supported_groups: list(details.supported_groups),
+        key_share_groups: details
+            .key_shares
+            .map(|_| codes(details.key_share_groups(), list_max)),
+        signature_algorithms: list(details.signature_algorithms),
+        ec_point_formats: details.ec_point_formats.map(<[u8]>::to_vec),
+        psk_modes: details.psk_modes.map(<[u8]>::to_vec),
+        pre_shared_key: details.pre_shared_key,
+        early_data: details.early_data,
+        ech: details
+            .ech
+            .map(|kind| if kind == 1 { "inner" } else { "outer" }.into()),
+        status_request: details.status_request,
+        extended_master_secret: details.extended_master_secret,
+        renegotiation_info: details.renegotiation_info,
+        fallback_scsv: details.fallback_scsv,
+        ja3: Digest(fingerprint::md5(&ja3_string)),
+        ja3_string: ja3_string.into(),
+        ja4: fingerprint::ja4(hello, details, carrier).into(),
+    }
+}
+
+fn sentinel(hello: &ServerHelloView<'_>, details: &ServerHelloDetails<'_>) -> Option<Sentinel> {
+    if details.version.is_some() {
+        return None;
+    }
+    match hello.random_tail() {
+        Some(b"DOWNGRD\x01") => Some(Sentinel::Tls12),
+        Some(b"DOWNGRD\x00") => Some(Sentinel::Tls11),
+        _ => None,
+    }
+}
+
+fn server_shape(
+    hello: &ServerHelloView<'_>,
+    details: &ServerHelloDetails<'_>,
+    sentinel: Option<Sentinel>,
+    list_max: usize,
+) -> ServerHelloShape {
+    let version = details.version.unwrap_or(hello.legacy_version);
+    let ja3s_string = fingerprint::ja3s_string(hello);
+    ServerHelloShape {
+        version: Code16(version),
+        version_name: Version(version).name().map(Into::into),
+        legacy_version: Code16(hello.legacy_version),
+        cipher_suite: Code16(hello.cipher_suite),
+        cipher_suite_name: CipherSuite(hello.cipher_suite).name().map(Into::into),
+        alpn: details.alpn.map(text),
+        compression: hello.compression,
+        extensions: codes(
+            hello.extensions.iter().map(|extension| extension.kind),
+            list_max,
+        ),
+        key_share_group: details.key_share_group.map(Code16),
+        extended_master_secret: details.extended_master_secret,
+        renegotiation_info: details.renegotiation_info,
+        session_ticket: details.session_ticket,
+        downgrade_sentinel: sentinel,
+        ja3s: Digest(fingerprint::md5(&ja3s_string)),
+        ja3s_string: ja3s_string.into(),
+    }
+}
+
+/// Text from the wire: valid UTF-8 as it is, other bytes as `\xNN`.
+pub fn text(bytes: &[u8]) -> Box<str> {
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_text_is_escaped_not_dropped() {
+        assert_eq!(&*text(b"mail.contoso.com"), "mail.contoso.com");
+        assert_eq!(&*text("会社.example".as_bytes()), "会社.example");
+        assert_eq!(&*text(b"a\xffb\xc3"), "a\\xffb\\xc3");
+    }
+}
