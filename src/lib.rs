@@ -42,6 +42,7 @@ pub mod tls;
 pub mod record;
 
 pub mod connection;
+pub mod shard;
 
 pub mod findings;
 pub mod report;

@@ -1,10 +1,35 @@
 //! Source → shards → ordered sink; the only file with threads.
+//!
+//! ```text
+//!            one at a time                  one thread a shard                the caller's thread
+//!   read a block, frame and decode it ──► each shard takes its packets ──► records in order of packets
+//! ```
+//!
+//! All threads do whatever is next: read a block, or work one shard through one block. A shard sees
+//! blocks in order and is worked by one thread at a time, so it needs no lock. Block *n*'s records leave
+//! when all shards are through with it: the output is the same for any number of threads. With one
+//! thread the same steps run in a plain loop.
 
-use crate::{error::Error, limits::Limits, record::Handshake, stats::Summary};
+use crate::capture::feed::Feed;
+use crate::capture::{self, Block, Format, LinkType};
+use crate::connection::{Arrival, Finished};
+use crate::error::Error;
+use crate::flow::FlowKey;
+use crate::limits::Limits;
+use crate::packet::{self, Decoded, Encapsulation};
+use crate::record::{Handshake, Timestamp};
+use crate::shard::{Bench, SHARDS, Shard, shard_of};
+use crate::stats::{CaptureSummary, Counters, Skip, Summary};
 use std::{
-    io,
+    collections::{BTreeMap, HashSet, VecDeque},
+    fs::File,
+    io::{self, Read},
+    net::IpAddr,
     path::PathBuf,
-    sync::atomic::{AtomicBool, AtomicU64},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 /// Where one capture's bytes come from.
@@ -16,8 +41,20 @@ pub enum Input {
     Stdin,
 }
 
+impl Input {
+    /// The name under which records and errors speak of it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "-".to_owned(),
+        }
+    }
+}
+
 /// Renders one record as the lines' format wants it; runs in the shard's thread.
 pub type Render = fn(&Handshake, &mut Vec<u8>);
+/// Looks at one record by itself and notes in it what is wrong; runs in the shard's thread.
+pub type Judge = fn(&mut Handshake);
 
 /// How a run works.
 pub struct Options {
@@ -25,12 +62,33 @@ pub struct Options {
     pub threads: usize,
     /// The caps.
     pub limits: Limits,
-    /// Give a record for each TCP connection, not only for those with TLS.
+    /// Show a record for each TCP connection, not only for those with TLS.
     pub all_connections: bool,
-    /// Ports on which a connection without TLS is worth a record.
+    /// Ports on which a connection without TLS is worth showing.
     pub tls_ports: Vec<u16>,
-    /// Writes each record as bytes, in the shard's thread.
+    /// Notes in each record what is wrong with it.
+    pub judge: Option<Judge>,
+    /// Writes each record as bytes.
     pub render: Option<Render>,
+}
+
+/// Ports that are TLS's by registration or by custom.
+pub const TLS_PORTS: [u16; 20] = [
+    443, 444, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 2083, 2376, 3269, 4443, 5061, 5986,
+    8443, 9443,
+];
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            limits: Limits::default(),
+            all_connections: false,
+            tls_ports: TLS_PORTS.to_vec(),
+            judge: None,
+            render: None,
+        }
+    }
 }
 
 /// How far a run is; read by another thread while it goes on.
@@ -46,15 +104,752 @@ pub struct Progress {
     pub stop: AtomicBool,
 }
 
-/// Reads `inputs` one after the other as one stream in order of time, and hands each record with its
-/// rendered bytes to `take`, in an order that does not depend on the number of threads. An error from
-/// `take` (a broken pipe, a full disk) ends the run and is handed back. Returns the summary (counts and
-/// captures; the caller fills in findings, time and version) and the faults of single files.
+/// A record that leaves the pipe.
+pub struct Taken<'a> {
+    /// The record.
+    pub record: Box<Handshake>,
+    /// What [`Options::render`] made of it.
+    pub line: &'a [u8],
+    /// It is to be shown; otherwise it only feeds the surveys (a connection without TLS).
+    pub shown: bool,
+}
+
+/// What takes the records; an error ends the run.
+pub type Take<'a> = dyn FnMut(Taken<'_>) -> io::Result<()> + 'a;
+
+/// Reads `inputs` one after the other as one stream, and hands each record to `take`, in an order that
+/// does not depend on the number of threads. An error from `take` (a broken pipe, a full disk) ends the
+/// run and is handed back. Returns the summary (the caller adds findings and times) and the faults of
+/// single files.
 pub fn run(
-    _inputs: &[Input],
-    _options: &Options,
-    _progress: &Progress,
-    _take: &mut dyn FnMut(Box<Handshake>, &[u8]) -> io::Result<()>,
+    inputs: &[Input],
+    options: &Options,
+    progress: &Progress,
+    take: &mut Take<'_>,
 ) -> io::Result<(Summary, Vec<Error>)> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
+    let captures: Vec<Arc<str>> = inputs.iter().map(|input| input.name().into()).collect();
+    let shared = Shared {
+        options,
+        progress,
+        captures: &captures,
+    };
+    let mut reader = Reader::new(inputs, shared);
+    let mut sink = Sink::new(shared, take);
+    let shards = if options.threads > 1 {
+        threaded(shared, &mut reader, &mut sink)?
+    } else {
+        inline(shared, &mut reader, &mut sink)?
+    };
+    let mut summary = sink.summary;
+    let mut counters = reader.counters;
+    counters.skip_many(Skip::NoTls, sink.not_shown);
+    for shard in &shards {
+        counters.add(&shard.counters);
+    }
+    summary.connections = counters.connections;
+    summary.captures = reader.summaries;
+    summary.packets = summary.captures.iter().map(|capture| capture.packets).sum();
+    summary.bytes = summary.captures.iter().map(|capture| capture.bytes).sum();
+    for why in Skip::ALL {
+        let count = counters.skipped(why);
+        if count > 0 {
+            summary.skipped.insert(why.as_str().to_owned(), count);
+        }
+    }
+    Ok((summary, reader.errors))
+}
+
+/// What all parts of a run read.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    options: &'a Options,
+    progress: &'a Progress,
+    captures: &'a [Arc<str>],
+}
+
+/// A block on its way through the shards.
+struct Job {
+    block: Block,
+    /// Number of its first packet in the run.
+    order: u64,
+    /// About the time of its packets, for expiry.
+    time_ns: i64,
+    /// Numbers of the packets of each shard; empty where one thread does all.
+    parts: Vec<Vec<u32>>,
+}
+
+impl Job {
+    fn arrival(&self, index: usize, packet: &capture::Packet) -> Arrival {
+        Arrival {
+            time_ns: packet.time_ns,
+            frame: packet.frame,
+            order: self.order + index as u64,
+            capture: self.block.capture,
+        }
+    }
+}
+
+fn inline(
+    shared: Shared<'_>,
+    reader: &mut Reader<'_>,
+    sink: &mut Sink<'_, '_>,
+) -> io::Result<Vec<Shard>> {
+    let limits = &shared.options.limits;
+    let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::default()).collect();
+    let mut bench = Bench::new(limits);
+    let mut batch = Batch::default();
+    let mut spare = Some(Block::default());
+    while let Some(job) = reader.next(spare.take().unwrap_or_default()) {
+        for shard in &mut shards {
+            shard.tick(job.time_ns, job.order, limits, shared.captures, &mut bench);
+        }
+        for (index, packet) in job.block.packets.iter().enumerate() {
+            let mut around = Encapsulation::default();
+            match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
+                Ok(Decoded::Tcp(segment)) => {
+                    let (key, direction) = FlowKey::new(
+                        segment.addresses,
+                        segment.source_port,
+                        segment.destination_port,
+                    );
+                    let Some(shard) = shards.get_mut(shard_of(&key)) else {
+                        continue;
+                    };
+                    let arrival = job.arrival(index, packet);
+                    shard.take(
+                        key,
+                        direction,
+                        &segment,
+                        arrival,
+                        &around,
+                        limits,
+                        shared.captures,
+                        &mut bench,
+                    );
+                }
+                Ok(Decoded::Udp(_)) => reader.counters.skip(Skip::Udp),
+                Err(why) => reader.counters.skip(why),
+            }
+        }
+        batch.fill(&mut bench.records, shared.options);
+        sink.emit(&mut batch)?;
+        spare = Some(job.block);
+    }
+    for shard in &mut shards {
+        shard.finish(
+            reader.last_ns,
+            reader.order,
+            limits,
+            shared.captures,
+            &mut bench,
+        );
+    }
+    batch.fill(&mut bench.records, shared.options);
+    sink.emit(&mut batch)?;
+    Ok(shards)
+}
+
+/// Records of one block in order, with what was rendered of them.
+#[derive(Default)]
+struct Batch {
+    records: Vec<(Finished, usize)>,
+    lines: Vec<u8>,
+}
+
+impl Batch {
+    /// Judges and renders records; those that will probably not be shown are not rendered.
+    fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
+        for mut finished in records.drain(..) {
+            if let Some(judge) = options.judge {
+                judge(&mut finished.record);
+            }
+            let shown = finished.tls || options.is_shown_by_port(&finished.record);
+            if shown && let Some(render) = options.render {
+                render(&finished.record, &mut self.lines);
+            }
+            self.records.push((finished, self.lines.len()));
+        }
+    }
+}
+
+impl Options {
+    fn is_shown_by_port(&self, record: &Handshake) -> bool {
+        self.all_connections
+            || (self.tls_ports.contains(&record.server.port)
+                && record.outcome != crate::record::Outcome::Truncated)
+    }
+}
+
+/// The end of the pipe: records in order of packets.
+struct Sink<'a, 't> {
+    shared: Shared<'a>,
+    take: &'a mut Take<'t>,
+    summary: Summary,
+    /// Server endpoints that spoke TLS.
+    tls_endpoints: HashSet<(IpAddr, u16)>,
+    not_shown: u64,
+}
+
+impl<'a, 't> Sink<'a, 't> {
+    fn new(shared: Shared<'a>, take: &'a mut Take<'t>) -> Self {
+        Self {
+            shared,
+            take,
+            summary: Summary::default(),
+            tls_endpoints: HashSet::new(),
+            not_shown: 0,
+        }
+    }
+
+    fn emit(&mut self, batch: &mut Batch) -> io::Result<()> {
+        self.emit_all(core::slice::from_mut(batch))
+    }
+
+    /// Merges the shards' batches of one block by the packets that completed the records.
+    fn emit_all(&mut self, batches: &mut [Batch]) -> io::Result<()> {
+        let mut order: Vec<((u64, u64), usize, usize, usize, usize)> = Vec::new();
+        for (batch_index, batch) in batches.iter().enumerate() {
+            let mut start = 0;
+            for (index, (finished, end)) in batch.records.iter().enumerate() {
+                order.push((finished.order, batch_index, index, start, *end));
+                start = *end;
+            }
+        }
+        order.sort_unstable();
+        let mut records: Vec<Vec<Option<Finished>>> = batches
+            .iter_mut()
+            .map(|batch| {
+                batch
+                    .records
+                    .drain(..)
+                    .map(|(finished, _)| Some(finished))
+                    .collect()
+            })
+            .collect();
+        for (_, batch_index, index, start, end) in order {
+            let finished = records
+                .get_mut(batch_index)
+                .and_then(|list| list.get_mut(index))
+                .and_then(Option::take);
+            let line = batches
+                .get(batch_index)
+                .and_then(|batch| batch.lines.get(start..end))
+                .unwrap_or(&[]);
+            if let Some(finished) = finished {
+                self.one(finished, line)?;
+            }
+        }
+        for batch in batches {
+            batch.lines.clear();
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, finished: Finished, line: &[u8]) -> io::Result<()> {
+        let options = self.shared.options;
+        let server = (finished.record.server.ip, finished.record.server.port);
+        if finished.tls && self.tls_endpoints.len() < options.limits.tls_endpoints_max {
+            self.tls_endpoints.insert(server);
+        }
+        let known = self.tls_endpoints.contains(&server)
+            && finished.record.outcome != crate::record::Outcome::Truncated;
+        let shown = finished.tls || options.is_shown_by_port(&finished.record) || known;
+        let mut late = Vec::new();
+        if shown
+            && line.is_empty()
+            && let Some(render) = options.render
+        {
+            render(&finished.record, &mut late);
+        }
+        if shown {
+            self.count(&finished.record);
+        } else {
+            self.not_shown += 1;
+        }
+        let line = if line.is_empty() { &late } else { line };
+        (self.take)(Taken {
+            record: finished.record,
+            line,
+            shown,
+        })
+    }
+
+    fn count(&mut self, record: &Handshake) {
+        self.summary.handshakes += 1;
+        self.shared
+            .progress
+            .handshakes
+            .store(self.summary.handshakes, Ordering::Relaxed);
+        self.summary.count_outcome(record.outcome);
+        if let Some(hello) = &record.server_hello {
+            let name = hello
+                .shape
+                .version_name
+                .as_deref()
+                .map_or_else(|| hello.shape.version.to_string(), str::to_owned);
+            *self.summary.by_version.entry(name).or_default() += 1;
+        }
+    }
+}
+
+/// Reads the inputs one after the other as blocks.
+struct Reader<'a> {
+    shared: Shared<'a>,
+    inputs: VecDeque<(u32, &'a Input)>,
+    current: Option<(Feed<Box<dyn Read + Send>>, CaptureSummary)>,
+    capture: u32,
+    order: u64,
+    last_ns: i64,
+    counters: Counters,
+    summaries: Vec<CaptureSummary>,
+    errors: Vec<Error>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(inputs: &'a [Input], shared: Shared<'a>) -> Self {
+        Self {
+            shared,
+            inputs: (0..).zip(inputs).collect(),
+            current: None,
+            capture: 0,
+            order: 0,
+            last_ns: i64::MIN,
+            counters: Counters::default(),
+            summaries: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The next block, in `block`'s memory; `None` when all inputs are read or the run was stopped.
+    fn next(&mut self, mut block: Block) -> Option<Job> {
+        loop {
+            if self.shared.progress.stop.load(Ordering::Relaxed) {
+                self.inputs.clear();
+                self.close();
+                return None;
+            }
+            if self.current.is_none() {
+                let (number, input) = self.inputs.pop_front()?;
+                self.capture = number;
+                match open(input, &self.shared.options.limits) {
+                    Ok((feed, format)) => {
+                        let summary = CaptureSummary {
+                            name: input.name(),
+                            format: format.into(),
+                            ..Default::default()
+                        };
+                        self.current = Some((feed, summary));
+                    }
+                    Err(error) => {
+                        let name = input.name();
+                        self.summaries.push(CaptureSummary {
+                            name,
+                            error: Some(error.to_string()),
+                            ..Default::default()
+                        });
+                        self.errors.push(error);
+                    }
+                }
+                continue;
+            }
+            let (feed, summary) = self.current.as_mut()?;
+            block.capture = self.capture;
+            let more = feed.fill(&mut block).unwrap_or_else(|error| {
+                summary.truncated = matches!(error, Error::Cut { .. } | Error::Broken { .. });
+                summary.error = Some(error.to_string());
+                self.errors.push(error);
+                false
+            });
+            self.account(&block);
+            if !more {
+                self.close();
+            }
+            if !block.packets.is_empty() {
+                return Some(self.job(block));
+            }
+        }
+    }
+
+    fn account(&mut self, block: &Block) {
+        let Some((feed, summary)) = self.current.as_mut() else {
+            return;
+        };
+        let before = summary.bytes;
+        summary.bytes = feed.offset();
+        summary.packets += block.packets.len() as u64;
+        if let (Some(first), Some(last)) = (block.packets.first(), block.packets.last()) {
+            summary.first_packet.get_or_insert(Timestamp(first.time_ns));
+            summary.last_packet = Some(Timestamp(last.time_ns));
+        }
+        self.shared
+            .progress
+            .bytes
+            .fetch_add(summary.bytes - before, Ordering::Relaxed);
+        self.shared
+            .progress
+            .packets
+            .fetch_add(block.packets.len() as u64, Ordering::Relaxed);
+    }
+
+    fn close(&mut self) {
+        if let Some((feed, mut summary)) = self.current.take() {
+            summary.link_types = feed
+                .format()
+                .links()
+                .into_iter()
+                .map(LinkType::name)
+                .collect();
+            self.counters
+                .skip_many(Skip::UnknownBlock, feed.format().unknown_blocks());
+            self.summaries.push(summary);
+        }
+    }
+
+    fn job(&mut self, block: Block) -> Job {
+        let order = self.order;
+        self.order += block.packets.len() as u64;
+        // The middle one of three times: a single absurd time stamp expires nothing.
+        let at = |index: usize| block.packets.get(index).map_or(0, |packet| packet.time_ns);
+        let count = block.packets.len();
+        let mut times = [at(0), at(count / 2), at(count - 1)];
+        times.sort_unstable();
+        self.last_ns = self.last_ns.max(times[1]).max(at(count - 1));
+        Job {
+            block,
+            order,
+            time_ns: times[1],
+            parts: Vec::new(),
+        }
+    }
+
+    /// Sorts the block's packets by shard.
+    fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<u32>>) {
+        parts.iter_mut().for_each(Vec::clear);
+        parts.resize_with(SHARDS, Vec::new);
+        for (index, packet) in job.block.packets.iter().enumerate() {
+            let mut around = Encapsulation::default();
+            match packet::decode(
+                packet.link,
+                job.block.data(packet),
+                &mut around,
+                &self.shared.options.limits,
+            ) {
+                Ok(Decoded::Tcp(segment)) => {
+                    let (key, _) = FlowKey::new(
+                        segment.addresses,
+                        segment.source_port,
+                        segment.destination_port,
+                    );
+                    if let Some(part) = parts.get_mut(shard_of(&key)) {
+                        part.push(index as u32);
+                    }
+                }
+                Ok(Decoded::Udp(_)) => self.counters.skip(Skip::Udp),
+                Err(why) => self.counters.skip(why),
+            }
+        }
+        job.parts = parts;
+    }
+}
+
+/// Opens an input and tells its format from its first bytes.
+#[allow(clippy::type_complexity)]
+fn open(
+    input: &Input,
+    limits: &Limits,
+) -> Result<(Feed<Box<dyn Read + Send>>, &'static str), Error> {
+    let name = input.name();
+    let fault = |source| Error::Io {
+        name: name.clone(),
+        source,
+    };
+    let mut reader: Box<dyn Read + Send> = match input {
+        Input::File(path) => Box::new(File::open(path).map_err(fault)?),
+        Input::Stdin => Box::new(io::stdin()),
+    };
+    let mut first = vec![0; capture::MAGIC_BYTES];
+    let mut have = 0;
+    while have < first.len() {
+        match reader.read(first.get_mut(have..).unwrap_or(&mut [])) {
+            Ok(0) => break,
+            Ok(count) => have += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(fault(error)),
+        }
+    }
+    first.truncate(have);
+    if first.is_empty() {
+        return Err(Error::Empty { name });
+    }
+    let Some((format_name, format)) = Format::detect(&first, limits.packet_bytes_max) else {
+        return Err(Error::NotACapture {
+            name,
+            found: describe(&first),
+        });
+    };
+    let interactive = matches!(input, Input::Stdin);
+    Ok((
+        Feed::new(reader, name, format, first, interactive, limits),
+        format_name,
+    ))
+}
+
+fn describe(first: &[u8]) -> String {
+    let known = capture::FORMATS
+        .iter()
+        .map(|entry| entry.name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if first
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    {
+        format!(
+            "it begins with text, `{}`; formats read: {known}",
+            String::from_utf8_lossy(first).escape_debug()
+        )
+    } else {
+        let hex: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "it begins with the bytes {}; formats read: {known}",
+            hex.join(" ")
+        )
+    }
+}
+
+/// What the threads share.
+struct Board {
+    shards: Vec<Option<Shard>>,
+    /// Blocks that each shard has still to take.
+    queues: Vec<VecDeque<(u64, Arc<Job>)>>,
+    /// Batches of blocks that are not through all shards yet.
+    waiting: BTreeMap<u64, Vec<Batch>>,
+    spare_blocks: Vec<(Block, Vec<Vec<u32>>)>,
+    spare_batches: Vec<Batch>,
+    next_block: u64,
+    next_out: u64,
+    reading: bool,
+    read_all: bool,
+    failed: bool,
+}
+
+impl Board {
+    fn is_over(&self) -> bool {
+        self.failed || (self.read_all && !self.reading && self.next_out == self.next_block)
+    }
+
+    /// A shard that is free and has a block to take: the one that is furthest behind.
+    fn claim(&mut self) -> Option<(usize, Shard, u64, Arc<Job>)> {
+        let (index, _) = self
+            .queues
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| self.shards.get(*index).is_some_and(Option::is_some))
+            .filter_map(|(index, queue)| queue.front().map(|(block, _)| (index, *block)))
+            .min_by_key(|&(_, block)| block)?;
+        let shard = self.shards.get_mut(index)?.take()?;
+        let (block, job) = self.queues.get_mut(index)?.pop_front()?;
+        Some((index, shard, block, job))
+    }
+
+    fn ready(&mut self) -> Option<Vec<Batch>> {
+        let next = self.next_out;
+        if self
+            .waiting
+            .get(&next)
+            .is_some_and(|batches| batches.len() == SHARDS)
+        {
+            return self.waiting.remove(&next);
+        }
+        None
+    }
+}
+
+/// Poison means that another thread panicked; its panic is handed on when it is joined.
+fn lock<'a>(board: &'a Mutex<Board>) -> MutexGuard<'a, Board> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn threaded<'i>(
+    shared: Shared<'i>,
+    reader: &mut Reader<'i>,
+    sink: &mut Sink<'_, '_>,
+) -> io::Result<Vec<Shard>> {
+    let limits = &shared.options.limits;
+    let board = Mutex::new(Board {
+        shards: (0..SHARDS).map(|_| Some(Shard::default())).collect(),
+        queues: (0..SHARDS).map(|_| VecDeque::new()).collect(),
+        waiting: BTreeMap::new(),
+        spare_blocks: Vec::new(),
+        spare_batches: Vec::new(),
+        next_block: 0,
+        next_out: 0,
+        reading: false,
+        read_all: false,
+        failed: false,
+    });
+    let (reader_slot, news) = (Mutex::new(&mut *reader), Condvar::new());
+    let crew = Crew {
+        shared,
+        board: &board,
+        reader: &reader_slot,
+        news: &news,
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..shared.options.threads.min(SHARDS) {
+            scope.spawn(move || crew.work(None));
+        }
+        crew.work(Some(sink))
+    })?;
+    let mut shards: Vec<Shard> = lock(&board)
+        .shards
+        .iter_mut()
+        .map(|shard| shard.take().unwrap_or_default())
+        .collect();
+    let (mut bench, mut batch) = (Bench::new(limits), Batch::default());
+    for shard in &mut shards {
+        shard.finish(
+            reader.last_ns,
+            reader.order,
+            limits,
+            shared.captures,
+            &mut bench,
+        );
+    }
+    batch.fill(&mut bench.records, shared.options);
+    sink.emit(&mut batch)?;
+    Ok(shards)
+}
+
+#[derive(Clone, Copy)]
+struct Crew<'s, 'i, 'r> {
+    shared: Shared<'i>,
+    board: &'s Mutex<Board>,
+    reader: &'s Mutex<&'r mut Reader<'i>>,
+    news: &'s Condvar,
+}
+
+impl<'s> Crew<'s, '_, '_> {
+    /// Does whatever is next until nothing is left. The thread with the sink also empties it.
+    fn work(self, mut sink: Option<&mut Sink<'_, '_>>) -> io::Result<()> {
+        let mut bench = Bench::new(&self.shared.options.limits);
+        let mut board = lock(self.board);
+        loop {
+            if board.is_over() {
+                self.news.notify_all();
+                return Ok(());
+            }
+            if let Some(sink) = sink.as_deref_mut()
+                && let Some(batches) = board.ready()
+            {
+                drop(board);
+                let result = self.deliver(sink, batches);
+                board = lock(self.board);
+                board.next_out += 1;
+                if let Err(error) = result {
+                    board.failed = true;
+                    self.news.notify_all();
+                    return Err(error);
+                }
+                self.news.notify_all();
+                continue;
+            }
+            let in_flight = board.next_block - board.next_out;
+            let may_read = !board.reading
+                && !board.read_all
+                && in_flight < self.shared.options.limits.blocks_in_flight as u64;
+            if may_read && in_flight < 3 {
+                board = self.read(board);
+            } else if let Some((index, shard, block, job)) = board.claim() {
+                drop(board);
+                board = self.take(index, shard, block, job, &mut bench);
+            } else if may_read {
+                board = self.read(board);
+            } else {
+                board = self
+                    .news
+                    .wait(board)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn deliver(&self, sink: &mut Sink<'_, '_>, mut batches: Vec<Batch>) -> io::Result<()> {
+        let result = sink.emit_all(&mut batches);
+        lock(self.board).spare_batches.append(&mut batches);
+        result
+    }
+
+    /// Reads a block and queues it for all shards.
+    fn read(&self, mut board: MutexGuard<'s, Board>) -> MutexGuard<'s, Board> {
+        board.reading = true;
+        let (block, parts) = board.spare_blocks.pop().unwrap_or_default();
+        drop(board);
+        let job = {
+            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.next(block).map(|mut job| {
+                reader.split(&mut job, parts);
+                Arc::new(job)
+            })
+        };
+        let mut board = lock(self.board);
+        board.reading = false;
+        match job {
+            Some(job) => {
+                let number = board.next_block;
+                board.next_block += 1;
+                for queue in &mut board.queues {
+                    queue.push_back((number, Arc::clone(&job)));
+                }
+            }
+            None => board.read_all = true,
+        }
+        self.news.notify_all();
+        board
+    }
+
+    /// Works one shard through one block.
+    fn take(
+        &self,
+        index: usize,
+        mut shard: Shard,
+        number: u64,
+        job: Arc<Job>,
+        bench: &mut Bench,
+    ) -> MutexGuard<'s, Board> {
+        let (limits, captures) = (&self.shared.options.limits, self.shared.captures);
+        shard.tick(job.time_ns, job.order, limits, captures, bench);
+        for &at in job.parts.get(index).map_or(&[][..], Vec::as_slice) {
+            let Some(packet) = job.block.packets.get(at as usize) else {
+                continue;
+            };
+            let mut around = Encapsulation::default();
+            let decoded = packet::decode(packet.link, job.block.data(packet), &mut around, limits);
+            let Ok(Decoded::Tcp(segment)) = decoded else {
+                continue;
+            };
+            let (key, direction) = FlowKey::new(
+                segment.addresses,
+                segment.source_port,
+                segment.destination_port,
+            );
+            let arrival = job.arrival(at as usize, packet);
+            shard.take(
+                key, direction, &segment, arrival, &around, limits, captures, bench,
+            );
+        }
+        let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
+        batch.fill(&mut bench.records, self.shared.options);
+        let finished = Arc::try_unwrap(job).ok();
+        let mut board = lock(self.board);
+        if let Some(job) = finished {
+            board.spare_blocks.push((job.block, job.parts));
+        }
+        if let Some(slot) = board.shards.get_mut(index) {
+            *slot = Some(shard);
+        }
+        board.waiting.entry(number).or_default().push(batch);
+        self.news.notify_all();
+        board
+    }
 }

@@ -1,0 +1,483 @@
+//! One conversation: its two streams → its protocol → events → its record. The only module that joins
+//! stages 3 to 6.
+//!
+//! A conversation is opened by a SYN or by payload, and ends with a RST, with both FINs once all bytes
+//! before them are there, by idleness, by a new SYN on the same addresses, or with the capture. It then
+//! leaves its record and, for a while, a tombstone that catches late repetitions.
+
+mod outcome;
+mod session;
+
+pub use outcome::Ended;
+
+use crate::detect::{self, Verdict};
+use crate::flow::{Answer, Direction, FlowKey, Lent, Seq, Stream, StreamLimits};
+use crate::limits::Limits;
+use crate::packet::{Encapsulation, Segment};
+use crate::record::{Close, Handshake, Side, copy::Interner};
+use crate::stats::Counters;
+use crate::tls::handshake::MachineLimits;
+use session::{Desk, Draft, Seen, Session};
+use std::sync::Arc;
+
+/// What a conversation needs from its shard while it takes a packet.
+pub struct Context<'a> {
+    /// The caps.
+    pub limits: &'a Limits,
+    /// Names of the captures by number.
+    pub captures: &'a [Arc<str>],
+    /// Shapes seen before.
+    pub interner: &'a mut Interner,
+    /// The shard's counters.
+    pub counters: &'a mut Counters,
+    /// Records that are ready.
+    pub records: &'a mut Vec<Finished>,
+    /// The conversation's endpoints, which only the table holds.
+    pub key: FlowKey,
+}
+
+/// The packet that a conversation takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Its time.
+    pub time_ns: i64,
+    /// Its number in its capture.
+    pub frame: u64,
+    /// Its number in the run.
+    pub order: u64,
+    /// Its capture.
+    pub capture: u32,
+}
+
+/// A record that is ready, and where it stands in the order of the output.
+#[derive(Debug)]
+pub struct Finished {
+    /// Packet number that completed it, then the one that opened its conversation.
+    pub order: (u64, u64),
+    /// The record.
+    pub record: Box<Handshake>,
+    /// TLS was seen.
+    pub tls: bool,
+}
+
+/// How the conversation stands.
+#[derive(Debug, Default)]
+enum Phase {
+    /// Nothing told yet what it speaks.
+    #[default]
+    Opening,
+    /// TLS.
+    Tls(Box<Session>),
+    /// Something else.
+    Other,
+    /// The record is written; late packets come to nothing.
+    Closed,
+}
+
+/// What a packet changed in a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grown {
+    /// Bytes on the heap, more or less than before.
+    pub bytes: isize,
+    /// The conversation is over.
+    pub closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Fin(Seq),
+    Rst,
+}
+
+/// One TCP conversation.
+#[derive(Debug)]
+pub struct Connection {
+    streams: [Stream; 2],
+    start_ns: i64,
+    last_ns: i64,
+    created: u64,
+    capture: u32,
+    syn_frame: u64,
+    syn_at: Seq,
+    syn_ns: i64,
+    syn_ack_ns: i64,
+    established_ns: i64,
+    close_frame: u64,
+    /// Who sent the SYN, or else the first payload.
+    opener: Option<Direction>,
+    first_end: Option<(Direction, Close)>,
+    ends: [Option<End>; 2],
+    syn_retransmits: u16,
+    /// Bytes on the heap now, and when the shard was last told.
+    weight: u32,
+    weighed: u32,
+    syn_seen: bool,
+    syn_ack_seen: bool,
+    payload_seen: [bool; 2],
+    /// Encrypted records were seen whose handshake was not.
+    tls_before: bool,
+    snapped: bool,
+    around: Option<Box<Encapsulation>>,
+    phase: Phase,
+}
+
+/// No time.
+const UNSEEN: i64 = i64::MIN;
+/// How long a closed conversation's tombstone catches late packets.
+const LINGER_NS: i64 = 10_000_000_000;
+
+impl Connection {
+    /// Is this segment worth a new entry? Late ACKs, FINs and RSTs of forgotten conversations are not.
+    #[inline]
+    pub fn opens(segment: &Segment<'_>) -> bool {
+        segment.flags.syn() || !segment.payload.is_empty() || segment.cut > 0
+    }
+
+    /// A conversation that begins with this packet.
+    pub fn new(arrival: Arrival, around: &Encapsulation) -> Self {
+        Self {
+            streams: Default::default(),
+            start_ns: arrival.time_ns,
+            last_ns: arrival.time_ns,
+            created: arrival.order,
+            capture: arrival.capture,
+            syn_frame: 0,
+            syn_at: Seq(0),
+            syn_ns: UNSEEN,
+            syn_ack_ns: UNSEEN,
+            established_ns: UNSEEN,
+            close_frame: 0,
+            opener: None,
+            first_end: None,
+            ends: [None; 2],
+            syn_retransmits: 0,
+            weight: 0,
+            weighed: 0,
+            syn_seen: false,
+            syn_ack_seen: false,
+            payload_seen: [false; 2],
+            tls_before: false,
+            snapped: false,
+            around: (!around.is_empty()).then(|| Box::new(*around)),
+            phase: Phase::Opening,
+        }
+    }
+
+    /// Bytes on the heap that the shard was told of.
+    pub fn weight(&self) -> usize {
+        self.weighed as usize
+    }
+
+    /// Bytes on the heap, about.
+    fn heap_bytes(&self) -> usize {
+        let session = match &self.phase {
+            Phase::Tls(session) => {
+                size_of::<Session>() + session.machine.heap_bytes() + session.draft.heap_bytes()
+            }
+            _ => 0,
+        };
+        session + self.streams.iter().map(Stream::heap_bytes).sum::<usize>()
+    }
+
+    /// When the conversation is over, if no packet comes any more.
+    pub fn due_ns(&self, limits: &Limits) -> i64 {
+        let idle = match self.phase {
+            Phase::Closed => LINGER_NS,
+            _ if self.ends.iter().all(Option::is_some) => limits.idle_short_ns,
+            _ if self.syn_seen && !self.syn_ack_seen => limits.idle_short_ns,
+            _ => limits.idle_ns,
+        };
+        self.last_ns.saturating_add(idle)
+    }
+
+    /// A SYN that opens another conversation with the same addresses: its sequence number is a new one.
+    pub fn is_replaced_by(&self, direction: Direction, segment: &Segment<'_>) -> bool {
+        if !segment.flags.syn() || segment.flags.ack() {
+            return false;
+        }
+        if self.syn_seen && self.opener == Some(direction) {
+            return self.syn_at != Seq(segment.sequence);
+        }
+        self.streams[direction as usize].is_seen()
+    }
+
+    /// The record is written.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Takes a packet.
+    #[inline]
+    pub fn take(
+        &mut self,
+        direction: Direction,
+        segment: &Segment<'_>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) -> Grown {
+        if self.is_closed() {
+            return Grown::default();
+        }
+        self.last_ns = self.last_ns.max(arrival.time_ns);
+        let flags = segment.flags;
+        let mut at = Seq(segment.sequence);
+        if flags.syn() {
+            self.syn(direction, segment, arrival);
+            at = at.plus(1);
+        } else if self.established_ns == UNSEEN
+            && self.syn_ack_ns != UNSEEN
+            && self.opener == Some(direction)
+        {
+            self.established_ns = arrival.time_ns;
+        }
+        if !segment.payload.is_empty() || segment.cut > 0 {
+            self.payload(direction, at, segment, arrival, context);
+        }
+        if flags.fin() || flags.rst() {
+            self.ending(direction, at, segment, arrival, context);
+        } else if self.ends[0].is_some() || self.ends[1].is_some() {
+            self.close_if_ended(arrival, context);
+        }
+        let before = core::mem::replace(&mut self.weighed, self.weight);
+        Grown {
+            bytes: self.weight as isize - before as isize,
+            closed: self.is_closed(),
+        }
+    }
+
+    #[cold]
+    fn syn(&mut self, direction: Direction, segment: &Segment<'_>, arrival: Arrival) {
+        let stream = &mut self.streams[direction as usize];
+        stream.anchor(Seq(segment.sequence).plus(1));
+        if segment.flags.ack() {
+            self.opener = Some(direction.reverse());
+            if !self.syn_ack_seen {
+                self.syn_ack_seen = true;
+                self.syn_ack_ns = arrival.time_ns;
+            }
+        } else if self.syn_seen {
+            self.syn_retransmits = self.syn_retransmits.saturating_add(1);
+        } else {
+            self.opener = Some(direction);
+            self.syn_seen = true;
+            self.syn_at = Seq(segment.sequence);
+            self.syn_ns = arrival.time_ns;
+            self.syn_frame = arrival.frame;
+        }
+    }
+
+    #[inline]
+    fn payload(
+        &mut self,
+        direction: Direction,
+        at: Seq,
+        segment: &Segment<'_>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) {
+        self.opener.get_or_insert(direction);
+        self.payload_seen[direction as usize] = true;
+        self.snapped |= segment.cut > 0;
+        if self.streams[direction as usize].absorb(at, segment.payload.len() + segment.cut as usize)
+        {
+            return;
+        }
+        self.with_stream(
+            direction,
+            arrival,
+            context,
+            |stream, limits, mut consumer| {
+                stream.push(at, segment.payload, segment.cut, limits, &mut consumer);
+            },
+        );
+    }
+
+    /// Lends this direction's stream to `run` with a consumer that knows the rest of the conversation.
+    #[inline]
+    fn with_stream(
+        &mut self,
+        direction: Direction,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+        run: impl FnOnce(&mut Stream, &StreamLimits, &mut dyn FnMut(Lent<'_>) -> Answer),
+    ) {
+        let mut stream = core::mem::take(&mut self.streams[direction as usize]);
+        let limits = StreamLimits {
+            parked_bytes_max: context.limits.out_of_order_bytes_max,
+            parked_segments_max: context.limits.out_of_order_segments_max,
+        };
+        run(&mut stream, &limits, &mut |lent| {
+            self.consume(direction, lent, arrival, context)
+        });
+        if matches!(self.phase, Phase::Other) {
+            stream.finish();
+        }
+        self.streams[direction as usize] = stream;
+        self.weight = u32::try_from(self.heap_bytes()).unwrap_or(u32::MAX);
+    }
+
+    fn consume(
+        &mut self,
+        direction: Direction,
+        lent: Lent<'_>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) -> Answer {
+        match self.phase {
+            Phase::Tls(_) => self.read_tls(direction, lent, arrival, context),
+            Phase::Opening => match detect::detect(lent.bytes) {
+                Verdict::Tls => {
+                    self.phase = Phase::Tls(Box::default());
+                    self.read_tls(direction, lent, arrival, context)
+                }
+                Verdict::NeedMore(more) => Answer::Need { used: 0, more },
+                Verdict::TlsMidStream => {
+                    self.tls_before = true;
+                    Answer::Broken
+                }
+                Verdict::Other if self.syn_seen || self.syn_ack_seen => {
+                    self.phase = Phase::Other;
+                    Answer::Done
+                }
+                Verdict::Other => Answer::Broken,
+            },
+            Phase::Other | Phase::Closed => Answer::Done,
+        }
+    }
+
+    #[inline]
+    fn read_tls(
+        &mut self,
+        direction: Direction,
+        lent: Lent<'_>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) -> Answer {
+        let Phase::Tls(session) = &mut self.phase else {
+            return Answer::Done;
+        };
+        let limits = MachineLimits {
+            message_bytes_max: context.limits.message_bytes_max,
+            messages_max: context.limits.messages_max,
+        };
+        let seen = Seen {
+            frame: arrival.frame,
+            time_ns: arrival.time_ns,
+            segments: lent.segments,
+        };
+        let Context {
+            limits: caps,
+            interner,
+            counters,
+            ..
+        } = context;
+        let mut desk = Desk {
+            limits: caps,
+            interner,
+            counters,
+        };
+        let Session { machine, draft } = &mut **session;
+        let mut earlier: Vec<Draft> = Vec::new();
+        let answer = machine.read(
+            direction,
+            lent.bytes,
+            lent.after_gap,
+            &limits,
+            &mut |event| {
+                if draft.begins_anew(&event) {
+                    let fresh = Draft {
+                        renegotiation: true,
+                        ..Draft::default()
+                    };
+                    earlier.push(core::mem::replace(draft, fresh));
+                }
+                draft.event(direction, event, seen, &mut desk);
+            },
+        );
+        for draft in earlier {
+            self.write(draft, arrival, context);
+        }
+        answer
+    }
+
+    #[cold]
+    fn ending(
+        &mut self,
+        direction: Direction,
+        at: Seq,
+        segment: &Segment<'_>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) {
+        let (end, close) = if segment.flags.rst() {
+            (End::Rst, Close::Rst)
+        } else {
+            // FIN takes one number, behind the data of its segment.
+            (
+                End::Fin(at.plus(segment.payload.len() + segment.cut as usize)),
+                Close::Fin,
+            )
+        };
+        if self.first_end.is_none() {
+            self.first_end = Some((direction, close));
+            self.close_frame = arrival.frame;
+        }
+        self.ends[direction as usize] = Some(end);
+        if end == End::Rst {
+            self.finish(arrival, context, Ended::Closed);
+        } else {
+            self.close_if_ended(arrival, context);
+        }
+    }
+
+    /// Both FINs are there, and all bytes before them.
+    fn close_if_ended(&mut self, arrival: Arrival, context: &mut Context<'_>) {
+        let ended = |(stream, end): (&Stream, &Option<End>)| match end {
+            Some(End::Fin(at)) => stream.reached(*at),
+            Some(End::Rst) => true,
+            None => false,
+        };
+        if self.streams.iter().zip(&self.ends).all(ended) {
+            self.finish(arrival, context, Ended::Closed);
+        }
+    }
+
+    /// The conversation is over: writes its record and leaves a tombstone. `arrival` is the packet (or
+    /// the place between packets) that ended it.
+    pub fn finish(&mut self, arrival: Arrival, context: &mut Context<'_>, how: Ended) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        for direction in [Direction::Up, Direction::Down] {
+            if self.streams[direction as usize].is_waiting() {
+                self.with_stream(direction, arrival, context, |stream, _, mut consumer| {
+                    stream.end(&mut consumer)
+                });
+            }
+        }
+        let draft = match core::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Tls(session) => session.draft,
+            Phase::Other => Draft::default(),
+            Phase::Opening | Phase::Closed => Draft::default(),
+        };
+        self.write_last(draft, arrival, context, how);
+        for stream in &mut self.streams {
+            stream.finish();
+        }
+        self.around = None;
+        self.weight = 0;
+    }
+
+    /// Who is the client: the sender of the ClientHello, else of the SYN, else of the first payload.
+    fn client(&self, draft: &Draft) -> Direction {
+        draft.client.or(self.opener).unwrap_or(Direction::Up)
+    }
+
+    fn side(&self, draft: &Draft, direction: Direction) -> Side {
+        if self.client(draft) == direction {
+            Side::Client
+        } else {
+            Side::Server
+        }
+    }
+}

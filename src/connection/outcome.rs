@@ -1,0 +1,330 @@
+//! How a conversation ended, and its record.
+//!
+//! Definitions: `design` of the record, and RFC 8446/5246 for what completes a handshake. A failure is
+//! only claimed where the capture shows both directions without a hole; else the outcome is
+//! `truncated`, which says that the capture, not the handshake, is at fault.
+
+use super::session::Draft;
+use super::{Arrival, Connection, Context, Finished, UNSEEN};
+use crate::flow::Direction;
+use crate::record::{
+    ApplicationBytes, Close, Defect, Endpoint, Handshake, Outcome, Protocol, Side, Tcp, Timestamp,
+    Transport,
+};
+use crate::tls::code_points::VersionRank;
+
+/// Why a conversation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// RST, or both FINs.
+    Closed,
+    /// No packet for the idle time.
+    Idle,
+    /// The same addresses began a new conversation.
+    Replaced,
+    /// The capture ended at this time.
+    CaptureEnd {
+        /// Time of the capture's last packet.
+        time_ns: i64,
+    },
+    /// The memory cap.
+    Evicted,
+}
+
+/// A peer that was silent for so long at the end of the capture did not answer; before that, the
+/// capture may simply have ended too early.
+const SILENCE_NS: i64 = 3_000_000_000;
+/// "Closed at once": within this time after completion …
+const CLOSED_AT_ONCE_NS: i64 = 1_000_000_000;
+/// … with less application data than this in each direction.
+const CLOSED_AT_ONCE_BYTES: u64 = 400;
+
+impl Connection {
+    /// Writes the record of a handshake that another one follows in the same conversation.
+    pub(super) fn write(&mut self, draft: Draft, arrival: Arrival, context: &mut Context<'_>) {
+        let outcome = if draft.complete_ns.is_some() {
+            Outcome::Established
+        } else {
+            Outcome::Truncated
+        };
+        self.emit(draft, arrival, context, outcome);
+    }
+
+    /// Writes the conversation's last record.
+    pub(super) fn write_last(
+        &mut self,
+        mut draft: Draft,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+        ended: Ended,
+    ) {
+        if ended == Ended::Evicted {
+            draft.defects.push(Defect::Evicted);
+        }
+        let outcome = self.outcome(&draft, ended);
+        self.emit(draft, arrival, context, outcome);
+    }
+
+    /// The end of the capture is too near to blame silence on a peer.
+    fn too_early(&self, ended: Ended) -> bool {
+        match ended {
+            Ended::CaptureEnd { time_ns } => time_ns.saturating_sub(self.last_ns) < SILENCE_NS,
+            Ended::Evicted => true,
+            Ended::Closed | Ended::Idle | Ended::Replaced => false,
+        }
+    }
+
+    fn closed_first(&self, draft: &Draft, side: Side) -> Option<Close> {
+        self.first_end
+            .filter(|(direction, _)| self.side(draft, *direction) == side)
+            .map(|(_, close)| close)
+    }
+
+    fn outcome(&self, draft: &Draft, ended: Ended) -> Outcome {
+        if !draft.has_handshake() {
+            return self.outcome_without_tls(draft, ended);
+        }
+        if draft.complete_ns.is_some() {
+            return self.outcome_complete(draft);
+        }
+        // A clear fatal alert proves itself, whatever else was lost.
+        if draft.fatal_alert(Side::Server) {
+            return Outcome::ServerAlert;
+        }
+        if draft.fatal_alert(Side::Client) {
+            return Outcome::ClientAlert;
+        }
+        if self.is_incomplete(draft) {
+            return Outcome::Truncated;
+        }
+        if draft.server_hello.is_some() || draft.hello_retry_request.is_some() {
+            return self.outcome_after_server_hello(draft);
+        }
+        self.outcome_after_client_hello(draft, ended)
+    }
+
+    /// The capture lacks what a judgement needs: one direction, or bytes of the handshake.
+    fn is_incomplete(&self, draft: &Draft) -> bool {
+        let client = self.client(draft);
+        let silent_by_itself =
+            self.syn_ack_seen || self.streams[client.reverse() as usize].is_seen();
+        draft.client_hello.is_none()
+            || self.streams.iter().any(|stream| stream.gaps() > 0)
+            || self.snapped
+            || !(silent_by_itself || self.ends[client.reverse() as usize].is_some())
+    }
+
+    fn outcome_without_tls(&self, draft: &Draft, ended: Ended) -> Outcome {
+        let server = self.client(draft).reverse();
+        let any_payload = self.payload_seen[0] || self.payload_seen[1];
+        if self.tls_before {
+            return Outcome::Truncated;
+        }
+        if self.syn_seen && !self.syn_ack_seen && !any_payload {
+            return match (
+                self.closed_first(draft, Side::Server),
+                self.ends[server as usize],
+            ) {
+                (Some(Close::Rst), _) => Outcome::ConnectionRefused,
+                (None, None)
+                    if self.closed_first(draft, Side::Client).is_none()
+                        && self.too_early(ended) =>
+                {
+                    Outcome::Truncated
+                }
+                _ => Outcome::NoSynAck,
+            };
+        }
+        if !(self.syn_seen || self.syn_ack_seen)
+            || (self.first_end.is_none() && self.too_early(ended))
+        {
+            return Outcome::Truncated;
+        }
+        Outcome::NoClientHello
+    }
+
+    fn outcome_after_client_hello(&self, draft: &Draft, ended: Ended) -> Outcome {
+        let server = self.client(draft).reverse();
+        if self.payload_seen[server as usize] {
+            // It answered with something that is no TLS, or with TLS that could not be read.
+            return match self.closed_first(draft, Side::Server) {
+                Some(_) => Outcome::HelloClosed,
+                None => Outcome::Truncated,
+            };
+        }
+        match self.closed_first(draft, Side::Server) {
+            Some(Close::Rst) => Outcome::HelloReset,
+            Some(_) => Outcome::HelloClosed,
+            None if self.first_end.is_none() && self.too_early(ended) => Outcome::Truncated,
+            None => Outcome::HelloUnanswered,
+        }
+    }
+
+    fn outcome_after_server_hello(&self, draft: &Draft) -> Outcome {
+        let client = draft.flight(Side::Client);
+        let second_flight = draft.client_key_exchange || client.change_cipher_spec;
+        if self.closed_first(draft, Side::Client).is_some() {
+            return Outcome::ClientAbort;
+        }
+        if self.closed_first(draft, Side::Server).is_none() {
+            return Outcome::Truncated;
+        }
+        // Under TLS 1.3 a first encrypted record the size of an alert is the client giving up; the
+        // server then merely closes.
+        let gave_up = draft.version() == Some(VersionRank::Tls13) && client.first_record.is_some();
+        if gave_up || !second_flight {
+            Outcome::ClientAbort
+        } else {
+            Outcome::LateFailure
+        }
+    }
+
+    fn outcome_complete(&self, draft: &Draft) -> Outcome {
+        let (Some(complete_ns), Some(closed_ns)) =
+            (draft.complete_ns, self.first_end.map(|_| self.last_ns))
+        else {
+            return Outcome::Established;
+        };
+        let bytes = self.application_bytes(draft);
+        let little = bytes.client < CLOSED_AT_ONCE_BYTES && bytes.server < CLOSED_AT_ONCE_BYTES;
+        let soon = closed_ns.saturating_sub(complete_ns) < CLOSED_AT_ONCE_NS;
+        let by_client = self.closed_first(draft, Side::Client).is_some()
+            || draft.flight(Side::Client).encrypted_alert;
+        if by_client && little && soon {
+            Outcome::EstablishedThenClosed
+        } else {
+            Outcome::Established
+        }
+    }
+
+    fn application_bytes(&self, draft: &Draft) -> ApplicationBytes {
+        let client = self.client(draft) as usize;
+        let after = |index: usize| {
+            draft.flights[index]
+                .bytes
+                .saturating_sub(draft.bytes_at_completion[index])
+        };
+        ApplicationBytes {
+            client: after(client),
+            server: after(1 - client),
+        }
+    }
+
+    fn defects(&self, draft: &mut Draft) -> Vec<Defect> {
+        let mut defects = core::mem::take(&mut draft.defects);
+        if !self.streams.iter().all(|stream| stream.is_seen())
+            && !(self.syn_seen && !self.syn_ack_seen)
+        {
+            defects.push(Defect::OneDirection);
+        }
+        if !self.syn_seen && !self.syn_ack_seen {
+            defects.push(Defect::MidStream);
+        }
+        if self.snapped {
+            defects.push(Defect::SnapLength);
+        }
+        if draft.complete_ns.is_none() && self.streams.iter().any(|stream| stream.gaps() > 0) {
+            defects.push(Defect::Gap);
+        }
+        if self.streams.iter().any(|stream| stream.differs()) {
+            defects.push(Defect::OverlapDiffers);
+        }
+        defects.sort_unstable();
+        defects.dedup();
+        defects
+    }
+
+    fn tcp(&self, draft: &Draft) -> Tcp {
+        let since = |from: i64, to: i64| {
+            (from != UNSEEN && to != UNSEEN).then(|| Timestamp(to).micros_since(Timestamp(from)))
+        };
+        Tcp {
+            syn_frame: self.syn_seen.then_some(self.syn_frame),
+            syn_retransmits: u32::from(self.syn_retransmits),
+            rtt_us: since(self.syn_ns, self.established_ns),
+            rtt_server_us: since(self.syn_ns, self.syn_ack_ns),
+            rtt_client_us: since(self.syn_ack_ns, self.established_ns),
+            closed_by: self
+                .first_end
+                .map(|(direction, _)| self.side(draft, direction)),
+            close: self.first_end.map_or(Close::None, |(_, close)| close),
+            close_frame: self.first_end.map(|_| self.close_frame),
+            gaps: self.streams.iter().map(|stream| stream.gaps()).sum(),
+            retransmits: self.streams.iter().map(|stream| stream.retransmits()).sum(),
+        }
+    }
+
+    fn emit(
+        &mut self,
+        mut draft: Draft,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+        outcome: Outcome,
+    ) {
+        let client = self.client(&draft);
+        let endpoint = |direction: Direction| {
+            let (ip, port) = context.key.sender(direction);
+            Endpoint { ip, port }
+        };
+        let tls = draft.has_handshake();
+        let tcp = self.tcp(&draft);
+        let timing = draft.timing(tcp.rtt_us);
+        let defects = self.defects(&mut draft);
+        let application_bytes = draft
+            .complete_ns
+            .is_some()
+            .then(|| self.application_bytes(&draft));
+        let encapsulation = self
+            .around
+            .as_ref()
+            .map(|around| {
+                around
+                    .layers()
+                    .map(|layer| layer.to_string().into())
+                    .collect()
+            })
+            .unwrap_or_default();
+        let record = Handshake {
+            capture: context
+                .captures
+                .get(self.capture as usize)
+                .cloned()
+                .unwrap_or_else(|| "".into()),
+            start: Timestamp(self.start_ns),
+            end: Timestamp(self.last_ns),
+            transport: Transport::Tcp,
+            protocol: Protocol::Tls,
+            client: endpoint(client),
+            server: endpoint(client.reverse()),
+            encapsulation,
+            starttls: None,
+            proxy: None,
+            renegotiation: draft.renegotiation,
+            client_hello: draft.client_hello,
+            hello_retry_request: draft.hello_retry_request,
+            second_client_hello: draft.second_client_hello,
+            server_hello: draft.server_hello,
+            key_exchange: draft.key_exchange,
+            certificates: draft.certificates,
+            client_certificates: draft.client_certificates,
+            certificate_requested: draft.certificate_requested,
+            ocsp_stapled: draft.ocsp_stapled,
+            alerts: draft.alerts,
+            tcp: Some(tcp),
+            application_bytes,
+            outcome,
+            stopped_after: draft
+                .stopped_after
+                .and_then(|kind| kind.name())
+                .map(Into::into),
+            timing,
+            defects,
+            findings: Vec::new(),
+        };
+        context.records.push(Finished {
+            order: (arrival.order, self.created),
+            record: Box::new(record),
+            tls,
+        });
+    }
+}

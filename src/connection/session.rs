@@ -1,0 +1,415 @@
+//! The TLS side of a conversation: events become the draft of a record.
+
+use crate::flow::Direction;
+use crate::limits::Limits;
+use crate::record::{
+    Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, ServerHello, Side, Timestamp,
+    copy::{Interner, Place},
+};
+use crate::stats::{Counters, Skip};
+use crate::tls::{
+    code_points::{AlertDescription, AlertLevel, CipherSuite, HandshakeType, Version, VersionRank},
+    fingerprint::Carrier,
+    handshake::{Event, Machine},
+    key_exchange::KeyExchangeView,
+};
+use std::sync::Arc;
+
+/// Where an event was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub frame: u64,
+    pub time_ns: i64,
+    pub segments: u32,
+}
+
+/// What the session needs from its shard.
+pub(super) struct Desk<'a> {
+    pub limits: &'a Limits,
+    pub interner: &'a mut Interner,
+    pub counters: &'a mut Counters,
+}
+
+/// What one side sent after the hellos.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flight {
+    pub change_cipher_spec: bool,
+    /// Encrypted handshake records after ChangeCipherSpec.
+    pub encrypted_handshakes: u32,
+    /// Application data records, and their bytes.
+    pub records: u32,
+    pub bytes: u64,
+    /// Fragment length of the first application data record after the ServerHello.
+    pub first_record: Option<u32>,
+    pub encrypted_alert: bool,
+}
+
+/// The draft of one handshake's record.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub client: Option<Direction>,
+    pub client_hello: Option<Box<ClientHello>>,
+    pub hello_retry_request: Option<Box<ServerHello>>,
+    pub second_client_hello: Option<Box<ClientHello>>,
+    pub server_hello: Option<Box<ServerHello>>,
+    pub session_id: Option<Box<[u8]>>,
+    pub key_exchange: Option<KeyExchange>,
+    pub certificates: Vec<Arc<Certificate>>,
+    pub client_certificates: Vec<Arc<Certificate>>,
+    pub certificate_requested: bool,
+    pub ocsp_stapled: bool,
+    pub alerts: Vec<Alert>,
+    pub stopped_after: Option<HandshakeType>,
+    pub defects: Vec<Defect>,
+    pub flights: [Flight; 2],
+    pub client_hello_ns: Option<i64>,
+    pub server_hello_ns: Option<i64>,
+    pub complete_ns: Option<i64>,
+    pub client_key_exchange: bool,
+    /// Application bytes at the time of completion, which are not application data but handshake.
+    pub bytes_at_completion: [u64; 2],
+    pub renegotiation: bool,
+}
+
+/// A TLS conversation.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    pub machine: Machine,
+    pub draft: Draft,
+}
+
+impl Draft {
+    /// Something of a handshake was seen in clear.
+    pub(super) fn has_handshake(&self) -> bool {
+        self.client_hello.is_some()
+            || self.server_hello.is_some()
+            || self.hello_retry_request.is_some()
+            || !self.certificates.is_empty()
+            || self.alerts.iter().any(|alert| !alert.encrypted)
+    }
+
+    /// Bytes on the heap, about.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let boxed = size_of::<ClientHello>() + size_of::<ServerHello>();
+        let sni = self
+            .client_hello
+            .as_ref()
+            .and_then(|hello| hello.sni.as_ref())
+            .map_or(0, |sni| sni.len());
+        boxed
+            + sni
+            + 16 * (self.certificates.len() + self.client_certificates.len())
+            + self.alerts.len() * size_of::<Alert>()
+    }
+
+    /// The negotiated version's rank.
+    pub(super) fn version(&self) -> Option<VersionRank> {
+        self.server_hello
+            .as_ref()
+            .and_then(|hello| Version(hello.shape.version.0).rank())
+    }
+
+    fn side(&self, direction: Direction) -> Side {
+        if self.client.unwrap_or(Direction::Up) == direction {
+            Side::Client
+        } else {
+            Side::Server
+        }
+    }
+
+    pub(super) fn flight(&self, side: Side) -> &Flight {
+        let client = self.client.unwrap_or(Direction::Up);
+        let direction = if side == Side::Client {
+            client
+        } else {
+            client.reverse()
+        };
+        &self.flights[direction as usize]
+    }
+
+    fn defect(&mut self, defect: Defect) {
+        if !self.defects.contains(&defect) {
+            self.defects.push(defect);
+        }
+    }
+
+    /// Takes one event. `true`: a new handshake begins with it; hand in this draft first, and give the
+    /// event to a fresh one.
+    pub(super) fn event(
+        &mut self,
+        direction: Direction,
+        event: Event<'_>,
+        seen: Seen,
+        desk: &mut Desk<'_>,
+    ) {
+        match event {
+            Event::ClientHello {
+                hello,
+                record_version,
+                length,
+            } => {
+                self.client = Some(direction);
+                if hello.malformed {
+                    self.defect(Defect::Malformed);
+                }
+                let place = Place {
+                    frame: seen.frame,
+                    segments: seen.segments,
+                };
+                let list_max = desk.limits.list_entries_max;
+                let owned = desk.interner.client_hello(
+                    &hello,
+                    Some(record_version),
+                    length,
+                    Carrier::Tcp,
+                    list_max,
+                    place,
+                );
+                self.client_hello(owned, hello.session_id, seen);
+            }
+            Event::ServerHello(hello) => {
+                self.client.get_or_insert(direction.reverse());
+                if hello.malformed {
+                    self.defect(Defect::Malformed);
+                }
+                self.server_hello(&hello, seen, desk);
+            }
+            Event::Certificate(list) => self.certificates(direction, list, desk),
+            Event::ServerKeyExchange(body) => {
+                self.stopped_after = Some(HandshakeType::SERVER_KEY_EXCHANGE);
+                self.server_key_exchange(body);
+            }
+            Event::Message(kind) => self.message(kind),
+            Event::Alert { level, code } => {
+                self.alert(direction, Some((level, code)), seen, desk.limits.alerts_max)
+            }
+            Event::EncryptedAlert => {
+                self.flights[direction as usize].encrypted_alert = true;
+                self.alert(direction, None, seen, desk.limits.alerts_max);
+            }
+            Event::ChangeCipherSpec => self.flights[direction as usize].change_cipher_spec = true,
+            Event::EncryptedHandshake => {
+                self.flights[direction as usize].encrypted_handshakes += 1;
+                self.check_complete(seen);
+            }
+            Event::ApplicationData { length } => self.application_data(direction, length, seen),
+            Event::Malformed => self.defect(Defect::Malformed),
+            Event::TooLong => {
+                self.defect(Defect::MessageTooLong);
+                desk.counters.skip(Skip::MessageCap);
+            }
+        }
+    }
+
+    /// A ClientHello after a finished exchange of hellos begins a new handshake, unless it answers a
+    /// HelloRetryRequest.
+    pub(super) fn begins_anew(&self, event: &Event<'_>) -> bool {
+        matches!(event, Event::ClientHello { .. })
+            && self.client_hello.is_some()
+            && !self.awaits_second_hello()
+    }
+
+    fn awaits_second_hello(&self) -> bool {
+        self.hello_retry_request.is_some()
+            && self.second_client_hello.is_none()
+            && self.server_hello.is_none()
+    }
+
+    fn client_hello(&mut self, hello: Box<ClientHello>, session_id: &[u8], seen: Seen) {
+        self.stopped_after = Some(HandshakeType::CLIENT_HELLO);
+        if self.client_hello.is_some() {
+            self.second_client_hello = Some(hello);
+        } else {
+            self.session_id = (!session_id.is_empty()).then(|| session_id.into());
+            self.client_hello = Some(hello);
+            self.client_hello_ns = Some(seen.time_ns);
+        }
+    }
+
+    fn server_hello(
+        &mut self,
+        hello: &crate::tls::server_hello::ServerHelloView<'_>,
+        seen: Seen,
+        desk: &mut Desk<'_>,
+    ) {
+        let place = Place {
+            frame: seen.frame,
+            segments: seen.segments,
+        };
+        // An echoed session id is a resumption below TLS 1.3; a certificate that follows takes it back.
+        let echoed = self
+            .session_id
+            .as_deref()
+            .is_some_and(|id| id == hello.session_id);
+        let resumed = echoed && hello.details().version.is_none();
+        let owned = desk
+            .interner
+            .server_hello(hello, resumed, desk.limits.list_entries_max, place);
+        if hello.retry {
+            self.stopped_after = Some(HandshakeType(6));
+            self.hello_retry_request = Some(owned);
+        } else if self.server_hello.is_none() {
+            self.stopped_after = Some(HandshakeType::SERVER_HELLO);
+            let suite = CipherSuite(owned.shape.cipher_suite.0);
+            if owned.shape.version.0 < 0x0304
+                && let Some(entry) = suite.entry()
+            {
+                let kind = entry.key_exchange.as_str().into();
+                self.key_exchange = Some(KeyExchange {
+                    kind,
+                    group: None,
+                    dh_bits: None,
+                    signature_algorithm: None,
+                });
+            }
+            self.server_hello = Some(owned);
+            self.server_hello_ns = Some(seen.time_ns);
+        }
+    }
+
+    fn certificates(
+        &mut self,
+        direction: Direction,
+        list: crate::tls::certificate::CertificateList<'_>,
+        desk: &mut Desk<'_>,
+    ) {
+        self.stopped_after = Some(HandshakeType::CERTIFICATE);
+        let side = self.side(direction);
+        let owned = list
+            .iter()
+            .take(desk.limits.certificates_max)
+            .map(|der| desk.interner.certificate(der))
+            .collect();
+        if side == Side::Client {
+            self.client_certificates = owned;
+            return;
+        }
+        self.certificates = owned;
+        if let Some(hello) = self.server_hello.as_mut() {
+            hello.resumed = false;
+        }
+    }
+
+    fn server_key_exchange(&mut self, body: &[u8]) {
+        let (Some(hello), Some(exchange)) =
+            (self.server_hello.as_ref(), self.key_exchange.as_mut())
+        else {
+            return;
+        };
+        let view = KeyExchangeView::parse(
+            body,
+            CipherSuite(hello.shape.cipher_suite.0),
+            hello.shape.version.0,
+        );
+        exchange.group = view.group.map(Code16);
+        exchange.dh_bits = view.dh_bits;
+        exchange.signature_algorithm = view.signature_algorithm.map(Code16);
+    }
+
+    fn message(&mut self, kind: HandshakeType) {
+        self.stopped_after = Some(kind);
+        match kind {
+            HandshakeType::CERTIFICATE_REQUEST => self.certificate_requested = true,
+            HandshakeType::CERTIFICATE_STATUS => self.ocsp_stapled = true,
+            HandshakeType::CLIENT_KEY_EXCHANGE => self.client_key_exchange = true,
+            _ => {}
+        }
+    }
+
+    fn alert(
+        &mut self,
+        direction: Direction,
+        clear: Option<(u8, u8)>,
+        seen: Seen,
+        alerts_max: usize,
+    ) {
+        if self.alerts.len() >= alerts_max {
+            return;
+        }
+        self.alerts.push(Alert {
+            frame: seen.frame,
+            from: self.side(direction),
+            level: clear.map(|(level, _)| level),
+            code: clear.map(|(_, code)| code),
+            description: clear
+                .and_then(|(_, code)| AlertDescription(code).name())
+                .map(Into::into),
+            encrypted: clear.is_none(),
+        });
+    }
+
+    /// A fatal alert in clear that this side sent before the handshake was complete.
+    pub(super) fn fatal_alert(&self, side: Side) -> bool {
+        let fatal = |alert: &Alert| match (alert.level, alert.code) {
+            // close_notify and user_canceled end nothing by themselves; TLS 1.3 ignores the level.
+            (_, Some(0 | 90)) => false,
+            (Some(level), Some(_)) => {
+                level == AlertLevel::FATAL.0 || self.version() == Some(VersionRank::Tls13)
+            }
+            _ => false,
+        };
+        self.alerts
+            .iter()
+            .any(|alert| alert.from == side && fatal(alert))
+    }
+
+    fn application_data(&mut self, direction: Direction, length: usize, seen: Seen) {
+        let flight = &mut self.flights[direction as usize];
+        flight.records += 1;
+        flight.bytes += length as u64;
+        if self.complete_ns.is_some() {
+            return;
+        }
+        if self.server_hello.is_some() && flight.first_record.is_none() {
+            flight.first_record = Some(length as u32);
+            return self.check_complete_other(direction, seen);
+        }
+        self.check_complete(seen);
+    }
+
+    /// The first record of one side may be what shows that the other side's Finished was accepted.
+    fn check_complete_other(&mut self, direction: Direction, seen: Seen) {
+        if self.version() != Some(VersionRank::Tls13) || self.side(direction) == Side::Server {
+            self.check_complete(seen);
+        }
+    }
+
+    /// Is the handshake done? Below TLS 1.3: the server's ChangeCipherSpec and an encrypted record after
+    /// it. TLS 1.3: a client record of a Finished's size, and any record after it.
+    fn check_complete(&mut self, seen: Seen) {
+        if self.complete_ns.is_some() {
+            return;
+        }
+        let (client, server) = (*self.flight(Side::Client), *self.flight(Side::Server));
+        let complete = match self.version() {
+            Some(VersionRank::Tls13) => client
+                .first_record
+                .is_some_and(|length| length >= FINISHED_RECORD_MIN),
+            Some(_) => {
+                server.change_cipher_spec
+                    && server.encrypted_handshakes > 0
+                    && (client.encrypted_handshakes > 0 || client.records > 0)
+            }
+            None => false,
+        };
+        if complete {
+            self.complete_ns = Some(seen.time_ns);
+            self.bytes_at_completion = self.flights.map(|flight| flight.bytes);
+        }
+    }
+
+    pub(super) fn timing(&self, tcp_connect_us: Option<i64>) -> crate::record::Timing {
+        let since = |from: Option<i64>, to: Option<i64>| {
+            Some(Timestamp(to?).micros_since(Timestamp(from?))).filter(|&micros| micros >= 0)
+        };
+        crate::record::Timing {
+            tcp_connect_us,
+            client_hello_to_server_hello_us: since(self.client_hello_ns, self.server_hello_ns),
+            handshake_us: since(self.client_hello_ns, self.complete_ns),
+        }
+    }
+}
+
+/// Smallest TLS 1.3 record that holds a Finished: 4 + 32 bytes, the content type and a tag of 16 (8 for
+/// TLS_AES_128_CCM_8_SHA256).
+const FINISHED_RECORD_MIN: u32 = 4 + 32 + 1 + 8;

@@ -1,0 +1,247 @@
+//! A shard: the conversations of one part of all address pairs, and what became of them.
+//!
+//! A conversation's part is told by its key alone, and there is always the same number of parts,
+//! whatever the number of threads: what a shard does, evictions included, depends on the capture only.
+
+use crate::connection::{Arrival, Connection, Context, Ended, Finished};
+use crate::flow::{Direction, EntryId, FlowKey, Table};
+use crate::limits::Limits;
+use crate::packet::{Encapsulation, Segment};
+use crate::record::copy::Interner;
+use crate::stats::{Counters, Skip};
+use std::sync::Arc;
+
+/// Number of shards.
+pub const SHARDS: usize = 16;
+
+/// What a thread lends to the shard that it works on.
+pub struct Bench {
+    /// Shapes and certificates seen before.
+    pub interner: Interner,
+    /// Records that are ready.
+    pub records: Vec<Finished>,
+}
+
+impl Bench {
+    /// An empty one.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            interner: Interner::new(limits.interned_max),
+            records: Vec::new(),
+        }
+    }
+}
+
+/// The conversations of one part of all address pairs.
+#[derive(Debug, Default)]
+pub struct Shard {
+    table: Table<Connection>,
+    heap_bytes: usize,
+    /// What was passed over here.
+    pub counters: Counters,
+}
+
+/// The shard of a key.
+#[inline]
+pub fn shard_of(key: &FlowKey) -> usize {
+    let mixed = match *key {
+        FlowKey::V4 { low, high, ports } => {
+            (u64::from(low) << 32 | u64::from(high)) ^ u64::from(ports).rotate_left(21)
+        }
+        FlowKey::V6 { low, high, ports } => {
+            low[0]
+                ^ low[1].rotate_left(7)
+                ^ high[0].rotate_left(13)
+                ^ high[1]
+                ^ u64::from(ports).rotate_left(21)
+        }
+    };
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
+}
+
+impl Shard {
+    /// Takes a TCP segment.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub fn take(
+        &mut self,
+        key: FlowKey,
+        direction: Direction,
+        segment: &Segment<'_>,
+        arrival: Arrival,
+        around: &Encapsulation,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let mut context = Context {
+            limits,
+            captures,
+            interner: &mut bench.interner,
+            counters: &mut self.counters,
+            records: &mut bench.records,
+            key,
+        };
+        if let Some((id, connection)) = self.table.find(&key) {
+            if !connection.is_replaced_by(direction, segment) {
+                let grown = connection.take(direction, segment, arrival, &mut context);
+                if grown.bytes != 0 || grown.closed {
+                    self.settle(id, grown.bytes, limits, arrival, captures, bench);
+                }
+                return;
+            }
+            let weight = connection.weight();
+            connection.finish(arrival, &mut context, Ended::Replaced);
+            self.heap_bytes = self.heap_bytes.saturating_sub(weight);
+            self.table.remove(id);
+        }
+        if !Connection::opens(segment) {
+            return;
+        }
+        context.counters.connections += 1;
+        let mut connection = Connection::new(arrival, around);
+        let grown = connection.take(direction, segment, arrival, &mut context);
+        let due_ns = connection.due_ns(limits);
+        let id = self.table.insert(key, connection, due_ns);
+        self.settle(id, grown.bytes, limits, arrival, captures, bench);
+    }
+
+    /// Keeps the books after a conversation grew, shrank or closed.
+    fn settle(
+        &mut self,
+        id: EntryId,
+        grown: isize,
+        limits: &Limits,
+        arrival: Arrival,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        self.heap_bytes = self.heap_bytes.saturating_add_signed(grown);
+        if let Some(connection) = self.table.get_mut(id)
+            && connection.is_closed()
+        {
+            let due_ns = connection.due_ns(limits);
+            self.table.look_at(id, due_ns);
+        }
+        let cap = limits.flow_memory_bytes_max / SHARDS;
+        if self.bytes() > cap {
+            self.make_room(cap, limits, arrival, captures, bench);
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes() + self.heap_bytes
+    }
+
+    /// Evicts about the oldest conversations until some room below the cap is free.
+    #[cold]
+    fn make_room(
+        &mut self,
+        cap: usize,
+        limits: &Limits,
+        arrival: Arrival,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let target = cap - cap / 16;
+        while self.bytes() > target && !self.table.is_empty() {
+            let (slot_end_ns, ids) = self.table.oldest();
+            for id in ids {
+                let Some(connection) = self.table.get_mut(id) else {
+                    continue;
+                };
+                let due_ns = connection.due_ns(limits);
+                if due_ns > slot_end_ns {
+                    self.table.look_at(id, due_ns);
+                } else if self.bytes() > target {
+                    self.counters.skip(Skip::Evicted);
+                    self.expire(id, Ended::Evicted, arrival, limits, captures, bench);
+                } else {
+                    self.table.look_at(id, due_ns);
+                }
+            }
+        }
+    }
+
+    /// Ends what is idle at `now_ns`; called at block boundaries. `order` is the block's first packet.
+    pub fn tick(
+        &mut self,
+        now_ns: i64,
+        order: u64,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let arrival = Arrival {
+            time_ns: now_ns,
+            frame: 0,
+            order,
+            capture: 0,
+        };
+        for id in self.table.due(now_ns) {
+            let Some(connection) = self.table.get_mut(id) else {
+                continue;
+            };
+            let due_ns = connection.due_ns(limits);
+            if due_ns <= now_ns {
+                self.expire(id, Ended::Idle, arrival, limits, captures, bench);
+            } else {
+                self.table.look_at(id, due_ns);
+            }
+        }
+    }
+
+    fn expire(
+        &mut self,
+        id: EntryId,
+        how: Ended,
+        arrival: Arrival,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let Some((key, mut connection)) = self.table.remove(id) else {
+            return;
+        };
+        self.heap_bytes = self.heap_bytes.saturating_sub(connection.weight());
+        let mut context = Context {
+            limits,
+            captures,
+            interner: &mut bench.interner,
+            counters: &mut self.counters,
+            records: &mut bench.records,
+            key,
+        };
+        connection.finish(arrival, &mut context, how);
+    }
+
+    /// The capture is over: ends everything.
+    pub fn finish(
+        &mut self,
+        time_ns: i64,
+        order: u64,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let arrival = Arrival {
+            time_ns,
+            frame: 0,
+            order,
+            capture: 0,
+        };
+        for (key, mut connection) in self.table.drain() {
+            let mut context = Context {
+                limits,
+                captures,
+                interner: &mut bench.interner,
+                counters: &mut self.counters,
+                records: &mut bench.records,
+                key,
+            };
+            connection.finish(arrival, &mut context, Ended::CaptureEnd { time_ns });
+        }
+        self.heap_bytes = 0;
+    }
+}
