@@ -57,8 +57,8 @@ pub(crate) struct Args {
 
     /// Write the report to this file; it appears when it is whole
     ///
-    /// The report is written under a temporary name in the same folder and renamed at the end. After an error
-    /// nothing is left of it, and a file that was there before stays as it was.
+    /// The report is written under a temporary name in the same folder and renamed at the end. If that can't be
+    /// done, or no capture could be read, nothing is left of it, and a file that was there before stays as it was.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -151,11 +151,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         faults.iter().for_each(|fault| say(fault));
         return Ok(Exit::Error);
     }
-    let (mut output, view) = open_output(args, &list)?;
+    let (output, view) = open_output(args, &list)?;
     let progress = Arc::new(Progress::default());
     interrupt::watch(progress.clone(), output.unfinished());
-    let (findings, errors) = analyse(args, &list, view, &progress, &mut output)?;
-    output.finish()?;
+    let (findings, errors) = analyse(args, &list, view, &progress, output)?;
 
     faults.iter().for_each(|fault| say(fault));
     errors.iter().for_each(|error| say(&inputs::words(error)));
@@ -217,13 +216,13 @@ fn is_same_file(input: &Input, path: &Path) -> bool {
     }
 }
 
-/// Reads the captures and writes the report. Also hands back the findings, and what was wrong with single files.
+/// Reads the captures and writes the report, unless nothing could be read. Hands back the findings, and what was wrong with single files.
 fn analyse(
     args: &Args,
     inputs: &[Input],
     view: View,
     progress: &Arc<Progress>,
-    output: &mut Output,
+    mut output: Output,
 ) -> anyhow::Result<(Vec<Finding>, Vec<Error>)> {
     let started = Instant::now();
     let mut report = (args.format.new)(view);
@@ -233,7 +232,7 @@ fn analyse(
         inputs,
         view,
         progress,
-        output,
+        &mut output,
         &mut diagnosis,
         &mut *report,
     )?;
@@ -249,8 +248,9 @@ fn analyse(
 
     let nothing_read = summary.packets == 0 && errors.len() >= inputs.len();
     if !nothing_read {
-        let finished = report.finish(&findings, &summary, output);
+        let finished = report.finish(&findings, &summary, &mut output);
         finished.map_err(|error| output.fault(error))?;
+        output.finish()?;
     }
     Ok((findings, errors))
 }
@@ -340,6 +340,27 @@ mod tests {
             assert_eq!(args.format.name, format.name);
         }
         assert!(parse(&["a.pcap", "--format", "xml"]).is_err());
+    }
+
+    #[test]
+    fn findings_count_from_the_severity_that_was_asked_for() {
+        let finding = |severity: &str| -> Finding {
+            serde_json::from_value(serde_json::json!({
+                "id": "x", "severity": severity, "scope": "server", "confidence": "certain", "title": "", "subject": "",
+                "evidence": [], "count": 1, "first_seen": "2026-11-20T10:00:00Z", "last_seen": "2026-11-20T10:00:00Z",
+                "affects": [], "remediation": [], "reference": "",
+            }))
+            .unwrap()
+        };
+        let met = |severity| {
+            let found = [finding("info"), finding(severity)];
+            [FailOn::Error, FailOn::Warning, FailOn::Info, FailOn::Never]
+                .map(|fail_on| fail_on.is_met_by(&found))
+        };
+        assert_eq!(met("error"), [true, true, true, false]);
+        assert_eq!(met("warning"), [false, true, true, false]);
+        assert_eq!(met("info"), [false, false, true, false]);
+        assert!(!FailOn::Info.is_met_by(&[]));
     }
 
     #[test]

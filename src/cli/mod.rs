@@ -14,7 +14,7 @@ mod size;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 /// Reads network captures and says what is wrong with TLS and HTTP/2 handshakes, who is affected, and what to do
 #[derive(Parser)]
@@ -68,7 +68,9 @@ pub(crate) fn main() -> ExitCode {
 
 /// Says something about the run on standard error; names of files can't act on the terminal.
 fn say(text: &str) {
-    anstream::eprintln!("tlscope: {}", tlscope::report::sanitize::clean_lines(text));
+    let text = tlscope::report::sanitize::clean_lines(text);
+    // If nobody hears it, there is nobody to tell either; eprintln would panic.
+    let _ = writeln!(std::io::stderr(), "tlscope: {text}");
 }
 
 #[cfg(test)]

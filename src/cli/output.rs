@@ -95,12 +95,12 @@ impl Output {
 
     /// The words for an error while writing.
     pub(crate) fn fault(&self, error: io::Error) -> anyhow::Error {
-        let left = if self.target.is_some() {
-            "; no part of it was left behind"
+        let kept = if self.target.is_some() {
+            ", and no part of it was kept"
         } else {
             ""
         };
-        let context = format!("{}: can't be written{left}", self.name);
+        let context = format!("{}: can't be written{kept}", self.name);
         anyhow::Error::new(error).context(context)
     }
 

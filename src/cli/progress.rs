@@ -23,7 +23,7 @@ impl Bar {
     pub(crate) fn start(inputs: &[Input], progress: Arc<Progress>) -> Self {
         let bar = match total_bytes(inputs) {
             Some(total) => ProgressBar::new(total).with_style(style(
-                "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left  {msg}",
+                "{bar:20} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left  {msg}",
             )),
             None => ProgressBar::no_length().with_style(style(
                 "{spinner} {bytes}  {bytes_per_sec}, {elapsed}  {msg}",

@@ -71,7 +71,7 @@ impl Report for Json {
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::sample;

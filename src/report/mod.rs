@@ -18,7 +18,7 @@ mod text;
 #[cfg(feature = "cli")]
 mod words;
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod sample;
 
 use crate::{

@@ -79,7 +79,7 @@ impl Report for Ndjson {
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{record, report::sample};
