@@ -1,2 +1,7 @@
-//! The tlscope command.
-fn main() {}
+//! The tlscope command: arguments in, report and exit code out. All the work is the library's.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

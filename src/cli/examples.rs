@@ -1,0 +1,46 @@
+//! The examples that close the long help: the cases for which people reach for this program.
+
+/// Of `tlscope --help`.
+pub(crate) const MAIN: &str = "\
+Examples:
+  Chrome says ERR_HTTP2_INADEQUATE_TRANSPORT_SECURITY, Internet Explorer is fine:
+      start a capture on the server, load the page once, stop, then
+          tlscope owa.pcapng
+
+  Who still speaks TLS 1.0, before it is switched off? The table CLIENTS says it; as a list:
+          tlscope week/ --format ndjson | jq -r 'select(.type == \"handshake\"
+              and .server_hello.version == \"0x0301\") | .client.ip' | sort | uniq -c
+
+  Do all servers of the farm answer alike? One capture of each, one table SERVERS:
+          tlscope node1.pcapng node2.pcapng node3.pcapng
+
+  Straight from a capture on another machine:
+          ssh gateway tcpdump -i any -s 0 -U -w - tcp | tlscope -
+
+  In a nightly job, told only of what is wrong:
+          tlscope --quiet --fail-on warning today.pcapng || mail-the-team
+
+Exit codes:
+  0    all was read, and no finding is as bad as --fail-on
+  1    there is a finding as bad as --fail-on, or worse
+  2    a file could not be read to its end, or the output not be written;
+       what was read is reported all the same
+  130  stopped by Ctrl-C; the report holds what was seen until then";
+
+/// Of `tlscope explain --help`.
+pub(crate) const EXPLAIN: &str = "\
+Examples:
+  What it means, how sure it is, and what to do, with commands to copy:
+          tlscope explain h2-blocklisted-cipher
+
+  In Japanese:
+          tlscope explain h2-blocklisted-cipher --lang ja
+
+  All findings that there are:
+          tlscope explain --list";
+
+/// Of `tlscope schema --help`.
+pub(crate) const SCHEMA: &str = "\
+Example:
+  Check saved output, or make types of it for another language:
+          tlscope schema > tlscope.schema.json";

@@ -1,0 +1,138 @@
+//! One JSON object a line, each with its `type`; the promise that other programs build on (`tlscope schema`).
+
+use super::{Report, View, sanitize};
+use crate::{
+    record::{Finding, Handshake},
+    stats::Summary,
+};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// [`crate::record::Line`], borrowed.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line<'a> {
+    Handshake(&'a Handshake),
+    Finding(&'a Finding),
+    Summary(&'a Summary),
+}
+
+/// Appends the record's line.
+pub(super) fn render(record: &Handshake, out: &mut Vec<u8>) {
+    append(&Line::Handshake(record), out);
+    out.push(b'\n');
+}
+
+/// Appends a value as JSON.
+pub(super) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    // Neither can fail: a Vec takes all bytes, and all keys of our types are strings.
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok());
+}
+
+pub(super) fn new(view: View) -> Box<dyn Report> {
+    Box::new(Ndjson { view })
+}
+
+struct Ndjson {
+    view: View,
+}
+
+impl Ndjson {
+    fn line(&self, line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        append(line, &mut bytes);
+        bytes.push(b'\n');
+        write(&bytes, self.view, out)
+    }
+}
+
+/// Writes finished JSON, made safe where a terminal reads along.
+pub(super) fn write(json: &[u8], view: View, out: &mut dyn Write) -> io::Result<()> {
+    if view.terminal {
+        out.write_all(&sanitize::clean_json(json))
+    } else {
+        out.write_all(json)
+    }
+}
+
+impl Report for Ndjson {
+    fn record(
+        &mut self,
+        _record: &Handshake,
+        rendered: &[u8],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        write(rendered, self.view, out)
+    }
+
+    fn finish(
+        &mut self,
+        findings: &[Finding],
+        summary: &Summary,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        for finding in findings {
+            self.line(&Line::Finding(finding), out)?;
+        }
+        self.line(&Line::Summary(summary), out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{record, report::sample};
+
+    #[test]
+    fn lines_read_back_as_what_they_were() {
+        let (records, findings, summary) = sample::run();
+        let mut out = Vec::new();
+        let mut report = new(View::default());
+        for record in &records {
+            let mut rendered = Vec::new();
+            render(record, &mut rendered);
+            report.record(record, &rendered, &mut out).unwrap();
+        }
+        report.finish(&findings, &summary, &mut out).unwrap();
+
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<record::Line> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let expected: Vec<record::Line> = records
+            .into_iter()
+            .map(|record| record::Line::Handshake(Box::new(record)))
+            .chain(
+                findings
+                    .into_iter()
+                    .map(|finding| record::Line::Finding(Box::new(finding))),
+            )
+            .chain([record::Line::Summary(Box::new(summary))])
+            .collect();
+        assert_eq!(lines, expected);
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with(r#"{"type":""#) && line.ends_with('}'))
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        let mut record = sample::established();
+        record.client_hello.as_mut().unwrap().sni = Some("a\u{9b}31m\u{202e}b".into());
+        let mut rendered = Vec::new();
+        render(&record, &mut rendered);
+        let mut out = Vec::new();
+        let view = View {
+            terminal: true,
+            ..View::default()
+        };
+        new(view).record(&record, &rendered, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(r#""sni":"a\u009b31m\u202eb""#), "{text}");
+        let back: record::Line = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, record::Line::Handshake(Box::new(record)));
+    }
+}

@@ -1,0 +1,230 @@
+use super::*;
+use crate::{
+    record::{Code16, Severity},
+    report::sample,
+};
+use std::net::IpAddr;
+use unicode_width::UnicodeWidthStr;
+
+fn page(records: &[Handshake], findings: &[Finding], summary: &Summary, view: View) -> String {
+    let mut out = Vec::new();
+    let mut report = new(view);
+    for record in records {
+        report.record(record, b"", &mut out).unwrap();
+    }
+    report.finish(findings, summary, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn assert_fits(text: &str, width: usize) {
+    for line in text.lines() {
+        assert!(
+            line.width() <= width,
+            "{} columns: {line}\n\n{text}",
+            line.width()
+        );
+        assert_eq!(line, line.trim_end(), "blanks at the end");
+    }
+}
+
+/// Records with everything that makes lines long: IPv6, long names, many values.
+fn crowd() -> Vec<Handshake> {
+    (0..200_u16)
+        .map(|number| {
+            let mut record = if number % 3 == 0 {
+                sample::refused()
+            } else {
+                sample::established()
+            };
+            record.capture = format!("a-rather-long-folder/node-{}.pcapng", number % 9).into();
+            record.client.ip = IpAddr::from([0x2001, 0xdb8, 1, 2, 3, 4, 5, 0xff00 | (number % 50)]);
+            record.server.ip = IpAddr::from([
+                0x2001,
+                0xdb8,
+                0xaaaa,
+                0xbbbb,
+                0xcccc,
+                0xdddd,
+                0xeeee,
+                number % 60,
+            ]);
+            let name = format!(
+                "autodiscover-{}.branch-office.contoso-europe.example",
+                number % 70
+            );
+            record.client_hello.as_mut().unwrap().sni = Some(name.into());
+            if let Some(hello) = record.server_hello.as_mut() {
+                let mut shape = (*hello.shape).clone();
+                shape.version = Code16(0x0301 + number % 4);
+                shape.cipher_suite =
+                    Code16([0xcca8, 0xc02f, 0x1301, 0xc014, 0x000a][usize::from(number % 5)]);
+                hello.shape = shape.into();
+            }
+            record
+        })
+        .collect()
+}
+
+#[test]
+fn a_page_reads_from_the_worst_to_the_details() {
+    let (records, findings, summary) = sample::run();
+    let text = page(&records, &findings, &summary, View::default());
+    assert_fits(&text, 80);
+    let order = [
+        "owa.pcapng: 12,345 packets, 2026-11-20 10:00:00 to 10:05:12 UTC\n",
+        "40 connections, 2 handshakes: 1 established, 1 failed\n",
+        "Negotiated: 1 with TLS 1.2\n",
+        "\nFINDINGS: 1 error\n",
+        "ERROR  HTTP/2 negotiated with a prohibited cipher suite  [h2-blocklisted-cipher]",
+        "  mail.contoso.com on 192.0.2.10:443\n",
+        "  1,234 handshakes, 2026-11-20 10:00:00 to 10:05:12 UTC\n",
+        "    owa.pcapng:17  server took",
+        "    and 2 more\n",
+        "  Affected:\n    - Chrome",
+        "  What to do:\n    1. Delete the value",
+        "    2. Capture again: the finding is gone.\n",
+        "  More: tlscope explain h2-blocklisted-cipher\n",
+        "\nFAILED HANDSHAKES\n",
+        "owa.pcapng:19",
+        "\nSERVERS\n",
+        "192.0.2.10:443",
+        "\nCLIENTS\n",
+        "\nNAMES\n",
+        "\nNOT ANALYSED\n",
+        " 1  connections without TLS",
+        "12  packets other than IPv4 and IPv6",
+    ];
+    let mut from = 0;
+    for part in order {
+        let at = text[from..].find(part);
+        assert!(
+            at.is_some(),
+            "{part:?} is missing or out of order in\n{text}"
+        );
+        from += at.unwrap() + part.len();
+    }
+    assert!(!text.contains('\u{1b}'), "a pipe gets no colours");
+}
+
+#[test]
+fn any_page_fits_its_width() {
+    let records = crowd();
+    let findings = [
+        sample::finding(Severity::Error),
+        sample::finding(Severity::Info),
+    ];
+    let mut summary = sample::summary();
+    summary.captures[0].name = "x".repeat(200);
+    for width in [60, 80, 132] {
+        for all_rows in [false, true] {
+            let view = View {
+                width,
+                all_rows,
+                ..View::default()
+            };
+            assert_fits(&page(&records, &findings, &summary, view), width);
+        }
+    }
+}
+
+#[test]
+fn long_tables_are_cut_and_say_so() {
+    let summary = sample::summary();
+    let text = page(&crowd(), &[], &summary, View::default());
+    assert!(
+        text.contains("... and 40 more rows: -v shows them"),
+        "{text}"
+    );
+    let all = View {
+        all_rows: true,
+        ..View::default()
+    };
+    assert!(!page(&crowd(), &[], &summary, all).contains("more rows"));
+}
+
+#[test]
+fn colours_only_where_wanted_and_without_effect_on_the_words() {
+    let (records, findings, summary) = sample::run();
+    let plain = page(&records, &findings, &summary, View::default());
+    let view = View {
+        colour: true,
+        ..View::default()
+    };
+    let colour = page(&records, &findings, &summary, view);
+    assert!(
+        colour.contains("\u{1b}[1m\u{1b}[31mERROR\u{1b}[0m"),
+        "{colour}"
+    );
+    assert_eq!(anstream::adapter::strip_str(&colour).to_string(), plain);
+}
+
+#[test]
+fn nothing_wrong_is_said_calmly() {
+    let mut summary = sample::summary();
+    summary.by_outcome.clear();
+    summary.count_outcome(Outcome::Established);
+    let text = page(&[sample::established()], &[], &summary, View::default());
+    assert!(text.contains("Nothing is wrong with these handshakes"));
+    assert!(!text.contains("FINDINGS") && !text.contains("FAILED"));
+
+    summary.count_outcome(Outcome::HelloReset);
+    let text = page(&[sample::refused()], &[], &summary, View::default());
+    assert!(text.contains("No finding explains the failures"));
+
+    let nothing = Summary {
+        handshakes: 0,
+        ..Summary::default()
+    };
+    assert!(page(&[], &[], &nothing, View::default()).contains("No TLS handshake was found."));
+}
+
+#[test]
+fn quiet_leaves_nothing_but_findings() {
+    let (records, findings, summary) = sample::run();
+    let view = View {
+        findings_only: true,
+        ..View::default()
+    };
+    let text = page(&records, &findings, &summary, view);
+    assert!(text.starts_with("ERROR  HTTP/2"), "{text}");
+    assert!(!text.contains("SERVERS") && !text.contains("NOT ANALYSED"));
+    assert_eq!(page(&records, &[], &summary, view), "");
+}
+
+#[test]
+fn names_from_the_wire_can_not_act() {
+    let evil = "\u{1b}[2Jevil\u{202e}moc.oso\n\u{9b}31m";
+    let mut record = sample::refused();
+    record.client_hello.as_mut().unwrap().sni = Some(evil.into());
+    record.capture = format!("/tmp/{evil}.pcap").into();
+    let mut finding = sample::finding(Severity::Warning);
+    finding.subject = evil.into();
+    finding.title = evil.into();
+    finding.affects = vec![evil.into()];
+    finding.remediation = vec![evil.into()];
+    for evidence in &mut finding.evidence {
+        evidence.fact = evil.into();
+        evidence.capture = record.capture.clone();
+    }
+    let mut summary = sample::summary();
+    summary.captures[0].name = record.capture.to_string();
+    summary.captures[0].error = Some(evil.into());
+    let text = page(&[record], &[finding], &summary, View::default());
+    let acting = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!text.chars().any(acting), "{text:?}");
+    assert!(text.contains("\\x1b[2Jevil\\u{202e}moc.oso"), "{text}");
+}
+
+#[test]
+fn captures_of_one_name_are_told_apart_by_their_paths() {
+    let named = |name: &str| CaptureSummary {
+        name: name.into(),
+        ..CaptureSummary::default()
+    };
+    let apart = Captures::new(&[named("a/x.pcap"), named("b/y.pcap")]);
+    assert_eq!(apart.name("b/y.pcap"), "y.pcap");
+    let alike = Captures::new(&[named("a/x.pcap"), named("b/x.pcap")]);
+    assert_eq!(alike.name("b/x.pcap"), "b/x.pcap");
+    let windows = Captures::new(&[named("C:\\traces\\x.pcap")]);
+    assert_eq!(windows.name("C:\\traces\\x.pcap"), "x.pcap");
+}
