@@ -14,6 +14,7 @@ use crate::capture::feed::Feed;
 use crate::capture::{self, Block, Format, LinkType};
 use crate::connection::{Arrival, Finished};
 use crate::error::Error;
+use crate::findings::{self, Settings};
 use crate::flow::FlowKey;
 use crate::limits::Limits;
 use crate::packet::{self, Decoded, Encapsulation};
@@ -53,8 +54,6 @@ impl Input {
 
 /// Renders one record as the lines' format wants it; runs in the shard's thread.
 pub type Render = fn(&Handshake, &mut Vec<u8>);
-/// Looks at one record by itself and notes in it what is wrong; runs in the shard's thread.
-pub type Judge = fn(&mut Handshake);
 
 /// How a run works.
 pub struct Options {
@@ -66,8 +65,8 @@ pub struct Options {
     pub all_connections: bool,
     /// Ports on which a connection without TLS is worth showing.
     pub tls_ports: Vec<u16>,
-    /// Notes in each record what is wrong with it.
-    pub judge: Option<Judge>,
+    /// Thresholds of the findings; each record is judged in its shard's thread.
+    pub settings: Settings,
     /// Writes each record as bytes.
     pub render: Option<Render>,
 }
@@ -85,7 +84,7 @@ impl Default for Options {
             limits: Limits::default(),
             all_connections: false,
             tls_ports: TLS_PORTS.to_vec(),
-            judge: None,
+            settings: Settings::default(),
             render: None,
         }
     }
@@ -260,9 +259,7 @@ impl Batch {
     /// Judges and renders records; those that will probably not be shown are not rendered.
     fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
         for mut finished in records.drain(..) {
-            if let Some(judge) = options.judge {
-                judge(&mut finished.record);
-            }
+            findings::judge(&mut finished.record, &options.settings);
             let shown = finished.tls || options.is_shown_by_port(&finished.record);
             if shown && let Some(render) = options.render {
                 render(&finished.record, &mut self.lines);

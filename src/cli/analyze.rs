@@ -274,6 +274,7 @@ fn read(
         limits,
         all_connections: args.all_connections,
         tls_ports: TLS_PORTS.to_vec(),
+        settings: Settings::default(),
         render: args.format.render,
     };
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.
@@ -284,9 +285,12 @@ fn read(
     let at_once = args.format.streams && inputs.iter().any(|input| matches!(input, Input::Stdin));
 
     let mut write_failed = false;
-    let result = pipeline::run(inputs, &options, progress, &mut |record, rendered| {
-        diagnosis.add(&record);
-        let written = report.record(&record, rendered, output);
+    let result = pipeline::run(inputs, &options, progress, &mut |taken| {
+        diagnosis.add(&taken.record);
+        if !taken.shown {
+            return Ok(());
+        }
+        let written = report.record(&taken.record, taken.line, output);
         let written = written.and_then(|()| if at_once { output.flush() } else { Ok(()) });
         write_failed |= written.is_err();
         written

@@ -1,1 +1,172 @@
-//! Stage 7: records become findings.
+//! Stage 7: records become findings: what is wrong, who is affected, what to do.
+//!
+//! [`RULES`] are pure functions over one handshake: they mark the record ([`judge`]) and are rolled up here, so that
+//! thousands of handshakes with one cause at one server are one finding. Surveys look at many handshakes at the end
+//! ([`Diagnosis`]). Both read records only, never packets, so that saved records can be diagnosed again. A finding never
+//! guesses: it is *certain* where bytes prove it, *likely* where the pattern has few other causes, *possible* as a hint;
+//! what the capture could not show raises nothing. One file per group of findings; the words stand in `text/`.
+
+mod facts;
+mod groups;
+mod hosts;
+mod http2;
+mod names;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod text;
+mod version;
+
+pub use settings::{Farm, ProxyLegs, Settings};
+pub use text::{Lang, explain, title};
+
+use crate::record::{Confidence, Finding, Handshake, Scope, Severity};
+use facts::Facts;
+use groups::{Groups, Sheet, Subject};
+
+/// What is promised about a finding: its stable id, the severity that it has at its worst cause, what it speaks about,
+/// and the document that says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Stable name, such as `h2-blocklisted-cipher`.
+    pub id: &'static str,
+    /// Its usual severity; a hit may be more or less severe.
+    pub severity: Severity,
+    /// What it speaks about.
+    pub scope: Scope,
+    /// RFC or vendor document.
+    pub reference: &'static str,
+}
+
+/// One handshake's answer to a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Verdict {
+    severity: Severity,
+    confidence: Confidence,
+    /// Which reason, where the texts tell several apart; else empty.
+    cause: &'static str,
+}
+
+impl Verdict {
+    const fn new(severity: Severity, confidence: Confidence, cause: &'static str) -> Self {
+        Self {
+            severity,
+            confidence,
+            cause,
+        }
+    }
+}
+
+/// A finding that one handshake decides.
+pub struct Rule {
+    /// What is promised about it.
+    pub entry: Entry,
+    /// Whether it fires, and how; cheap, since it runs for each handshake.
+    judge: fn(&Facts<'_>, &Settings) -> Option<Verdict>,
+    /// How hits become findings.
+    told: Told,
+}
+
+/// Who turns hits into findings.
+enum Told {
+    /// The rule: hits are grouped by subject.
+    ByRule {
+        subject: fn(&Facts<'_>, Verdict) -> Subject,
+        describe: fn(&Facts<'_>, Verdict, &mut Sheet<'_>),
+    },
+}
+
+/// The rules, one table per group of findings.
+pub static RULES: &[&[Rule]] = &[http2::RULES, version::RULES, names::RULES];
+
+fn rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().flat_map(|group| group.iter())
+}
+
+/// All findings that can be made, in the order of their groups.
+pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
+    rules().map(|rule| &rule.entry)
+}
+
+/// Marks a record with the ids of the rules that fire on it. Pure; allocates only where one fires.
+pub fn judge(record: &mut Handshake, settings: &Settings) {
+    let facts = Facts::of(record);
+    let mut fired: Vec<&'static str> = Vec::new();
+    for rule in rules() {
+        if (rule.judge)(&facts, settings).is_some() && !is_left_out(&rule.entry, settings) {
+            fired.push(rule.entry.id);
+        }
+    }
+    if !fired.is_empty() {
+        record.findings = fired.into_iter().map(Into::into).collect();
+    }
+}
+
+fn is_left_out(entry: &Entry, settings: &Settings) -> bool {
+    settings.leave_out.iter().any(|id| id == entry.id)
+}
+
+/// Folds records into findings. The state is bounded by [`Settings::groups_max`] and [`Settings::history_bytes_max`].
+pub struct Diagnosis {
+    settings: Settings,
+    groups: Groups,
+}
+
+impl Diagnosis {
+    /// An empty diagnosis.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.clone(),
+            groups: Groups::new(settings),
+        }
+    }
+
+    /// Takes one record in; what [`judge`] wrote into it is not needed.
+    pub fn add(&mut self, record: &Handshake) {
+        let facts = Facts::of(record);
+        for rule in rules() {
+            let Some(verdict) = (rule.judge)(&facts, &self.settings) else {
+                continue;
+            };
+            if is_left_out(&rule.entry, &self.settings) {
+                continue;
+            }
+            match &rule.told {
+                Told::ByRule { subject, describe } => self.groups.hit(
+                    &rule.entry,
+                    verdict,
+                    subject(&facts, verdict),
+                    (&record.capture, record.start),
+                    |sheet| describe(&facts, verdict, sheet),
+                ),
+            }
+        }
+    }
+
+    /// Hits for which there was no room under [`Settings::groups_max`].
+    #[must_use]
+    pub fn hits_beyond_cap(&self) -> u64 {
+        self.groups.beyond
+    }
+
+    /// The findings, worst first, then by count, then by subject: the same records give the same list.
+    #[must_use]
+    pub fn finish(self) -> Vec<Finding> {
+        self.groups.finish(&self.settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ids_are_unique() {
+        let mut seen = BTreeSet::new();
+        for entry in catalogue() {
+            assert!(seen.insert(entry.id), "{}", entry.id);
+        }
+    }
+}

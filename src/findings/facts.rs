@@ -1,0 +1,154 @@
+//! What rules ask of a handshake: the catalogue's names over one record.
+//!
+//! Everything here is computed from the record without allocation, since it runs for each handshake. A fact that the
+//! capture could not show is `None`, and [`Facts::whole`] says whether the absence of something proves anything.
+
+use crate::record::{Alert, ClientHello, Code16, Defect, Handshake, Outcome, ServerHello, Side};
+use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
+
+/// A record with the few values that nearly each rule needs.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    /// The record itself.
+    pub(super) record: &'a Handshake,
+    /// The (first) ClientHello.
+    pub(super) client_hello: Option<&'a ClientHello>,
+    /// The ServerHello.
+    pub(super) server_hello: Option<&'a ServerHello>,
+    /// `offer.max`: the highest version that the client offered.
+    pub(super) offer_max: Option<VersionRank>,
+    /// `neg.ver`: the version that the server chose.
+    pub(super) negotiated: Option<VersionRank>,
+    /// Both directions were seen from the first byte without holes: what is absent was not sent.
+    pub(super) whole: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads a record.
+    pub(super) fn of(record: &'a Handshake) -> Self {
+        let client_hello = record.client_hello.as_deref();
+        let server_hello = record.server_hello.as_deref();
+        Self {
+            record,
+            client_hello,
+            server_hello,
+            offer_max: client_hello.and_then(offer_max),
+            negotiated: server_hello.and_then(|hello| Version(hello.shape.version.0).rank()),
+            whole: is_whole(record),
+        }
+    }
+
+    /// The protocol that the server chose by ALPN in clear (TLS 1.2 and below).
+    pub(super) fn alpn(&self) -> Option<&'a str> {
+        self.server_hello?.shape.alpn.as_deref()
+    }
+
+    /// The suite that the server chose.
+    pub(super) fn suite(&self) -> Option<CipherSuite> {
+        Some(CipherSuite(self.server_hello?.shape.cipher_suite.0))
+    }
+
+    /// The server name that the client sent.
+    pub(super) fn sni(&self) -> Option<&'a str> {
+        self.client_hello?.sni.as_deref()
+    }
+
+    /// The name, or else the address, of what the client wanted to reach.
+    pub(super) fn target(&self) -> Box<str> {
+        self.sni()
+            .map_or_else(|| self.record.server.to_string().into(), Box::from)
+    }
+
+    /// The server chose TLS 1.2 or below: ALPN, certificates and alerts are in clear.
+    pub(super) fn is_clear(&self) -> bool {
+        self.negotiated
+            .is_some_and(|version| version <= VersionRank::Tls12)
+    }
+
+    /// The first fatal alert in clear from one side.
+    pub(super) fn fatal_alert(&self, from: Side) -> Option<&'a Alert> {
+        self.record
+            .alerts
+            .iter()
+            .find(|alert| alert.from == from && is_fatal(alert))
+    }
+
+    /// Code of the first fatal alert in clear from one side.
+    pub(super) fn fatal_code(&self, from: Side) -> Option<u8> {
+        self.fatal_alert(from)?.code
+    }
+
+    /// Suites that the client offered, without GREASE and signals.
+    pub(super) fn offered(&self) -> impl Iterator<Item = CipherSuite> + use<'a> {
+        let suites: &'a [Code16] = self
+            .client_hello
+            .map_or(&[], |hello| &hello.shape.cipher_suites);
+        suites
+            .iter()
+            .map(|code| CipherSuite(code.0))
+            .filter(|suite| !is_grease(suite.0) && !suite.is_signalling())
+    }
+
+    /// The frame of the ServerHello, or else of the ClientHello, or else of the SYN.
+    pub(super) fn frame(&self) -> u64 {
+        self.server_hello
+            .map(|hello| hello.frame)
+            .or(self.client_hello.map(|hello| hello.frame))
+            .or(self.record.tcp.as_ref().and_then(|tcp| tcp.syn_frame))
+            .unwrap_or(0)
+    }
+}
+
+/// An alert in clear that ends the connection; `close_notify` and `user_canceled` are no failures.
+pub(super) fn is_fatal(alert: &Alert) -> bool {
+    !alert.encrypted && alert.level != Some(1) && !matches!(alert.code, None | Some(0 | 90))
+}
+
+/// Nothing of the handshake is missing from the capture.
+fn is_whole(record: &Handshake) -> bool {
+    record.outcome != Outcome::Truncated
+        && record.defects.iter().all(|defect| match defect {
+            Defect::OneDirection
+            | Defect::MidStream
+            | Defect::Gap
+            | Defect::SnapLength
+            | Defect::Malformed
+            | Defect::MessageTooLong
+            | Defect::Evicted => false,
+            Defect::OverlapDiffers => true,
+        })
+}
+
+/// The highest version of a hello: that of supported_versions, else `legacy_version`, which can't say more than TLS 1.2
+/// (RFC 8446 section 4.2.1).
+pub(super) fn offer_max(hello: &ClientHello) -> Option<VersionRank> {
+    match &hello.shape.supported_versions {
+        Some(versions) => versions
+            .iter()
+            .filter_map(|version| Version(version.0).rank())
+            .max(),
+        None => Version(hello.shape.legacy_version.0)
+            .rank()
+            .map(|rank| rank.min(VersionRank::Tls12)),
+    }
+}
+
+/// The name that people use for a version rank.
+pub(super) fn version_name(rank: VersionRank) -> &'static str {
+    match rank {
+        VersionRank::Ssl20 => "SSL 2.0",
+        VersionRank::Ssl30 => "SSL 3.0",
+        VersionRank::Tls10 => "TLS 1.0",
+        VersionRank::Tls11 => "TLS 1.1",
+        VersionRank::Tls12 => "TLS 1.2",
+        VersionRank::Tls13 => "TLS 1.3",
+    }
+}
+
+/// The name of a suite with its number, as `TLS_… (0xc014)`.
+pub(super) fn suite_name(suite: CipherSuite) -> String {
+    match suite.name() {
+        Some(name) => format!("{name} ({:#06x})", suite.0),
+        None => format!("{:#06x}", suite.0),
+    }
+}

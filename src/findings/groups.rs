@@ -1,0 +1,339 @@
+//! The roll-up: equal causes at one subject become one finding with counts and a few examples.
+//!
+//! Thousands of handshakes can fail for one reason; an administrator wants that reason once. A group keeps the worst three
+//! examples with the frames that prove them, and tallies (which clients, which suites) that fill the words. Groups,
+//! examples and tallies are capped, and what is beyond the caps is counted.
+
+use super::{Entry, Settings, Verdict, text};
+use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
+use hashbrown::HashMap;
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, sync::Arc};
+
+/// Examples kept of each group.
+const EXAMPLES_MAX: usize = 3;
+/// Distinct values kept of each tally.
+const TALLY_MAX: usize = 12;
+/// Values of a tally that are shown.
+const TALLY_SHOWN: usize = 5;
+
+/// Whom a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// A server endpoint.
+    Server(Endpoint),
+    /// A client, and the name or address that it wanted.
+    Client(IpAddr, Box<str>),
+    /// A client and a server endpoint.
+    Pair(IpAddr, Endpoint),
+    /// A certificate, and the name for which it was shown.
+    Certificate(Digest<32>, Box<str>),
+    /// A name, a farm, or a text of another kind.
+    Named(Box<str>),
+    /// The captures as a whole.
+    Capture,
+}
+
+impl Subject {
+    /// The words for it; the tallies say what else is known.
+    fn words(&self, group: &Group) -> String {
+        match self {
+            Self::Server(server) => match group.shown("name") {
+                Some(names) => format!("{server} ({names})"),
+                None => server.to_string(),
+            },
+            Self::Client(client, target) => format!("{client} → {target}"),
+            Self::Pair(client, server) => match group.shown("name") {
+                Some(names) => format!("{client} → {server} ({names})"),
+                None => format!("{client} → {server}"),
+            },
+            Self::Certificate(_, name) => match group.shown("certificate") {
+                Some(certificate) => format!("{name}: {certificate}"),
+                None => name.to_string(),
+            },
+            Self::Named(name) => name.to_string(),
+            Self::Capture => group.shown("capture").unwrap_or_default(),
+        }
+    }
+}
+
+/// How often each of a few values came.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: BTreeMap<Box<str>, u64>,
+    /// Occurrences of values beyond the cap.
+    beyond: u64,
+}
+
+impl Tally {
+    fn add(&mut self, value: &str, count: u64) {
+        if let Some(slot) = self.counts.get_mut(value) {
+            *slot += count;
+        } else if self.counts.len() < TALLY_MAX {
+            self.counts.insert(value.into(), count);
+        } else {
+            self.beyond += count;
+        }
+    }
+
+    /// The most frequent values first.
+    fn shown(&self) -> String {
+        let mut values: Vec<_> = self.counts.iter().collect();
+        values.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let mut words = String::new();
+        for (value, _) in values.iter().take(TALLY_SHOWN) {
+            if !words.is_empty() {
+                words.push_str(", ");
+            }
+            words.push_str(value);
+        }
+        let more = values.len().saturating_sub(TALLY_SHOWN);
+        if more > 0 || self.beyond > 0 {
+            let plus = if self.beyond > 0 { "+" } else { "" };
+            let _ = write!(words, ", … (+{more}{plus})");
+        }
+        words
+    }
+}
+
+/// One example: how bad, and what to look at.
+#[derive(Debug)]
+struct Example {
+    severity: Severity,
+    evidence: Vec<Evidence>,
+}
+
+/// Hits of one finding, one cause and one subject.
+#[derive(Debug)]
+pub(super) struct Group {
+    entry: &'static Entry,
+    cause: &'static str,
+    severity: Severity,
+    confidence: Confidence,
+    count: u64,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    examples: Vec<Example>,
+    tallies: BTreeMap<&'static str, Tally>,
+}
+
+impl Group {
+    /// Counts `count` handshakes between two times.
+    pub(super) fn count(&mut self, count: u64, first: Timestamp, last: Timestamp) {
+        if self.count == 0 {
+            (self.first_seen, self.last_seen) = (first, last);
+        }
+        self.count += count;
+        self.first_seen = self.first_seen.min(first);
+        self.last_seen = self.last_seen.max(last);
+    }
+
+    /// Counts a value under a placeholder of the texts.
+    pub(super) fn note(&mut self, key: &'static str, value: &str) {
+        self.note_many(key, value, 1);
+    }
+
+    /// Counts a value several times.
+    pub(super) fn note_many(&mut self, key: &'static str, value: &str, count: u64) {
+        self.tallies.entry(key).or_default().add(value, count);
+    }
+
+    /// Sets a placeholder to one value.
+    pub(super) fn set(&mut self, key: &'static str, value: &str) {
+        let mut tally = Tally::default();
+        tally.add(value, 1);
+        self.tallies.insert(key, tally);
+    }
+
+    /// Whether an example of this severity would be kept.
+    fn wants(&self, severity: Severity) -> bool {
+        self.examples.len() < EXAMPLES_MAX
+            || self
+                .examples
+                .iter()
+                .any(|example| example.severity < severity)
+    }
+
+    /// Adds an example; the least severe one, and of these the latest, gives way.
+    pub(super) fn example(&mut self, severity: Severity, evidence: Vec<Evidence>) {
+        if evidence.is_empty() || !self.wants(severity) {
+            return;
+        }
+        self.examples.push(Example { severity, evidence });
+        // A stable sort: the first ones of a severity stay.
+        self.examples
+            .sort_by_key(|example| core::cmp::Reverse(example.severity));
+        self.examples.truncate(EXAMPLES_MAX);
+    }
+
+    /// Makes the verdict stronger where `verdict` is.
+    pub(super) fn raise(&mut self, verdict: Verdict) {
+        self.severity = self.severity.max(verdict.severity);
+        self.confidence = self.confidence.max(verdict.confidence);
+    }
+
+    /// The values of a placeholder, as people read them.
+    fn shown(&self, key: &str) -> Option<String> {
+        self.tallies.get(key).map(Tally::shown)
+    }
+
+    fn finding(self, subject: &Subject, settings: &Settings) -> Finding {
+        let id = self.entry.id;
+        let subject = subject.words(&self);
+        let fill = |key: &str| match key {
+            "count" => Some(self.count.to_string()),
+            "subject" => Some(subject.clone()),
+            _ => self.shown(key),
+        };
+        let words = text::words(id, self.cause, settings.lang, &fill);
+        Finding {
+            id: id.into(),
+            severity: self.severity,
+            scope: self.entry.scope,
+            confidence: self.confidence,
+            title: words.title.into(),
+            subject: subject.clone().into(),
+            count: self.count,
+            first_seen: self.first_seen,
+            last_seen: self.last_seen,
+            affects: words.affects,
+            remediation: words.remedy,
+            reference: self.entry.reference.into(),
+            evidence: self
+                .examples
+                .into_iter()
+                .flat_map(|example| example.evidence)
+                .collect(),
+        }
+    }
+}
+
+/// What a rule tells of one hit. Evidence is written only where the example is kept.
+pub(super) struct Sheet<'g> {
+    group: &'g mut Group,
+    capture: &'g Arc<str>,
+    severity: Severity,
+    evidence: Option<Vec<Evidence>>,
+}
+
+impl Sheet<'_> {
+    /// Counts a value under a placeholder of the texts.
+    pub(super) fn note(&mut self, key: &'static str, value: &str) {
+        self.group.note(key, value);
+    }
+
+    /// Whether evidence of this hit is kept.
+    pub(super) fn wants_evidence(&self) -> bool {
+        self.evidence.is_some()
+    }
+
+    /// Adds what a packet shows.
+    pub(super) fn fact(&mut self, frame: u64, fact: impl FnOnce() -> String) {
+        if let Some(evidence) = &mut self.evidence {
+            evidence.push(Evidence {
+                capture: Arc::clone(self.capture),
+                frame,
+                fact: fact().into(),
+            });
+        }
+    }
+}
+
+/// Which group a hit belongs to.
+type Key = (&'static str, &'static str, Subject);
+
+/// All groups of a diagnosis.
+#[derive(Debug)]
+pub(super) struct Groups {
+    groups: HashMap<Key, Group>,
+    groups_max: usize,
+    /// Hits for which there was no room.
+    pub(super) beyond: u64,
+}
+
+impl Groups {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            groups: HashMap::new(),
+            groups_max: settings.groups_max,
+            beyond: 0,
+        }
+    }
+
+    /// The group for a verdict, made where there is none; `None` at the cap.
+    pub(super) fn open(
+        &mut self,
+        entry: &'static Entry,
+        verdict: Verdict,
+        subject: Subject,
+    ) -> Option<&mut Group> {
+        let key = (entry.id, verdict.cause, subject);
+        if !self.groups.contains_key(&key) && self.groups.len() >= self.groups_max {
+            self.beyond += 1;
+            return None;
+        }
+        let group = self.groups.entry(key).or_insert_with(|| Group {
+            entry,
+            cause: verdict.cause,
+            severity: verdict.severity,
+            confidence: verdict.confidence,
+            count: 0,
+            first_seen: Timestamp::default(),
+            last_seen: Timestamp::default(),
+            examples: Vec::new(),
+            tallies: BTreeMap::new(),
+        });
+        group.raise(verdict);
+        Some(group)
+    }
+
+    /// Adds one handshake's hit, with what `describe` tells of it.
+    pub(super) fn hit(
+        &mut self,
+        entry: &'static Entry,
+        verdict: Verdict,
+        subject: Subject,
+        (capture, start): (&Arc<str>, Timestamp),
+        describe: impl FnOnce(&mut Sheet<'_>),
+    ) {
+        let Some(group) = self.open(entry, verdict, subject) else {
+            return;
+        };
+        group.count(1, start, start);
+        let wanted = group.wants(verdict.severity);
+        let mut sheet = Sheet {
+            group,
+            capture,
+            severity: verdict.severity,
+            evidence: wanted.then(Vec::new),
+        };
+        describe(&mut sheet);
+        let Sheet {
+            group,
+            evidence,
+            severity,
+            ..
+        } = sheet;
+        if let Some(evidence) = evidence {
+            group.example(severity, evidence);
+        }
+    }
+
+    /// The findings, worst first, then by count, then by subject.
+    pub(super) fn finish(self, settings: &Settings) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self
+            .groups
+            .into_iter()
+            .map(|((_, _, subject), group)| group.finding(&subject, settings))
+            .collect();
+        findings.sort_by(|a, b| {
+            b.severity
+                .cmp(&a.severity)
+                .then(b.count.cmp(&a.count))
+                .then_with(|| a.subject.cmp(&b.subject))
+                .then_with(|| a.id.cmp(&b.id))
+                .then_with(|| a.title.cmp(&b.title))
+                .then(a.first_seen.cmp(&b.first_seen))
+        });
+        findings
+    }
+}

@@ -1,0 +1,99 @@
+//! Names that Microsoft runs, and the suites that it documents: dated data files that age.
+//!
+//! A pattern matches a name and everything below it; one that begins with `=` matches that name alone. Strict rows are
+//! those whose TLS floor Microsoft states.
+
+use hashbrown::HashMap;
+use std::sync::OnceLock;
+
+/// What is known of a name that Microsoft runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MicrosoftHost {
+    /// Microsoft states that it needs TLS 1.2.
+    pub(super) strict: bool,
+    /// The pattern stands for itself alone.
+    exact: bool,
+}
+
+static HOSTS: OnceLock<HashMap<&'static str, MicrosoftHost>> = OnceLock::new();
+static SUITES: OnceLock<Vec<u16>> = OnceLock::new();
+
+/// Lines of a data file, comments left out.
+fn rows(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+}
+
+fn hosts() -> &'static HashMap<&'static str, MicrosoftHost> {
+    HOSTS.get_or_init(|| {
+        rows(include_str!("../../data/microsoft-hosts.txt"))
+            .filter_map(|row| {
+                let mut words = row.split_whitespace();
+                let (_class, kind, pattern) = (words.next()?, words.next()?, words.next()?);
+                let strict = kind == "strict";
+                let exact = pattern.starts_with('=');
+                Some((
+                    pattern.trim_start_matches('='),
+                    MicrosoftHost { strict, exact },
+                ))
+            })
+            .collect()
+    })
+}
+
+/// Whether Microsoft 365 or Entra ID answers under this name.
+pub(super) fn microsoft(name: &str) -> Option<MicrosoftHost> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let mut found: Option<MicrosoftHost> = None;
+    let mut rest = Some(name.as_str());
+    while let Some(suffix) = rest {
+        if let Some(host) = hosts().get(suffix)
+            && (!host.exact || suffix.len() == name.len())
+            && found.is_none_or(|found| !found.strict)
+        {
+            found = Some(*host);
+        }
+        rest = suffix.split_once('.').map(|(_, parent)| parent);
+    }
+    found
+}
+
+/// The name needs TLS 1.2 by Microsoft's own statement.
+pub(super) fn is_strict(name: &str) -> bool {
+    microsoft(name).is_some_and(|host| host.strict)
+}
+
+/// TLS 1.2 suites that Microsoft documents for Office 365.
+pub(super) fn o365_suites() -> &'static [u16] {
+    SUITES.get_or_init(|| {
+        rows(include_str!("../../data/o365-tls12-suites.txt"))
+            .filter_map(|row| u16::from_str_radix(row.split_whitespace().next()?, 16).ok())
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_on_label_boundaries() {
+        assert!(is_strict("outlook.office365.com"));
+        assert!(is_strict("Autodiscover.Contoso.onmicrosoft.com."));
+        assert!(is_strict("contoso.mail.protection.outlook.com"));
+        assert!(!is_strict("notoffice365.com"));
+        assert!(microsoft("www.microsoft.com").is_some_and(|host| !host.strict));
+        // "=graph.windows.net" is exact, "windows.net" is broad.
+        assert!(is_strict("graph.windows.net"));
+        assert!(!is_strict("x.graph.windows.net"));
+        assert!(microsoft("contoso.example").is_none());
+        assert!(microsoft("com").is_none());
+    }
+
+    #[test]
+    fn the_documented_suites_are_read() {
+        assert_eq!(o365_suites().len(), 8);
+        assert!(o365_suites().contains(&0xc030) && !o365_suites().contains(&0x000a));
+    }
+}

@@ -1,0 +1,361 @@
+//! HTTP/2 over TLS: what RFC 9113 section 9.2 asks for, and who insists on it.
+//!
+//! The list of RFC 9113 Appendix A (the same as in RFC 7540) and the rules of the programs differ: the list says MAY, and
+//! each program decides. So the list and the verdict of each consumer are kept apart: the same capture "works" for one
+//! client and fails for another. Only an ALPN `h2` that the server *selected* in clear counts (TLS 1.2 and below).
+
+use super::facts::{Facts, suite_name, version_name};
+use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
+use crate::record::{Confidence, Outcome, Scope, Severity};
+use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, RELEASES, VersionRank};
+
+/// The group's rules.
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        entry: Entry {
+            id: "h2-blocklisted-cipher",
+            severity: Severity::Error,
+            scope: Scope::Handshake,
+            reference: "RFC 9113 section 9.2.2 and Appendix A (RFC 7540 section 9.2.2)",
+        },
+        judge: blocklisted_cipher,
+        told: Told::ByRule {
+            subject: server,
+            describe: describe_blocklisted,
+        },
+    },
+    Rule {
+        entry: Entry {
+            id: "h2-tls-version",
+            severity: Severity::Error,
+            scope: Scope::Handshake,
+            reference: "RFC 9113 section 9.2",
+        },
+        judge: tls_version,
+        told: Told::ByRule {
+            subject: server,
+            describe: describe_version,
+        },
+    },
+];
+
+fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Server(facts.record.server)
+}
+
+/// The server selected `h2` in clear.
+fn selected_h2(facts: &Facts<'_>) -> bool {
+    facts.alpn() == Some("h2")
+}
+
+/// `h2-blocklisted-cipher`. The cause is who has to change: the server's order, the client's offer, or the certificate,
+/// where the client's permitted suites need another kind of key.
+fn blocklisted_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    if !selected_h2(facts) || facts.negotiated != Some(VersionRank::Tls12) {
+        return None;
+    }
+    let chosen = facts.suite()?;
+    if !chosen.is_h2_prohibited() {
+        return None;
+    }
+    let authentication = chosen.entry()?.authentication;
+    let mut cause = "client-offer";
+    for suite in permitted(facts) {
+        if suite
+            .entry()
+            .is_some_and(|entry| entry.authentication == authentication)
+        {
+            cause = "server-order";
+            break;
+        }
+        cause = "certificate-type";
+    }
+    Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
+}
+
+/// Suites of the offer that HTTP/2 may use with TLS 1.2.
+pub(super) fn permitted<'a>(facts: &Facts<'a>) -> impl Iterator<Item = CipherSuite> + use<'a> {
+    facts.offered().filter(|suite| is_permitted(*suite))
+}
+
+/// A suite of TLS 1.2 that is known and not prohibited for HTTP/2.
+pub(super) fn is_permitted(suite: CipherSuite) -> bool {
+    suite.entry().is_some_and(|entry| {
+        !entry.h2_prohibited && entry.aead && entry.key_exchange != KeyExchange::Tls13
+    })
+}
+
+/// What a program does when HTTP/2 comes with a suite at TLS 1.2. Each rule is the program's own; none is the list itself.
+struct Consumers {
+    /// Chromium and what is built on it: ECDHE (or another exchange that is not RSA) with an AEAD.
+    chromium: bool,
+    /// Firefox: AEAD, and ECDHE of 224 bits or DHE of 2048 bits at least. `None` where the key exchange was not seen.
+    firefox: Option<bool>,
+    /// Go's HTTP/2 server, which asks the list of the RFC.
+    go: bool,
+    /// Apache httpd with `H2ModernTLSOnly`, which asks the list of the RFC.
+    httpd: bool,
+}
+
+fn consumers(facts: &Facts<'_>, suite: CipherSuite) -> Consumers {
+    let listed = suite.is_h2_prohibited();
+    Consumers {
+        chromium: suite.chromium_accepts_h2(),
+        firefox: firefox(facts, suite),
+        go: !listed,
+        httpd: !listed,
+    }
+}
+
+fn firefox(facts: &Facts<'_>, suite: CipherSuite) -> Option<bool> {
+    let entry = suite.entry()?;
+    if !entry.aead {
+        return Some(false);
+    }
+    let exchange = facts.record.key_exchange.as_ref();
+    match entry.key_exchange {
+        KeyExchange::Ecdhe => {
+            let bits = NamedGroup(exchange?.group?.0).bits()?;
+            Some(bits >= 224)
+        }
+        KeyExchange::Dhe => Some(exchange?.dh_bits? >= 2048),
+        _ => Some(false),
+    }
+}
+
+fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    let (Some(suite), Some(hello)) = (facts.suite(), facts.client_hello) else {
+        return;
+    };
+    sheet.note("suite", suite.name().unwrap_or("?"));
+    if let Some(name) = facts.sni() {
+        sheet.note("name", name);
+    }
+    sheet.note("clients", &facts.record.client.ip.to_string());
+    note_consumers(&consumers(facts, suite), sheet);
+    let closed = facts.record.outcome == Outcome::EstablishedThenClosed;
+    sheet.note(
+        if closed { "closed" } else { "went_on" },
+        &facts.record.client.ip.to_string(),
+    );
+    if let Some(permitted) = permitted(facts).next() {
+        sheet.note("permitted", permitted.name().unwrap_or("?"));
+    }
+    if !sheet.wants_evidence() {
+        return;
+    }
+    sheet.fact(hello.frame, || offer_fact(facts, suite));
+    sheet.fact(facts.frame(), || {
+        format!(
+            "ServerHello: {}, {}, ALPN h2 (rfc_listed: yes)",
+            facts.negotiated.map_or("?", version_name),
+            suite_name(suite)
+        )
+    });
+    if let Some(fact) = windows_fact(facts, suite) {
+        sheet.fact(facts.frame(), || fact);
+    }
+    if closed && let Some(tcp) = &facts.record.tcp {
+        let frame = tcp.close_frame.unwrap_or_else(|| facts.frame());
+        let bytes = facts.record.application_bytes.unwrap_or_default();
+        sheet.fact(frame, || {
+            format!(
+                "closed by the client right after the handshake; application data: {} bytes from the client, {} from the server",
+                bytes.client, bytes.server
+            )
+        });
+    }
+}
+
+fn note_consumers(consumers: &Consumers, sheet: &mut Sheet<'_>) {
+    if !consumers.chromium {
+        sheet.note("chromium", "ERR_HTTP2_INADEQUATE_TRANSPORT_SECURITY");
+    }
+    if consumers.firefox == Some(false) {
+        sheet.note("firefox", "NS_ERROR_NET_INADEQUATE_SECURITY");
+    }
+    if !consumers.go {
+        sheet.note("go", "INADEQUATE_SECURITY");
+    }
+    if !consumers.httpd {
+        sheet.note("httpd", "H2ModernTLSOnly");
+    }
+}
+
+/// Where the chosen suite and the first permitted one stand in the client's list.
+fn offer_fact(facts: &Facts<'_>, chosen: CipherSuite) -> String {
+    let place = |wanted: CipherSuite| facts.offered().position(|suite| suite == wanted);
+    let mut fact = match place(chosen) {
+        Some(at) => format!("ClientHello: {} is number {}", suite_name(chosen), at + 1),
+        None => format!("ClientHello: {} was not offered", suite_name(chosen)),
+    };
+    let authentication = chosen.entry().map(|entry| entry.authentication);
+    let same = permitted(facts)
+        .find(|suite| suite.entry().map(|entry| entry.authentication) == authentication);
+    match same.or_else(|| permitted(facts).next()) {
+        Some(suite) => {
+            let at = place(suite).map_or(0, |at| at + 1);
+            fact.push_str(&format!(
+                "; the first permitted one, {}, is number {at}",
+                suite_name(suite)
+            ));
+            if same.is_none() {
+                fact.push_str(" and needs another kind of certificate");
+            }
+        }
+        None => fact.push_str("; no suite that HTTP/2 permits was offered"),
+    }
+    fact
+}
+
+/// What the default orders of Windows would have chosen for this hello: a server that chose something else, and is a
+/// Windows server, has had its order changed by policy.
+fn windows_fact(facts: &Facts<'_>, chosen: CipherSuite) -> Option<String> {
+    let authentication = chosen.entry()?.authentication;
+    let first_http2 = RELEASES
+        .iter()
+        .position(|release| release.name.starts_with("10 1607"))?;
+    let releases = RELEASES.get(first_http2..)?;
+    let picks = |suites: &[u16]| {
+        suites
+            .iter()
+            .map(|code| CipherSuite(*code))
+            .filter(|suite| {
+                suite.entry().is_some_and(|entry| {
+                    entry.authentication == authentication && !suite.is_tls13()
+                })
+            })
+            .find(|suite| facts.offered().any(|offered| offered == *suite))
+    };
+    if releases
+        .iter()
+        .any(|release| picks(release.suites) == Some(chosen))
+    {
+        return None;
+    }
+    let usual = releases
+        .iter()
+        .rev()
+        .find_map(|release| picks(release.suites))?;
+    Some(format!(
+        "no default order from Windows Server 2016 on picks this suite for this offer (they pick {}): on a Windows server the order was changed, usually by the policy value Functions",
+        suite_name(usual)
+    ))
+}
+
+/// `h2-tls-version`.
+fn tls_version(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    (selected_h2(facts) && facts.negotiated? <= VersionRank::Tls11).then_some(Verdict::new(
+        Severity::Error,
+        Confidence::Certain,
+        "",
+    ))
+}
+
+fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    let version = facts.negotiated.map_or("?", version_name);
+    sheet.note("version", version);
+    sheet.note("clients", &facts.record.client.ip.to_string());
+    if let Some(name) = facts.sni() {
+        sheet.note("name", name);
+    }
+    if let Some(hello) = facts.client_hello {
+        sheet.fact(hello.frame, || {
+            format!(
+                "ClientHello offers {} at most, ALPN with h2",
+                facts.offer_max.map_or("?", version_name)
+            )
+        });
+    }
+    sheet.fact(facts.frame(), || format!("ServerHello: {version}, ALPN h2"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, ids};
+
+    fn h2(offer: &[u16], chosen: u16) -> Make {
+        Make::new()
+            .suites(offer)
+            .alpn(&["h2", "http/1.1"])
+            .sni("mail.contoso.com")
+            .answer(0x0303, chosen)
+            .selected("h2")
+    }
+
+    #[test]
+    fn the_server_order_is_the_culprit() {
+        let mut made = h2(&[0xc030, 0xc02f, 0xc014], 0xc014);
+        assert_eq!(ids(&mut made), ["h2-blocklisted-cipher"]);
+        let found = diagnose(&[made.clone(), made]);
+        assert_eq!(found.len(), 1);
+        let found = &found[0];
+        assert_eq!((found.count, found.severity), (2, Severity::Error));
+        assert_eq!(found.subject.as_ref(), "10.0.0.5:443 (mail.contoso.com)");
+        assert!(found.title.contains("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"));
+        assert!(found.remediation[0].contains(r"Cryptography\Configuration\SSL\00010002"));
+        assert!(found.affects.iter().any(|line| line.contains("Chrome")));
+        let facts: Vec<_> = found
+            .evidence
+            .iter()
+            .map(|evidence| evidence.fact.as_ref())
+            .collect();
+        assert!(
+            facts[0].contains("is number 3; the first permitted one"),
+            "{facts:?}"
+        );
+        assert!(
+            facts
+                .iter()
+                .any(|fact| fact.contains("policy value Functions"))
+        );
+    }
+
+    #[test]
+    fn the_client_offer_or_the_certificate_can_be_the_culprit() {
+        let title = |made: Make| diagnose(&[made])[0].title.clone();
+        let client = title(h2(&[0xc014, 0x002f, 0x00ff, 0x0a0a], 0xc014));
+        let certificate = title(h2(&[0xc02c, 0xc02b, 0xc014], 0xc014));
+        let server = title(h2(&[0xc02c, 0xc02f, 0xc014], 0xc014));
+        assert!(client != certificate && certificate != server && client != server);
+    }
+
+    #[test]
+    fn permitted_suites_other_protocols_and_tls13_do_not_fire() {
+        assert!(ids(&mut h2(&[0xc030, 0xc014], 0xc030)).is_empty());
+        let mut http1 = h2(&[0xc030, 0xc014], 0xc014).selected("http/1.1");
+        assert!(!ids(&mut http1).contains(&"h2-blocklisted-cipher".to_owned()));
+        let mut tls13 = Make::new().tls13().alpn(&["h2"]).answer(0x0304, 0x1301);
+        assert!(ids(&mut tls13).is_empty());
+    }
+
+    #[test]
+    fn dhe_with_gcm_is_not_on_the_list() {
+        assert!(!CipherSuite(0x009e).is_h2_prohibited());
+        assert!(ids(&mut h2(&[0x009e], 0x009e)).is_empty());
+    }
+
+    #[test]
+    fn a_client_that_closed_is_named() {
+        let made = h2(&[0xc02f, 0xc014], 0xc014).outcome(Outcome::EstablishedThenClosed);
+        let found = diagnose(&[made]);
+        assert!(
+            found[0]
+                .affects
+                .iter()
+                .any(|line| line.contains("10.0.0.1"))
+        );
+    }
+
+    #[test]
+    fn http2_below_tls12() {
+        let mut made = h2(&[0xc02f, 0xc014], 0xc014)
+            .answer(0x0302, 0xc014)
+            .selected("h2");
+        assert!(ids(&mut made).contains(&"h2-tls-version".to_owned()));
+        assert!(!ids(&mut made).contains(&"h2-blocklisted-cipher".to_owned()));
+        let mut offered_only = Make::new().alpn(&["h2"]).answer(0x0302, 0xc014);
+        assert!(!ids(&mut offered_only).contains(&"h2-tls-version".to_owned()));
+    }
+}

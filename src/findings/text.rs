@@ -1,0 +1,329 @@
+//! The words of findings, one file a language: `text/en.toml`, `text/ja.toml`.
+//!
+//! A file has `[blocks]` (steps that several findings share; a step `@name` stands for a block) and one table
+//! `[finding.<id>]` each, with `[finding.<id>.cause.<cause>]` where the reason decides what to do. `{name}` is filled from
+//! the hits; a line with a placeholder for which the hits have no value is left out, so that nothing is said that was not
+//! seen. Ids, keys, registry paths and commands are the same in each language.
+
+use super::catalogue;
+use crate::record::{Scope, Severity};
+use serde::Deserialize;
+use std::{collections::BTreeMap, fmt::Write as _, sync::OnceLock};
+
+/// Language of the texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Japanese.
+    Ja,
+}
+
+impl Lang {
+    /// All languages.
+    pub const ALL: [Self; 2] = [Self::En, Self::Ja];
+}
+
+/// One language's file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Texts {
+    headings: Headings,
+    blocks: BTreeMap<String, Vec<String>>,
+    finding: BTreeMap<String, Page>,
+}
+
+/// Headings of an explanation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Headings {
+    meaning: String,
+    cause: String,
+    affects: String,
+    remedy: String,
+    limits: String,
+    verify: String,
+    reference: String,
+    error: String,
+    warning: String,
+    info: String,
+    handshake: String,
+    client: String,
+    server: String,
+    farm: String,
+    capture: String,
+}
+
+/// The words of one finding.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    title: String,
+    headline: Option<String>,
+    meaning: String,
+    #[serde(default)]
+    affects: Vec<String>,
+    #[serde(default)]
+    remedy: Vec<String>,
+    limits: String,
+    verify: String,
+    #[serde(default)]
+    cause: BTreeMap<String, Cause>,
+}
+
+/// What one reason adds to a finding.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cause {
+    headline: Option<String>,
+    meaning: Option<String>,
+    #[serde(default)]
+    affects: Vec<String>,
+    #[serde(default)]
+    remedy: Vec<String>,
+}
+
+static EN: OnceLock<Texts> = OnceLock::new();
+static JA: OnceLock<Texts> = OnceLock::new();
+
+fn texts(lang: Lang) -> &'static Texts {
+    // The files are part of the program and a test reads them, so that the fallback is never taken.
+    match lang {
+        Lang::En => {
+            EN.get_or_init(|| toml::from_str(include_str!("text/en.toml")).unwrap_or_default())
+        }
+        Lang::Ja => {
+            JA.get_or_init(|| toml::from_str(include_str!("text/ja.toml")).unwrap_or_default())
+        }
+    }
+}
+
+/// The title of a finding, without the particulars of a hit.
+#[must_use]
+pub fn title(id: &str, lang: Lang) -> Option<&'static str> {
+    texts(lang).finding.get(id).map(|page| page.title.as_str())
+}
+
+/// The full page about a finding: what it means, who is affected, what to do, where it errs, how to verify.
+#[must_use]
+pub fn explain(id: &str, lang: Lang) -> Option<String> {
+    let texts = texts(lang);
+    let page = texts.finding.get(id)?;
+    let entry = catalogue().find(|entry| entry.id == id)?;
+    let heads = &texts.headings;
+    let severity = match entry.severity {
+        Severity::Error => &heads.error,
+        Severity::Warning => &heads.warning,
+        Severity::Info => &heads.info,
+    };
+    let scope = match entry.scope {
+        Scope::Handshake => &heads.handshake,
+        Scope::Client => &heads.client,
+        Scope::Server => &heads.server,
+        Scope::Farm => &heads.farm,
+        Scope::Capture => &heads.capture,
+    };
+    let mut out = format!("{}\n{id} · {severity} · {scope}\n", page.title);
+    section(&mut out, &heads.meaning, &page.meaning);
+    let causes: Vec<String> = page
+        .cause
+        .iter()
+        .filter_map(|(name, cause)| Some(format!("- {name}: {}", cause.meaning.as_ref()?.trim())))
+        .collect();
+    section(&mut out, &heads.cause, &causes.join("\n"));
+    let affects = page
+        .affects
+        .iter()
+        .chain(page.cause.values().flat_map(|cause| &cause.affects));
+    section(&mut out, &heads.affects, &listed(texts, affects, false));
+    let mut remedy = String::new();
+    for (name, cause) in page
+        .cause
+        .iter()
+        .filter(|(_, cause)| !cause.remedy.is_empty())
+    {
+        let _ = writeln!(
+            remedy,
+            "{name}:\n{}",
+            listed(texts, cause.remedy.iter(), true)
+        );
+    }
+    remedy.push_str(&listed(texts, page.remedy.iter(), true));
+    section(&mut out, &heads.remedy, &remedy);
+    section(&mut out, &heads.limits, &page.limits);
+    section(&mut out, &heads.verify, &page.verify);
+    section(&mut out, &heads.reference, entry.reference);
+    Some(out)
+}
+
+fn section(out: &mut String, heading: &str, text: &str) {
+    let text = text.trim();
+    if !text.is_empty() {
+        let _ = write!(out, "\n{heading}\n{text}\n");
+    }
+}
+
+/// Steps with their blocks put in, as a list; placeholders become `<name>`.
+fn listed<'t>(texts: &'t Texts, steps: impl Iterator<Item = &'t String>, numbered: bool) -> String {
+    let mut out = String::new();
+    let general = |key: &str| Some(format!("<{key}>"));
+    for (index, step) in steps.flat_map(|step| expand(texts, step)).enumerate() {
+        let step = fill(step.trim_end(), &general).unwrap_or_default();
+        let step = step.replace('\n', "\n   ");
+        let _ = match numbered {
+            true => writeln!(out, "{}. {step}", index + 1),
+            false => writeln!(out, "- {step}"),
+        };
+    }
+    out
+}
+
+/// The block that a step stands for, or the step itself.
+fn expand<'t>(texts: &'t Texts, step: &'t String) -> &'t [String] {
+    step.strip_prefix('@')
+        .and_then(|name| texts.blocks.get(name.trim()))
+        .map_or(core::slice::from_ref(step), Vec::as_slice)
+}
+
+/// The words of one finding about one subject.
+pub(super) struct Words {
+    pub(super) title: String,
+    pub(super) affects: Vec<Box<str>>,
+    pub(super) remedy: Vec<Box<str>>,
+}
+
+/// Gives the value of a placeholder.
+type Fill<'f> = &'f dyn Fn(&str) -> Option<String>;
+
+/// Words filled with what the hits had; the cause's come first.
+pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Words {
+    let texts = texts(lang);
+    let Some(page) = texts.finding.get(id) else {
+        return Words {
+            title: id.to_owned(),
+            affects: Vec::new(),
+            remedy: Vec::new(),
+        };
+    };
+    let cause = page.cause.get(cause);
+    let title = cause
+        .and_then(|cause| cause.headline.as_ref())
+        .and_then(|text| fill(text, values))
+        .or_else(|| page.headline.as_ref().and_then(|text| fill(text, values)))
+        .unwrap_or_else(|| page.title.clone());
+    let lines = |of_cause: Option<&'static Vec<String>>, of_page: &'static Vec<String>| {
+        of_cause
+            .into_iter()
+            .flatten()
+            .chain(of_page)
+            .flat_map(|step| expand(texts, step))
+            .filter_map(|step| fill(step.trim_end(), values))
+            .map(Box::from)
+            .collect()
+    };
+    Words {
+        title,
+        affects: lines(cause.map(|cause| &cause.affects), &page.affects),
+        remedy: lines(cause.map(|cause| &cause.remedy), &page.remedy),
+    }
+}
+
+/// Puts values in the place of `{name}`; `None` where one has no value. Only lower-case words count as placeholders, so
+/// that PowerShell's braces stay as they are.
+fn fill(text: &str, values: Fill<'_>) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        match after.split_once('}') {
+            Some((key, tail)) if is_placeholder(key) => {
+                out.push_str(&values(key)?);
+                rest = tail;
+            }
+            _ => {
+                out.push('{');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+fn is_placeholder(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn parsed(lang: Lang) -> Texts {
+        match lang {
+            Lang::En => toml::from_str(include_str!("text/en.toml")).unwrap(),
+            Lang::Ja => toml::from_str(include_str!("text/ja.toml")).unwrap(),
+        }
+    }
+
+    #[test]
+    fn each_entry_has_words_in_each_language_and_no_word_is_without_entry() {
+        let ids: BTreeSet<&str> = catalogue().map(|entry| entry.id).collect();
+        for lang in Lang::ALL {
+            let texts = parsed(lang);
+            let pages: BTreeSet<&str> = texts.finding.keys().map(String::as_str).collect();
+            assert_eq!(ids, pages, "{lang:?}");
+        }
+    }
+
+    #[test]
+    fn languages_have_the_same_causes_and_blocks() {
+        let (en, ja) = (parsed(Lang::En), parsed(Lang::Ja));
+        assert!(en.blocks.keys().eq(ja.blocks.keys()));
+        for (id, page) in &en.finding {
+            let other = &ja.finding[id];
+            assert!(page.cause.keys().eq(other.cause.keys()), "{id}");
+            assert_eq!(page.remedy.len(), other.remedy.len(), "{id}");
+            assert_eq!(page.affects.len(), other.affects.len(), "{id}");
+        }
+    }
+
+    #[test]
+    fn blocks_that_are_named_exist() {
+        for lang in Lang::ALL {
+            let texts = parsed(lang);
+            let pages = texts.finding.values();
+            let steps = pages.flat_map(|page| {
+                page.remedy
+                    .iter()
+                    .chain(page.cause.values().flat_map(|cause| &cause.remedy))
+            });
+            for name in steps.filter_map(|step| step.strip_prefix('@')) {
+                assert!(texts.blocks.contains_key(name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn placeholders_without_value_drop_the_line() {
+        let values = |key: &str| (key == "suite").then(|| "X".to_owned());
+        assert_eq!(fill("a {suite} b", &values).as_deref(), Some("a X b"));
+        assert_eq!(fill("a {other} b", &values), None);
+        let shell = "Get-X | ? {$_.Role -eq \"M\"} | % { Y }";
+        assert_eq!(fill(shell, &values).as_deref(), Some(shell));
+    }
+
+    #[test]
+    fn every_page_can_be_explained() {
+        for entry in catalogue() {
+            for lang in Lang::ALL {
+                let page = explain(entry.id, lang).unwrap();
+                assert!(page.contains(entry.id) && page.contains(entry.reference));
+                assert!(title(entry.id, lang).is_some_and(|title| !title.is_empty()));
+            }
+        }
+        assert!(explain("no-such-finding", Lang::En).is_none());
+    }
+}

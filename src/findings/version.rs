@@ -1,0 +1,437 @@
+//! Protocol versions: what was offered, what was chosen, and which side is the limit.
+//!
+//! Only the ServerHello decides; a record layer of TLS 1.0 around a ClientHello is normal. The last bytes of
+//! ServerHello.random (RFC 8446 section 4.1.3) settle from one handshake whether the server could have done better.
+
+use super::facts::{Facts, suite_name, version_name};
+use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict, hosts};
+use crate::record::{Confidence, Scope, Sentinel, Severity, Side};
+use crate::tls::code_points::{AlertDescription, VersionRank};
+
+/// The group's rules.
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        entry: Entry {
+            id: "legacy-version-negotiated",
+            severity: Severity::Warning,
+            scope: Scope::Handshake,
+            reference: "RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0), RFC 6176 (SSL 2.0), RFC 9325 section 3.1.1",
+        },
+        judge: legacy_negotiated,
+        told: Told::ByRule {
+            subject: by_limit,
+            describe: describe_versions,
+        },
+    },
+    Rule {
+        entry: Entry {
+            id: "client-max-version-o365",
+            severity: Severity::Error,
+            scope: Scope::Client,
+            reference: "Microsoft: Preparing for TLS 1.2 in Office 365 and Office 365 GCC; RFC 8996",
+        },
+        judge: client_max_o365,
+        told: Told::ByRule {
+            subject: client_and_name,
+            describe: describe_versions,
+        },
+    },
+    Rule {
+        entry: Entry {
+            id: "server-version-limited",
+            severity: Severity::Warning,
+            scope: Scope::Server,
+            reference: "RFC 9325 section 3.1.1; RFC 8446 section 4.1.3",
+        },
+        judge: server_limited,
+        told: Told::ByRule {
+            subject: server,
+            describe: describe_versions,
+        },
+    },
+    Rule {
+        entry: Entry {
+            id: "client-version-limited",
+            severity: Severity::Info,
+            scope: Scope::Client,
+            reference: "RFC 8446 section 4.1.3",
+        },
+        judge: client_limited,
+        told: Told::ByRule {
+            subject: client_and_name,
+            describe: describe_versions,
+        },
+    },
+    Rule {
+        entry: Entry {
+            id: "protocol-version-rejected",
+            severity: Severity::Error,
+            scope: Scope::Handshake,
+            reference: "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
+        },
+        judge: version_rejected,
+        told: Told::ByRule {
+            subject: pair,
+            describe: describe_rejected,
+        },
+    },
+];
+
+fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Server(facts.record.server)
+}
+
+fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Pair(facts.record.client.ip, facts.record.server)
+}
+
+fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Client(facts.record.client.ip, facts.target())
+}
+
+/// The side that has to change is the subject.
+fn by_limit(facts: &Facts<'_>, verdict: Verdict) -> Subject {
+    if verdict.cause == "server" {
+        server(facts, verdict)
+    } else {
+        client_and_name(facts, verdict)
+    }
+}
+
+/// The client itself refused what the server chose: nothing was negotiated.
+fn refused_by_client(facts: &Facts<'_>) -> bool {
+    matches!(facts.fatal_code(Side::Client), Some(47 | 70))
+}
+
+/// `legacy-version-negotiated`.
+fn legacy_negotiated(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let negotiated = facts.negotiated?;
+    if negotiated > VersionRank::Tls11 || refused_by_client(facts) {
+        return None;
+    }
+    let severe = negotiated <= VersionRank::Ssl30 || facts.sni().is_some_and(hosts::is_strict);
+    let cause = match facts.offer_max {
+        Some(offered) if offered > negotiated => "server",
+        Some(_) => "client",
+        None => "offer-not-seen",
+    };
+    let severity = if severe {
+        Severity::Error
+    } else {
+        Severity::Warning
+    };
+    Some(Verdict::new(severity, Confidence::Certain, cause))
+}
+
+/// `client-max-version-o365`.
+fn client_max_o365(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    (facts.offer_max? < VersionRank::Tls12 && facts.sni().is_some_and(hosts::is_strict))
+        .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
+}
+
+/// The client offered TLS 1.3, and the random says that the server could do it: that is a downgrade, not a setting.
+pub(super) fn is_downgrade(facts: &Facts<'_>) -> bool {
+    facts.offer_max == Some(VersionRank::Tls13) && facts.is_clear() && sentinel(facts).is_some()
+}
+
+fn sentinel(facts: &Facts<'_>) -> Option<Sentinel> {
+    facts.server_hello?.shape.downgrade_sentinel
+}
+
+/// `server-version-limited`.
+fn server_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let offered = facts.offer_max?.min(VersionRank::Tls12);
+    if facts.negotiated? >= offered
+        || offered < VersionRank::Tls12
+        || facts.client_hello?.shape.fallback_scsv
+        || is_downgrade(facts)
+    {
+        return None;
+    }
+    let (confidence, cause) = match sentinel(facts) {
+        Some(_) => (Confidence::Certain, "limited-here"),
+        None => (Confidence::Likely, ""),
+    };
+    Some(Verdict::new(Severity::Warning, confidence, cause))
+}
+
+/// `client-version-limited`.
+fn client_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let offered = facts.offer_max?;
+    let severity = match sentinel(facts)? {
+        Sentinel::Tls12 if offered == VersionRank::Tls12 => Severity::Info,
+        Sentinel::Tls11 if offered <= VersionRank::Tls11 => Severity::Warning,
+        _ => return None,
+    };
+    Some(Verdict::new(severity, Confidence::Certain, ""))
+}
+
+/// `protocol-version-rejected`.
+fn version_rejected(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    facts.client_hello?;
+    let answered = facts.server_hello.is_some();
+    let cause = match (
+        facts.fatal_code(Side::Server),
+        facts.fatal_code(Side::Client),
+    ) {
+        (Some(70), _) if !answered => "by-server",
+        (Some(71), _) if !answered => "too-weak",
+        (_, Some(70)) if answered => "by-client",
+        _ => return None,
+    };
+    Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
+}
+
+fn note_parties(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
+    sheet.note("clients", &facts.record.client.ip.to_string());
+    sheet.note("server", &facts.record.server.to_string());
+    if let Some(name) = facts.sni() {
+        sheet.note("name", name);
+    }
+    if let Some(offered) = facts.offer_max {
+        sheet.note("offered", version_name(offered));
+    }
+    if let Some(version) = facts.negotiated {
+        sheet.note("version", version_name(version));
+    }
+}
+
+fn offer_fact(facts: &Facts<'_>) -> String {
+    let name = facts.sni().map_or("none", |name| name);
+    let suites = facts.offered().count();
+    format!(
+        "ClientHello offers {} at most, {suites} cipher suites, server name {name}",
+        facts.offer_max.map_or("?", version_name)
+    )
+}
+
+fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    note_parties(facts, sheet);
+    if let Some(hello) = facts.client_hello {
+        sheet.fact(hello.frame, || offer_fact(facts));
+    }
+    if let (Some(hello), Some(suite)) = (facts.server_hello, facts.suite()) {
+        sheet.fact(hello.frame, || {
+            let mut fact = format!(
+                "ServerHello: {}, {}",
+                facts.negotiated.map_or("?", version_name),
+                suite_name(suite)
+            );
+            match sentinel(facts) {
+                Some(Sentinel::Tls12) => {
+                    fact.push_str("; random ends in 44 4f 57 4e 47 52 44 01: the server can do TLS 1.3");
+                }
+                Some(Sentinel::Tls11) => {
+                    fact.push_str("; random ends in 44 4f 57 4e 47 52 44 00: the server can do TLS 1.2 or higher");
+                }
+                None => {}
+            }
+            fact
+        });
+    }
+    describe_alerts(facts, sheet);
+}
+
+/// Fatal alerts in clear, with what Windows makes of them.
+pub(super) fn describe_alerts(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
+    for side in [Side::Server, Side::Client] {
+        let Some((alert, code)) = facts
+            .fatal_alert(side)
+            .and_then(|alert| Some((alert, alert.code?)))
+        else {
+            continue;
+        };
+        sheet.fact(alert.frame, || {
+            let from = if side == Side::Client {
+                "client"
+            } else {
+                "server"
+            };
+            let mut fact = format!(
+                "fatal alert from the {from}: {code} {}",
+                AlertDescription(code)
+            );
+            if let Some((name, number)) = AlertDescription(code).schannel_error() {
+                fact.push_str(&format!(
+                    "; Schannel on the other side reports {name} ({number:#010x})"
+                ));
+            }
+            fact
+        });
+    }
+}
+
+fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    note_parties(facts, sheet);
+    if let Some(hello) = facts.client_hello {
+        sheet.fact(hello.frame, || offer_fact(facts));
+    }
+    if let Some(hello) = facts.server_hello {
+        sheet.fact(hello.frame, || {
+            format!(
+                "ServerHello chooses {}",
+                facts.negotiated.map_or("?", version_name)
+            )
+        });
+    }
+    describe_alerts(facts, sheet);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, has, ids};
+    use crate::record::Outcome;
+
+    #[test]
+    fn legacy_versions_by_the_limiting_side() {
+        let client = Make::new()
+            .offer(0x0301)
+            .sni("erp.contoso.com")
+            .answer(0x0301, 0xc014);
+        let server = Make::new().sni("erp.contoso.com").answer(0x0301, 0xc014);
+        let found = diagnose(&[client.clone(), server.clone()]);
+        let subjects: Vec<_> = found
+            .iter()
+            .filter(|finding| finding.id == "legacy-version-negotiated")
+            .map(|finding| finding.subject.to_string())
+            .collect();
+        assert_eq!(
+            subjects,
+            [
+                "10.0.0.1 → erp.contoso.com",
+                "10.0.0.5:443 (erp.contoso.com)"
+            ]
+        );
+        assert!(!has(&client, "server-version-limited"));
+        assert!(has(&server, "server-version-limited"));
+    }
+
+    #[test]
+    fn ssl3_and_strict_names_are_errors() {
+        let severity = |made: Make| {
+            diagnose(&[made])
+                .into_iter()
+                .find(|finding| finding.id == "legacy-version-negotiated")
+                .map(|finding| finding.severity)
+        };
+        let ssl3 = Make::new().offer(0x0300).answer(0x0300, 0x0005);
+        let office = Make::new()
+            .offer(0x0301)
+            .sni("outlook.office365.com")
+            .answer(0x0301, 0xc014);
+        let other = Make::new()
+            .offer(0x0301)
+            .sni("erp.contoso.com")
+            .answer(0x0301, 0xc014);
+        assert_eq!(severity(ssl3), Some(Severity::Error));
+        assert_eq!(severity(office), Some(Severity::Error));
+        assert_eq!(severity(other), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn an_old_record_layer_is_no_old_version() {
+        let made = Make::new().record_version(0x0301).answer(0x0303, 0xc02f);
+        assert!(!has(&made, "legacy-version-negotiated"));
+        let refused = Make::new()
+            .answer(0x0301, 0xc014)
+            .alert(Side::Client, 70)
+            .outcome(Outcome::ClientAlert);
+        assert!(!has(&refused, "legacy-version-negotiated"));
+        assert!(has(&refused, "protocol-version-rejected"));
+    }
+
+    #[test]
+    fn old_clients_towards_microsoft() {
+        let old = Make::new()
+            .offer(0x0301)
+            .sni("outlook.office365.com")
+            .outcome(Outcome::HelloReset);
+        assert!(has(&old, "client-max-version-o365"));
+        let new = Make::new()
+            .sni("outlook.office365.com")
+            .answer(0x0303, 0xc02f);
+        assert!(!has(&new, "client-max-version-o365"));
+        let elsewhere = Make::new()
+            .offer(0x0301)
+            .sni("www.microsoft.com")
+            .answer(0x0301, 0xc014);
+        assert!(!has(&elsewhere, "client-max-version-o365"));
+    }
+
+    #[test]
+    fn a_fallback_or_a_downgrade_is_no_server_limit() {
+        let fallback = Make::new().fallback_scsv().answer(0x0301, 0xc014);
+        assert!(!has(&fallback, "server-version-limited"));
+        let downgrade = Make::new()
+            .tls13()
+            .answer(0x0301, 0xc014)
+            .sentinel(Sentinel::Tls11);
+        assert!(!has(&downgrade, "server-version-limited"));
+        let certain = Make::new().answer(0x0301, 0xc014).sentinel(Sentinel::Tls11);
+        let found = diagnose(&[certain]);
+        let limited = found
+            .iter()
+            .find(|finding| finding.id == "server-version-limited")
+            .unwrap();
+        assert_eq!(limited.confidence, Confidence::Certain);
+    }
+
+    #[test]
+    fn the_sentinel_shows_that_the_client_is_the_limit() {
+        let info = Make::new().answer(0x0303, 0xc02f).sentinel(Sentinel::Tls12);
+        assert!(has(&info, "client-version-limited"));
+        let old = Make::new()
+            .offer(0x0301)
+            .answer(0x0301, 0xc014)
+            .sentinel(Sentinel::Tls11);
+        let found = diagnose(&[old]);
+        let limited = found
+            .iter()
+            .find(|finding| finding.id == "client-version-limited")
+            .unwrap();
+        assert_eq!(limited.severity, Severity::Warning);
+        assert!(
+            limited
+                .evidence
+                .iter()
+                .any(|evidence| evidence.fact.contains("44 00"))
+        );
+        // A server without sentinel proves nothing; a client that offered 1.3 is not the limit.
+        assert!(!has(
+            &Make::new().answer(0x0303, 0xc02f),
+            "client-version-limited"
+        ));
+        let both = Make::new()
+            .tls13()
+            .answer(0x0303, 0xc02f)
+            .sentinel(Sentinel::Tls12);
+        assert!(!has(&both, "client-version-limited"));
+    }
+
+    #[test]
+    fn version_alerts() {
+        let server = Make::new()
+            .offer(0x0301)
+            .alert(Side::Server, 70)
+            .outcome(Outcome::ServerAlert);
+        let found = diagnose(&[server]);
+        let rejected = found
+            .iter()
+            .find(|finding| finding.id == "protocol-version-rejected")
+            .unwrap();
+        assert!(
+            rejected
+                .evidence
+                .iter()
+                .any(|evidence| evidence.fact.contains("0x80090302"))
+        );
+        let other = Make::new()
+            .alert(Side::Server, 40)
+            .outcome(Outcome::ServerAlert);
+        assert!(!has(&other, "protocol-version-rejected"));
+        let mut warning = Make::new().answer(0x0303, 0xc02f).alert(Side::Server, 70);
+        warning.record.alerts[0].level = Some(1);
+        assert!(ids(&mut warning).is_empty());
+    }
+}
