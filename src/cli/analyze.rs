@@ -16,24 +16,22 @@ use clap::{
 use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, LazyLock, atomic::Ordering},
     thread,
     time::Instant,
 };
 use tlscope::{
     error::Error,
-    findings::{Diagnosis, Settings},
+    findings::{self, Diagnosis, Settings},
     limits::Limits,
     pipeline::{self, Input, Options, Progress},
-    record::{Finding, Severity},
-    report::{Format, REPORTS, Report, View},
+    record::{Finding, Handshake, Severity},
+    report::{Format, HITS_BEYOND_CAP, REPORTS, Report, View},
     stats::Summary,
 };
 
-/// Ports on which a connection without TLS is worth a record: the TLS ports of the usual services.
-const TLS_PORTS: [u16; 16] = [
-    443, 444, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 3269, 5061, 5986, 8443,
-];
+/// What the findings are judged by.
+static SETTINGS: LazyLock<Settings> = LazyLock::new(Settings::default);
 
 /// Narrower than this, tables can't be read.
 const WIDTH_MIN: usize = 60;
@@ -226,7 +224,7 @@ fn analyse(
 ) -> anyhow::Result<(Vec<Finding>, Vec<Error>)> {
     let started = Instant::now();
     let mut report = (args.format.new)(view);
-    let mut diagnosis = Diagnosis::new(&Settings::default());
+    let mut diagnosis = Diagnosis::new(&SETTINGS);
     let (mut summary, errors) = read(
         args,
         inputs,
@@ -236,6 +234,10 @@ fn analyse(
         &mut diagnosis,
         &mut *report,
     )?;
+    let beyond = diagnosis.hits_beyond_cap();
+    if beyond > 0 {
+        summary.skipped.insert(HITS_BEYOND_CAP.to_owned(), beyond);
+    }
     let findings = diagnosis.finish();
     for finding in &findings {
         *summary
@@ -273,8 +275,9 @@ fn read(
         threads: threads(args.threads),
         limits,
         all_connections: args.all_connections,
-        tls_ports: TLS_PORTS.to_vec(),
+        judge: Some(judge),
         render: args.format.render,
+        ..Options::default()
     };
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.
     let streams_to_eyes = args.format.streams && view.terminal;
@@ -284,10 +287,14 @@ fn read(
     let at_once = args.format.streams && inputs.iter().any(|input| matches!(input, Input::Stdin));
 
     let mut write_failed = false;
-    let result = pipeline::run(inputs, &options, progress, &mut |record, rendered| {
-        diagnosis.add(&record);
-        let written = report.record(&record, rendered, output);
-        let written = written.and_then(|()| if at_once { output.flush() } else { Ok(()) });
+    let result = pipeline::run(inputs, &options, progress, &mut |taken| {
+        diagnosis.add(&taken.record);
+        if !taken.shown {
+            return Ok(());
+        }
+        let written = report
+            .record(&taken.record, taken.line, output)
+            .and_then(|()| if at_once { output.flush() } else { Ok(()) });
         write_failed |= written.is_err();
         written
     });
@@ -297,6 +304,11 @@ fn read(
         Err(error) if write_failed => Err(output.fault(error)),
         Err(error) => Err(error).context("the captures could not be read"),
     }
+}
+
+/// Marks a record with its findings; runs in the shards' threads.
+fn judge(record: &mut Handshake) {
+    findings::judge(record, &SETTINGS);
 }
 
 fn threads(wanted: Option<u16>) -> usize {
