@@ -26,14 +26,9 @@ use tlscope::{
     limits::Limits,
     pipeline::{self, Input, Options, Progress},
     record::{Finding, Severity},
-    report::{Format, REPORTS, Report, View},
+    report::{Format, HITS_BEYOND_CAP, REPORTS, Report, View},
     stats::Summary,
 };
-
-/// Ports on which a connection without TLS is worth a record: the TLS ports of the usual services.
-const TLS_PORTS: [u16; 16] = [
-    443, 444, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 3269, 5061, 5986, 8443,
-];
 
 /// Narrower than this, tables can't be read.
 const WIDTH_MIN: usize = 60;
@@ -236,6 +231,10 @@ fn analyse(
         &mut diagnosis,
         &mut *report,
     )?;
+    let beyond = diagnosis.hits_beyond_cap();
+    if beyond > 0 {
+        summary.skipped.insert(HITS_BEYOND_CAP.to_owned(), beyond);
+    }
     let findings = diagnosis.finish();
     for finding in &findings {
         *summary
@@ -273,9 +272,9 @@ fn read(
         threads: threads(args.threads),
         limits,
         all_connections: args.all_connections,
-        tls_ports: TLS_PORTS.to_vec(),
         settings: Settings::default(),
         render: args.format.render,
+        ..Options::default()
     };
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.
     let streams_to_eyes = args.format.streams && view.terminal;
@@ -290,8 +289,9 @@ fn read(
         if !taken.shown {
             return Ok(());
         }
-        let written = report.record(&taken.record, taken.line, output);
-        let written = written.and_then(|()| if at_once { output.flush() } else { Ok(()) });
+        let written = report
+            .record(&taken.record, taken.line, output)
+            .and_then(|()| if at_once { output.flush() } else { Ok(()) });
         write_failed |= written.is_err();
         written
     });

@@ -53,6 +53,9 @@ pub static REPORTS: &[Format] = &[
     },
 ];
 
+/// Key under which [`Summary::skipped`] counts handshakes with a finding for which the diagnosis had no room.
+pub const HITS_BEYOND_CAP: &str = "findings_beyond_cap";
+
 /// An output format.
 pub struct Format {
     /// Its name on the command line.

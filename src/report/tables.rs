@@ -5,13 +5,7 @@
 
 use super::words;
 use crate::record::{Code16, Endpoint, Handshake, Outcome};
-use std::{
-    borrow::Borrow,
-    collections::{HashMap, hash_map::Entry},
-    hash::Hash,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{borrow::Borrow, collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
 
 /// Rows that each table keeps.
 const ROWS_MAX: usize = 4096;
@@ -94,15 +88,14 @@ impl<K: Hash + Ord, V: Default> Rows<K, V> {
         K: Borrow<Q>,
         Q: ToOwned<Owned = K> + Hash + Eq + ?Sized,
     {
-        if self.rows.len() >= ROWS_MAX {
-            let known = self.rows.get_mut(key);
-            self.beyond += u64::from(known.is_none());
-            return known;
+        if !self.rows.contains_key(key) {
+            if self.rows.len() >= ROWS_MAX {
+                self.beyond += 1;
+                return None;
+            }
+            self.rows.insert(key.to_owned(), V::default());
         }
-        match self.rows.entry(key.to_owned()) {
-            Entry::Occupied(entry) => Some(entry.into_mut()),
-            Entry::Vacant(entry) => Some(entry.insert(V::default())),
-        }
+        self.rows.get_mut(key)
     }
 
     /// The rows, those with the most `weight` first.

@@ -1,5 +1,6 @@
 //! The words in which the text report says what a record says in codes.
 
+use super::HITS_BEYOND_CAP;
 use crate::{
     record::{Alert, Code16, Handshake, Outcome, Severity, Side, Timestamp},
     stats::Skip,
@@ -80,6 +81,9 @@ pub(super) fn skip(why: Skip) -> &'static str {
 
 /// The same by its key in the summary; a key of a later version is shown as it is.
 pub(super) fn skip_key(key: &str) -> String {
+    if key == HITS_BEYOND_CAP {
+        return "handshakes with a finding about more subjects than are kept".to_owned();
+    }
     Skip::ALL
         .into_iter()
         .find(|why| why.as_str() == key)

@@ -9,6 +9,7 @@ use crate::{
     },
 };
 use anstyle::{AnsiColor, Style};
+use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 /// Evidence shown of one finding.
@@ -75,12 +76,16 @@ fn one(finding: &Finding, captures: Captures, page: &mut Page) {
     );
     evidence(finding, captures, page);
     list("Affected:", &finding.affects, |_| "- ".to_owned(), page);
-    let step = |index: usize| format!("{}. ", index + 1);
-    list("What to do:", &finding.remediation, step, page);
+    let whole = steps(&finding.remediation, page);
     if !finding.reference.is_empty() {
         page.hang(INDENT, &format!("Reference: {}", clean(&finding.reference)));
     }
-    page.hang(INDENT, &format!("More: tlscope explain {}", finding.id));
+    let more = if whole {
+        "More"
+    } else {
+        "More, with all commands to copy"
+    };
+    page.hang(INDENT, &format!("{more}: tlscope explain {}", finding.id));
 }
 
 fn evidence(finding: &Finding, captures: Captures, page: &mut Page) {
@@ -122,6 +127,56 @@ fn list(name: &str, items: &[Box<str>], mark: impl Fn(usize) -> String, page: &m
         let first = format!("    {}", mark(index));
         page.hang(&first, &clean_lines(item));
     }
+}
+
+/// The numbered steps. A step is a line of words, and below it commands, one a line. A command is shown as it is to be
+/// typed or not at all, since half a registry path does harm; says whether all were shown.
+fn steps(items: &[Box<str>], page: &mut Page) -> bool {
+    if items.is_empty() {
+        return true;
+    }
+    label("What to do:", page);
+    let mut whole = true;
+    for (index, item) in items.iter().enumerate() {
+        let first = format!("    {}. ", index + 1);
+        let indent = " ".repeat(first.width());
+        let item = clean_lines(item);
+        let (words, commands) = item.split_once('\n').unwrap_or((&item, ""));
+        let room = page.prose_width().saturating_sub(first.width());
+        match without_long_words(words, room) {
+            Cow::Owned(_) if page.view.all_rows => {
+                page.text.push_str(&format!("{first}{words}\n"));
+            }
+            shown => {
+                whole &= matches!(shown, Cow::Borrowed(_));
+                page.hang(&first, &shown);
+            }
+        }
+
+        let room = page.view.width.saturating_sub(first.width());
+        let fits = commands.lines().all(|command| command.width() <= room);
+        if fits || page.view.all_rows {
+            for command in commands.lines() {
+                page.text.push_str(format!("{indent}{command}").trim_end());
+                page.text.push('\n');
+            }
+        }
+        whole &= fits || page.view.all_rows;
+    }
+    whole
+}
+
+/// The text with `...` for words (paths, cipher lists) that would have to be broken.
+fn without_long_words(text: &str, width: usize) -> Cow<'_, str> {
+    let long = |word: &str| word.width() > width;
+    if !text.split(' ').any(long) {
+        return Cow::Borrowed(text);
+    }
+    let words: Vec<&str> = text
+        .split(' ')
+        .map(|word| if long(word) { "..." } else { word })
+        .collect();
+    Cow::Owned(words.join(" "))
 }
 
 fn label(name: &str, page: &mut Page) {

@@ -97,6 +97,10 @@ impl Page {
         }
     }
 
+    fn prose_width(&self) -> usize {
+        self.view.width.min(PROSE_WIDTH_MAX)
+    }
+
     /// A blank line, unless the page is still empty.
     fn gap(&mut self) {
         if !self.text.is_empty() {
