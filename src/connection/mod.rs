@@ -68,8 +68,6 @@ enum Phase {
     Opening,
     /// TLS.
     Tls(Box<Session>),
-    /// Something else.
-    Other,
     /// The record is written; late packets come to nothing.
     Closed,
 }
@@ -114,6 +112,8 @@ pub struct Connection {
     syn_seen: bool,
     syn_ack_seen: bool,
     payload_seen: [bool; 2],
+    /// It said something that is no TLS.
+    spoke_other: [bool; 2],
     /// Encrypted records were seen whose handshake was not.
     tls_before: bool,
     snapped: bool,
@@ -156,6 +156,7 @@ impl Connection {
             syn_seen: false,
             syn_ack_seen: false,
             payload_seen: [false; 2],
+            spoke_other: [false; 2],
             tls_before: false,
             snapped: false,
             around: (!around.is_empty()).then(|| Box::new(*around)),
@@ -309,9 +310,6 @@ impl Connection {
         run(&mut stream, &limits, &mut |lent| {
             self.consume(direction, lent, arrival, context)
         });
-        if matches!(self.phase, Phase::Other) {
-            stream.finish();
-        }
         self.streams[direction as usize] = stream;
         self.weight = u32::try_from(self.heap_bytes()).unwrap_or(u32::MAX);
     }
@@ -325,23 +323,49 @@ impl Connection {
     ) -> Answer {
         match self.phase {
             Phase::Tls(_) => self.read_tls(direction, lent, arrival, context),
-            Phase::Opening => match detect::detect(lent.bytes) {
-                Verdict::Tls => {
-                    self.phase = Phase::Tls(Box::default());
-                    self.read_tls(direction, lent, arrival, context)
-                }
-                Verdict::NeedMore(more) => Answer::Need { used: 0, more },
-                Verdict::TlsMidStream => {
-                    self.tls_before = true;
-                    Answer::Broken
-                }
-                Verdict::Other if self.syn_seen || self.syn_ack_seen => {
-                    self.phase = Phase::Other;
-                    Answer::Done
-                }
-                Verdict::Other => Answer::Broken,
-            },
-            Phase::Other | Phase::Closed => Answer::Done,
+            Phase::Opening => self.detect(direction, lent, arrival, context),
+            Phase::Closed => Answer::Done,
+        }
+    }
+
+    /// What does this direction speak? Something else than TLS may be a dialogue that leads to TLS
+    /// (STARTTLS, a proxy): the next segments are looked at, too, until the stream has searched enough.
+    fn detect(
+        &mut self,
+        direction: Direction,
+        lent: Lent<'_>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) -> Answer {
+        let spoke_other = self.spoke_other[direction as usize];
+        match detect::detect(lent.bytes, spoke_other) {
+            Verdict::Tls => {
+                let draft = Draft { client: Some(self.presumed_client(direction, context)), ..Draft::default() };
+                self.phase = Phase::Tls(Box::new(Session { draft, ..Session::default() }));
+                self.streams[direction.reverse() as usize].search_again();
+                self.read_tls(direction, lent, arrival, context)
+            }
+            Verdict::NeedMore(more) => Answer::Need { used: 0, more },
+            Verdict::TlsMidStream => {
+                self.tls_before = true;
+                Answer::Broken
+            }
+            Verdict::Other => {
+                self.spoke_other[direction as usize] = true;
+                Answer::Broken
+            }
+        }
+    }
+
+    /// Who is the client before a hello says so: the sender of the SYN; without one, whoever does not
+    /// use a well-known port; else the first to send.
+    fn presumed_client(&self, sender: Direction, context: &Context<'_>) -> Direction {
+        let well_known = |direction| context.key.sender(direction).1 < 1024;
+        match self.opener {
+            Some(opener) if self.syn_seen || self.syn_ack_seen => opener,
+            _ if well_known(sender) && !well_known(sender.reverse()) => sender.reverse(),
+            Some(opener) => opener,
+            None => sender,
         }
     }
 
@@ -380,8 +404,7 @@ impl Connection {
         let mut earlier: Vec<Draft> = Vec::new();
         let answer = machine.read(
             direction,
-            lent.bytes,
-            lent.after_gap,
+            &lent,
             &limits,
             &mut |event| {
                 if draft.begins_anew(&event) {
@@ -449,7 +472,7 @@ impl Connection {
             return;
         }
         for direction in [Direction::Up, Direction::Down] {
-            if self.streams[direction as usize].is_waiting() {
+            if self.streams[direction as usize].is_pending() {
                 self.with_stream(direction, arrival, context, |stream, _, mut consumer| {
                     stream.end(&mut consumer)
                 });
@@ -457,7 +480,6 @@ impl Connection {
         }
         let draft = match core::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Tls(session) => session.draft,
-            Phase::Other => Draft::default(),
             Phase::Opening | Phase::Closed => Draft::default(),
         };
         self.write_last(draft, arrival, context, how);

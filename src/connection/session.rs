@@ -168,7 +168,9 @@ impl Draft {
                 self.client_hello(owned, hello.session_id, seen);
             }
             Event::ServerHello(hello) => {
-                self.client.get_or_insert(direction.reverse());
+                if self.client_hello.is_none() {
+                    self.client = Some(direction.reverse());
+                }
                 if hello.malformed {
                     self.defect(Defect::Malformed);
                 }

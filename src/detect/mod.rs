@@ -15,9 +15,10 @@ pub enum Verdict {
     Other,
 }
 
-/// Tells what a direction speaks from its first bytes.
+/// Tells what a direction speaks from the first bytes of a segment. Where it spoke something else
+/// before (`in_dialogue`), only a hello counts.
 #[inline]
-pub fn detect(bytes: &[u8]) -> Verdict {
+pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return match bytes {
             [] | [20..=24] | [20..=24, 3, ..] => Verdict::NeedMore(HEADER_BYTES + 1),
@@ -29,13 +30,31 @@ pub fn detect(bytes: &[u8]) -> Verdict {
     };
     match (header.kind, bytes.get(HEADER_BYTES)) {
         (kind::HANDSHAKE, None) if header.length > 0 => Verdict::NeedMore(HEADER_BYTES + 1),
-        // A hello, or what stands at the start of a record after a gap.
-        (kind::HANDSHAKE, Some(0..=6 | 8 | 11..=16 | 20..=22)) => Verdict::Tls,
+        (kind::HANDSHAKE, Some(1 | 2)) => hello(bytes),
+        _ if in_dialogue => Verdict::Other,
+        // What stands at the start of a record after a gap.
+        (kind::HANDSHAKE, Some(0 | 3..=6 | 8 | 11..=16 | 20..=22)) => Verdict::Tls,
         (kind::ALERT, _) if header.length == 2 => Verdict::Tls,
         (kind::HANDSHAKE | kind::APPLICATION_DATA | kind::ALERT, _) => Verdict::TlsMidStream,
         (kind::CHANGE_CIPHER_SPEC, _) if header.length == 1 => Verdict::TlsMidStream,
         _ => Verdict::Other,
     }
+}
+
+/// A record that says it holds a hello: the hello's own version must be one.
+fn hello(bytes: &[u8]) -> Verdict {
+    match bytes.get(HEADER_BYTES + 4..HEADER_BYTES + 6) {
+        Some([3, 0..=4] | [0x7f, _]) => Verdict::Tls,
+        Some(_) => Verdict::Other,
+        // A record so short holds a part of the hello; its version comes with the next.
+        None if bytes.len() >= HEADER_BYTES + 6 || record_ends(bytes) => Verdict::Tls,
+        None => Verdict::NeedMore(HEADER_BYTES + 6),
+    }
+}
+
+/// The first record ends within these bytes.
+fn record_ends(bytes: &[u8]) -> bool {
+    matches!(bytes, [_, _, _, high, low, rest @ ..] if rest.len() >= usize::from(u16::from_be_bytes([*high, *low])))
 }
 
 #[cfg(test)]
@@ -44,13 +63,16 @@ mod tests {
 
     #[test]
     fn first_bytes_tell() {
-        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01"), Verdict::Tls);
-        assert_eq!(detect(b"\x15\x03\x03\x00\x02\x02\x28"), Verdict::Tls);
-        assert_eq!(detect(b"\x17\x03\x03\x02\x00\x01"), Verdict::TlsMidStream);
-        assert_eq!(detect(b"\x16\x03"), Verdict::NeedMore(6));
-        assert_eq!(detect(b""), Verdict::NeedMore(6));
-        assert_eq!(detect(b"GET / HTTP/1.1"), Verdict::Other);
-        assert_eq!(detect(b"\x16\x05\x01\x02\x00\x01"), Verdict::Other);
-        assert_eq!(detect(b"\x16\x03\x01\xff\xff\x01"), Verdict::Other);
+        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", false), Verdict::Tls);
+        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01", false), Verdict::NeedMore(11));
+        assert_eq!(detect(b"\x16\x03\x01\x00\x01\x01", false), Verdict::Tls);
+        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x09\x03", false), Verdict::Other);
+        assert_eq!(detect(b"\x15\x03\x03\x00\x02\x02\x28", false), Verdict::Tls);
+        assert_eq!(detect(b"\x17\x03\x03\x02\x00\x01", false), Verdict::TlsMidStream);
+        assert_eq!(detect(b"\x16\x03", false), Verdict::NeedMore(6));
+        assert_eq!(detect(b"", false), Verdict::NeedMore(6));
+        assert_eq!(detect(b"GET / HTTP/1.1", false), Verdict::Other);
+        assert_eq!(detect(b"\x16\x05\x01\x02\x00\x01", false), Verdict::Other);
+        assert_eq!(detect(b"\x16\x03\x01\xff\xff\x01", false), Verdict::Other);
     }
 }

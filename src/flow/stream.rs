@@ -20,7 +20,7 @@ use super::seq::Seq;
 use std::collections::TryReserveError;
 
 /// Segments without a known start that are looked at before a direction is left alone.
-const SEARCHES_MAX: u8 = 32;
+const SEARCHES_MAX: u8 = 64;
 
 /// What a consumer makes of the bytes lent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Lent<'a> {
     pub segments: u32,
     /// Bytes in front of them are missing: what was begun before is void.
     pub after_gap: bool,
+    /// What should follow them is missing: this is all there is of a message.
+    pub before_gap: bool,
 }
 
 /// The caps of one direction.
@@ -106,6 +108,8 @@ pub struct Stream {
     hole: (Seq, u32),
     state: State,
     searches: u8,
+    /// Was in step with the consumer at some time.
+    opened: bool,
     after_gap: bool,
     differs: bool,
     /// Holes that were not filled.
@@ -128,6 +132,15 @@ impl Stream {
     pub fn finish(&mut self) {
         self.state = State::Done;
         self.slow = None;
+    }
+
+    /// The other direction found its start late: this one may yet find its own.
+    pub fn search_again(&mut self) {
+        self.searches = 0;
+        if self.state == State::Done {
+            self.state = State::Searching;
+            self.after_gap = true;
+        }
     }
 
     /// Nothing more of this direction is wanted.
@@ -167,8 +180,13 @@ impl Stream {
         })
     }
 
+    /// Bytes wait for others, in front of them or behind them.
+    pub fn is_pending(&self) -> bool {
+        self.slow.is_some()
+    }
+
     /// Bytes wait for others in front of them.
-    pub fn is_waiting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         self.slow
             .as_ref()
             .is_some_and(|slow| !slow.parked.is_empty())
@@ -211,6 +229,10 @@ impl Stream {
         let ahead = at.ahead_of(self.next);
         if ahead == 0 && self.slow.is_none() {
             self.advance(payload, consumer);
+        } else if self.state == State::Searching && !self.opened && !self.is_waiting() {
+            // Nothing was in step yet: any segment may be the start, one that overlaps junk included.
+            self.next = at;
+            self.advance(payload, consumer);
         } else if ahead <= 0 && self.slow.is_none() {
             // Wholly inside what was consumed or skipped, or reaching beyond it.
             if let Some(fresh) = payload
@@ -231,6 +253,18 @@ impl Stream {
     pub fn end(&mut self, consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
         while self.is_waiting() && self.state != State::Done {
             self.give_up(consumer);
+        }
+        self.give_head(consumer);
+    }
+
+    /// The rest of the message in `head` will not come: the consumer may make the best of its start.
+    #[cold]
+    fn give_head(&mut self, consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
+        let Some(slow) = self.slow.as_mut() else { return };
+        if !slow.head.is_empty() {
+            let head = core::mem::take(&mut slow.head);
+            let (segments, after_gap) = (slow.segments, self.after_gap);
+            consumer(Lent { bytes: &head, segments, after_gap, before_gap: true });
         }
     }
 
@@ -277,6 +311,7 @@ impl Stream {
             bytes: payload,
             segments: 1,
             after_gap: self.after_gap,
+            before_gap: false,
         });
         match answer {
             Answer::Need { used, more } => {
@@ -311,6 +346,7 @@ impl Stream {
             bytes: &slow.head,
             segments: slow.segments,
             after_gap: self.after_gap,
+            before_gap: false,
         });
         match answer {
             Answer::Need { used, more } => {
@@ -339,6 +375,7 @@ impl Stream {
 
     fn in_step(&mut self) {
         self.state = State::Open;
+        self.opened = true;
         self.after_gap = false;
         self.searches = 0;
     }
@@ -551,9 +588,7 @@ impl Stream {
             return;
         }
         self.gaps = self.gaps.saturating_add(1);
-        if let Some(slow) = self.slow.as_mut() {
-            slow.head.clear();
-        }
+        self.give_head(consumer);
         self.next = end;
         self.state = State::Searching;
         self.after_gap = true;

@@ -9,7 +9,7 @@ use super::code_points::HandshakeType;
 use super::message::{Assembler, Found, Message};
 use super::record::{self, Header, kind};
 use super::server_hello::ServerHelloView;
-use crate::flow::{Answer, Direction};
+use crate::flow::{Answer, Direction, Lent};
 
 /// What was seen in one direction of a TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,18 +83,17 @@ impl Machine {
     pub fn read(
         &mut self,
         direction: Direction,
-        bytes: &[u8],
-        after_gap: bool,
+        lent: &Lent<'_>,
         limits: &MachineLimits,
         each: &mut impl FnMut(Event<'_>),
     ) -> Answer {
         let half = &mut self.halves[direction as usize];
-        if after_gap {
+        if lent.after_gap {
             half.assembler.reset();
         }
         let mut used = 0;
         loop {
-            let rest = bytes.get(used..).unwrap_or(&[]);
+            let rest = lent.bytes.get(used..).unwrap_or(&[]);
             let Some((header, body)) = rest.split_first_chunk::<{ record::HEADER_BYTES }>() else {
                 return Answer::Need {
                     used,
@@ -110,6 +109,9 @@ impl Machine {
                 });
             } else {
                 let Some(fragment) = body.get(..header.length) else {
+                    if lent.before_gap {
+                        half.partial(&header, body, each);
+                    }
                     return Answer::Need {
                         used,
                         more: record::HEADER_BYTES + header.length,
@@ -160,6 +162,18 @@ impl Half {
         }
     }
 
+    /// The start of a record whose rest is missing: a hello that began there is read as far as it goes.
+    #[cold]
+    fn partial(&mut self, header: &Header, body: &[u8], each: &mut impl FnMut(Event<'_>)) {
+        if header.kind != kind::HANDSHAKE || self.change_cipher_spec || self.assembler.is_waiting() {
+            return;
+        }
+        if let Some((&[kind @ (1 | 2), _, _, _], body)) = body.split_first_chunk::<4>() {
+            self.messages += 1;
+            each(event(header.version, Message { kind, body }));
+        }
+    }
+
     fn handshake(
         &mut self,
         version: u16,
@@ -167,9 +181,9 @@ impl Half {
         limits: &MachineLimits,
         each: &mut impl FnMut(Event<'_>),
     ) {
-        // After ChangeCipherSpec records are encrypted, but for the second ClientHello of TLS 1.3: it is
-        // told by a type and a length that fit its record exactly.
-        if self.change_cipher_spec && !is_whole_client_hello(fragment) {
+        // After ChangeCipherSpec records are encrypted, but for the hellos that follow a
+        // HelloRetryRequest: they are told by a type and a length that fit their record exactly.
+        if self.change_cipher_spec && !is_whole_hello(fragment) {
             each(Event::EncryptedHandshake);
             return;
         }
@@ -193,8 +207,8 @@ impl Half {
     }
 }
 
-fn is_whole_client_hello(fragment: &[u8]) -> bool {
-    matches!(fragment.split_first_chunk::<4>(), Some((&[1, 0, high, low], body))
+fn is_whole_hello(fragment: &[u8]) -> bool {
+    matches!(fragment.split_first_chunk::<4>(), Some((&[1 | 2, 0, high, low], body))
         if body.len() == usize::from(u16::from_be_bytes([high, low])))
 }
 
