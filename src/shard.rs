@@ -3,7 +3,7 @@
 //! A conversation's part is told by its key alone, and there is always the same number of parts,
 //! whatever the number of threads: what a shard does, evictions included, depends on the capture only.
 
-use crate::connection::{Arrival, Connection, Context, Ended, Finished};
+use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
@@ -85,8 +85,8 @@ impl Shard {
         if let Some((id, connection)) = self.table.find(&key) {
             if !connection.is_replaced_by(direction, segment) {
                 let grown = connection.take(direction, segment, arrival, &mut context);
-                if grown.bytes != 0 || grown.closed {
-                    self.settle(id, grown.bytes, limits, arrival, captures, bench);
+                if grown != Grown::default() {
+                    self.settle(id, grown, limits, arrival, captures, bench);
                 }
                 return;
             }
@@ -103,22 +103,22 @@ impl Shard {
         let grown = connection.take(direction, segment, arrival, &mut context);
         let due_ns = connection.due_ns(limits);
         let id = self.table.insert(key, connection, due_ns);
-        self.settle(id, grown.bytes, limits, arrival, captures, bench);
+        self.settle(id, grown, limits, arrival, captures, bench);
     }
 
-    /// Keeps the books after a conversation grew, shrank or closed.
+    /// Keeps the books after a conversation grew, shrank or ended.
     fn settle(
         &mut self,
         id: EntryId,
-        grown: isize,
+        grown: Grown,
         limits: &Limits,
         arrival: Arrival,
         captures: &[Arc<str>],
         bench: &mut Bench,
     ) {
-        self.heap_bytes = self.heap_bytes.saturating_add_signed(grown);
+        self.heap_bytes = self.heap_bytes.saturating_add_signed(grown.bytes);
         if let Some(connection) = self.table.get_mut(id)
-            && connection.is_closed()
+            && grown.due_sooner
         {
             let due_ns = connection.due_ns(limits);
             self.table.look_at(id, due_ns);

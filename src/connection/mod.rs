@@ -77,8 +77,8 @@ enum Phase {
 pub struct Grown {
     /// Bytes on the heap, more or less than before.
     pub bytes: isize,
-    /// The conversation is over.
-    pub closed: bool,
+    /// It is to be looked at sooner than before.
+    pub due_sooner: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,7 @@ pub struct Connection {
     syn_ack_ns: i64,
     established_ns: i64,
     close_frame: u64,
+    close_ns: i64,
     /// Who sent the SYN, or else the first payload.
     opener: Option<Direction>,
     first_end: Option<(Direction, Close)>,
@@ -123,6 +124,8 @@ pub struct Connection {
 
 /// No time.
 const UNSEEN: i64 = i64::MIN;
+/// How long a conversation may go on after a RST.
+const RESET_LINGER_NS: i64 = 2_000_000_000;
 /// How long a closed conversation's tombstone catches late packets.
 const LINGER_NS: i64 = 10_000_000_000;
 
@@ -147,6 +150,7 @@ impl Connection {
             syn_ack_ns: UNSEEN,
             established_ns: UNSEEN,
             close_frame: 0,
+            close_ns: UNSEEN,
             opener: None,
             first_end: None,
             ends: [None; 2],
@@ -184,6 +188,7 @@ impl Connection {
     pub fn due_ns(&self, limits: &Limits) -> i64 {
         let idle = match self.phase {
             Phase::Closed => LINGER_NS,
+            _ if self.ends.contains(&Some(End::Rst)) => RESET_LINGER_NS,
             _ if self.ends.iter().all(Option::is_some) => limits.idle_short_ns,
             _ if self.syn_seen && !self.syn_ack_seen => limits.idle_short_ns,
             _ => limits.idle_ns,
@@ -242,7 +247,7 @@ impl Connection {
         let before = core::mem::replace(&mut self.weighed, self.weight);
         Grown {
             bytes: self.weight as isize - before as isize,
-            closed: self.is_closed(),
+            due_sooner: self.is_closed() || flags.rst(),
         }
     }
 
@@ -288,7 +293,7 @@ impl Connection {
             arrival,
             context,
             |stream, limits, mut consumer| {
-                stream.push(at, segment.payload, segment.cut, limits, &mut consumer);
+                stream.push(at, segment.payload, segment.cut, arrival.frame, limits, &mut consumer);
             },
         );
     }
@@ -385,7 +390,7 @@ impl Connection {
             messages_max: context.limits.messages_max,
         };
         let seen = Seen {
-            frame: arrival.frame,
+            frame: lent.stamp,
             time_ns: arrival.time_ns,
             segments: lent.segments,
         };
@@ -444,21 +449,23 @@ impl Connection {
         if self.first_end.is_none() {
             self.first_end = Some((direction, close));
             self.close_frame = arrival.frame;
+            self.close_ns = arrival.time_ns;
         }
         self.ends[direction as usize] = Some(end);
-        if end == End::Rst {
+        let refused = end == End::Rst && !self.payload_seen[0] && !self.payload_seen[1];
+        if refused {
             self.finish(arrival, context, Ended::Closed);
-        } else {
+        } else if end != End::Rst {
             self.close_if_ended(arrival, context);
         }
     }
 
-    /// Both FINs are there, and all bytes before them.
+    /// Both FINs are there, and all bytes before them. Behind a RST the other side's last segments may
+    /// still be on their way: the conversation lingers.
     fn close_if_ended(&mut self, arrival: Arrival, context: &mut Context<'_>) {
         let ended = |(stream, end): (&Stream, &Option<End>)| match end {
             Some(End::Fin(at)) => stream.reached(*at),
-            Some(End::Rst) => true,
-            None => false,
+            Some(End::Rst) | None => false,
         };
         if self.streams.iter().zip(&self.ends).all(ended) {
             self.finish(arrival, context, Ended::Closed);

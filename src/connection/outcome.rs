@@ -181,7 +181,7 @@ impl Connection {
 
     fn outcome_complete(&self, draft: &Draft) -> Outcome {
         let (Some(complete_ns), Some(closed_ns)) =
-            (draft.complete_ns, self.first_end.map(|_| self.last_ns))
+            (draft.complete_ns, self.first_end.map(|_| self.close_ns))
         else {
             return Outcome::Established;
         };

@@ -185,9 +185,10 @@ impl Draft {
             Event::Alert { level, code } => {
                 self.alert(direction, Some((level, code)), seen, desk.limits.alerts_max)
             }
-            Event::EncryptedAlert => {
+            Event::EncryptedAlert { start } => {
                 self.flights[direction as usize].encrypted_alert = true;
-                self.alert(direction, None, seen, desk.limits.alerts_max);
+                let clear = start.filter(|_| self.cipher_is_null()).map(|[level, code]| (level, code));
+                self.alert(direction, clear, seen, desk.limits.alerts_max);
             }
             Event::ChangeCipherSpec => self.flights[direction as usize].change_cipher_spec = true,
             Event::EncryptedHandshake => {
@@ -201,6 +202,12 @@ impl Draft {
                 desk.counters.skip(Skip::MessageCap);
             }
         }
+    }
+
+    /// The chosen suite encrypts nothing: records are in clear, with a MAC behind them.
+    fn cipher_is_null(&self) -> bool {
+        let suite = self.server_hello.as_ref().and_then(|hello| CipherSuite(hello.shape.cipher_suite.0).entry());
+        suite.is_some_and(|entry| entry.encryption == "NULL")
     }
 
     /// A ClientHello after a finished exchange of hellos begins a new handshake, unless it answers a

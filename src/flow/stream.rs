@@ -21,6 +21,8 @@ use std::collections::TryReserveError;
 
 /// Segments without a known start that are looked at before a direction is left alone.
 const SEARCHES_MAX: u8 = 64;
+/// Segments parked while no start is known.
+const SEARCH_PARKED_MAX: usize = 16;
 
 /// What a consumer makes of the bytes lent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Lent<'a> {
     pub after_gap: bool,
     /// What should follow them is missing: this is all there is of a message.
     pub before_gap: bool,
+    /// The stamp of the segment that completed them.
+    pub stamp: u64,
 }
 
 /// The caps of one direction.
@@ -77,6 +81,7 @@ enum State {
 #[derive(Debug)]
 struct Parked {
     start: Seq,
+    stamp: u64,
     bytes: Vec<u8>,
 }
 
@@ -92,6 +97,8 @@ struct Slow {
     head: Vec<u8>,
     need: usize,
     segments: u32,
+    /// Stamp of the last segment in `head`.
+    stamp: u64,
     /// Sorted by start, without overlap.
     parked: Vec<Parked>,
     parked_bytes: usize,
@@ -115,13 +122,16 @@ pub struct Stream {
     /// Holes that were not filled.
     gaps: u16,
     retransmits: u16,
+    /// Stamp of the segment being taken.
+    stamp: u64,
     slow: Option<Box<Slow>>,
 }
 
 impl Stream {
-    /// Says where the stream begins: behind the SYN.
+    /// Says where the stream begins: behind the SYN. As long as no payload came, a SYN with another
+    /// number says it anew (a middlebox that answers SYNs by itself does so).
     pub fn anchor(&mut self, next: Seq) {
-        if self.state == State::Unseen {
+        if self.state == State::Unseen || (self.state == State::Open && !self.opened && self.slow.is_none()) {
             self.next = next;
             self.high = next;
             self.state = State::Open;
@@ -207,16 +217,18 @@ impl Stream {
         false
     }
 
-    /// Takes a segment; `cut` of its bytes were not captured. Lends what is contiguous to `consumer`.
+    /// Takes a segment; `cut` of its bytes were not captured. `stamp` names it to the consumer. Lends what is contiguous to `consumer`.
     #[inline]
     pub fn push(
         &mut self,
         at: Seq,
         payload: &[u8],
         cut: u32,
+        stamp: u64,
         limits: &StreamLimits,
         consumer: &mut impl FnMut(Lent<'_>) -> Answer,
     ) {
+        self.stamp = stamp;
         if self.state == State::Unseen {
             self.state = State::Searching;
             self.next = at;
@@ -229,8 +241,8 @@ impl Stream {
         let ahead = at.ahead_of(self.next);
         if ahead == 0 && self.slow.is_none() {
             self.advance(payload, consumer);
-        } else if self.state == State::Searching && !self.opened && !self.is_waiting() {
-            // Nothing was in step yet: any segment may be the start, one that overlaps junk included.
+        } else if ahead < 0 && self.state == State::Searching && !self.opened && !self.is_waiting() {
+            // Nothing was in step yet: a segment that overlaps junk may be the start.
             self.next = at;
             self.advance(payload, consumer);
         } else if ahead <= 0 && self.slow.is_none() {
@@ -264,7 +276,8 @@ impl Stream {
         if !slow.head.is_empty() {
             let head = core::mem::take(&mut slow.head);
             let (segments, after_gap) = (slow.segments, self.after_gap);
-            consumer(Lent { bytes: &head, segments, after_gap, before_gap: true });
+            let stamp = slow.stamp;
+            consumer(Lent { bytes: &head, segments, after_gap, before_gap: true, stamp });
         }
     }
 
@@ -312,6 +325,7 @@ impl Stream {
             segments: 1,
             after_gap: self.after_gap,
             before_gap: false,
+            stamp: self.stamp,
         });
         match answer {
             Answer::Need { used, more } => {
@@ -339,6 +353,7 @@ impl Stream {
             return self.finish();
         }
         slow.head.extend_from_slice(payload);
+        slow.stamp = self.stamp;
         if slow.head.len() < slow.need {
             return;
         }
@@ -347,6 +362,7 @@ impl Stream {
             segments: slow.segments,
             after_gap: self.after_gap,
             before_gap: false,
+            stamp: self.stamp,
         });
         match answer {
             Answer::Need { used, more } => {
@@ -406,6 +422,7 @@ impl Stream {
         slow.head.extend_from_slice(bytes);
         slow.need = need;
         slow.segments = segments;
+        slow.stamp = self.stamp;
     }
 
     /// Frees the slow path's memory when nothing is in it.
@@ -428,11 +445,6 @@ impl Stream {
         consumer: &mut impl FnMut(Lent<'_>) -> Answer,
     ) {
         let ahead = at.ahead_of(self.next);
-        if self.state == State::Searching && !self.is_waiting() {
-            // Nothing is in step: any segment may be the start.
-            self.next = at;
-            return self.advance(payload, consumer);
-        }
         let mut fresh = payload;
         let mut start = at;
         if ahead < 0 {
@@ -448,10 +460,14 @@ impl Stream {
             return self.advance(fresh, consumer);
         }
         self.park(start, fresh);
-        self.drain(consumer);
+        self.drain(false, consumer);
+        // Who searches for a start does not wait long.
+        let segments_max = match self.state {
+            State::Searching => SEARCH_PARKED_MAX.min(limits.parked_segments_max),
+            _ => limits.parked_segments_max,
+        };
         let over = |slow: &Slow| {
-            slow.parked_bytes > limits.parked_bytes_max
-                || slow.parked.len() > limits.parked_segments_max
+            slow.parked_bytes > limits.parked_bytes_max || slow.parked.len() > segments_max
         };
         if self.slow.as_deref().is_some_and(over) {
             self.give_up(consumer);
@@ -505,6 +521,7 @@ impl Stream {
                     index,
                     Parked {
                         start: at,
+                        stamp: self.stamp,
                         bytes: piece.to_vec(),
                     },
                 );
@@ -541,8 +558,9 @@ impl Stream {
         }
     }
 
-    /// Lends parked segments as long as they are contiguous.
-    fn drain(&mut self, consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
+    /// Lends parked segments as long as they are contiguous. What a hole held back is completed by the
+    /// segment that filled it; what comes behind a hole that stays (`given_up`), by its own segment.
+    fn drain(&mut self, given_up: bool, consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
         loop {
             let Some(slow) = self.slow.as_mut() else {
                 return;
@@ -556,6 +574,9 @@ impl Stream {
             }
             let parked = slow.parked.remove(0);
             slow.parked_bytes -= parked.bytes.len() + size_of::<Parked>();
+            if given_up {
+                self.stamp = parked.stamp;
+            }
             if let Some(fresh) = parked
                 .bytes
                 .get(ahead.unsigned_abs() as usize..)
@@ -568,17 +589,14 @@ impl Stream {
 
     /// The hole in front of the first parked segment stays: go on behind it.
     fn give_up(&mut self, consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
-        let Some(slow) = self.slow.as_mut() else {
-            return;
-        };
-        let Some(first) = slow.parked.first() else {
+        self.give_head(consumer);
+        let Some(first) = self.slow.as_ref().and_then(|slow| slow.parked.first()) else {
             return;
         };
         self.next = first.start;
-        slow.head.clear();
         self.state = State::Searching;
         self.after_gap = true;
-        self.drain(consumer);
+        self.drain(true, consumer);
     }
 
     /// Bytes up to `end` are not in the capture.
@@ -592,7 +610,7 @@ impl Stream {
         self.next = end;
         self.state = State::Searching;
         self.after_gap = true;
-        self.drain(consumer);
+        self.drain(false, consumer);
         self.tidy();
     }
 }

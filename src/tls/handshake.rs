@@ -42,8 +42,11 @@ pub enum Event<'a> {
         /// AlertDescription.
         code: u8,
     },
-    /// An alert record that is encrypted.
-    EncryptedAlert,
+    /// An alert record that is encrypted, with its first bytes: under a NULL cipher they are in clear.
+    EncryptedAlert {
+        /// The first two bytes.
+        start: Option<[u8; 2]>,
+    },
     /// An application data record (under TLS 1.3 also the encrypted rest of the handshake).
     ApplicationData {
         /// Bytes of the fragment.
@@ -156,7 +159,7 @@ impl Half {
             }
             kind::ALERT => match *fragment {
                 [level @ 1..=2, code] => each(Event::Alert { level, code }),
-                _ => each(Event::EncryptedAlert),
+                _ => each(Event::EncryptedAlert { start: fragment.first_chunk::<2>().copied() }),
             },
             _ => {}
         }
