@@ -236,7 +236,7 @@ impl Connection {
         {
             self.established_ns = arrival.time_ns;
         }
-        if !segment.payload.is_empty() || segment.cut > 0 {
+        if !segment.payload.is_empty() || (segment.cut > 0 && !flags.syn()) {
             self.payload(direction, at, segment, arrival, context);
         }
         if flags.fin() || flags.rst() {

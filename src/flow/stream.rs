@@ -23,6 +23,8 @@ use std::collections::TryReserveError;
 const SEARCHES_MAX: u8 = 64;
 /// Segments parked while no start is known.
 const SEARCH_PARKED_MAX: usize = 16;
+/// First payload farther than this from where the SYN put it makes the SYN's word void.
+const ANCHOR_TRUST_BYTES: u32 = 16 << 20;
 
 /// What a consumer makes of the bytes lent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +130,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Says where the stream begins: behind the SYN. As long as no payload came, a SYN with another
-    /// number says it anew (a middlebox that answers SYNs by itself does so).
+    /// Says where the stream begins: behind the SYN.
     pub fn anchor(&mut self, next: Seq) {
-        if self.state == State::Unseen || (self.state == State::Open && !self.opened && self.slow.is_none()) {
+        if self.state == State::Unseen {
             self.next = next;
             self.high = next;
             self.state = State::Open;
@@ -231,6 +232,11 @@ impl Stream {
         self.stamp = stamp;
         if self.state == State::Unseen {
             self.state = State::Searching;
+            self.next = at;
+            self.high = at;
+        }
+        if !self.opened && at.ahead_of(self.next).unsigned_abs() > ANCHOR_TRUST_BYTES {
+            // The SYN spoke of another place: a middlebox answered it, or it was sent anew.
             self.next = at;
             self.high = at;
         }

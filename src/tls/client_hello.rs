@@ -39,22 +39,29 @@ pub struct Extension<'a> {
 }
 
 impl<'a> Extensions<'a> {
-    /// The extensions in wire order, up to the first whose length points beyond the list.
+    /// The extensions in wire order. One whose length points beyond the list is the last, with what is
+    /// there of its body.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = Extension<'a>> + Clone {
         let mut rest = self.0;
         core::iter::from_fn(move || {
             let (after, kind) = u16(rest).ok()?;
-            let (after, body) = vec16(after).ok()?;
+            let (after, body) = vec16(after).unwrap_or((&[], after.get(2..)?));
             rest = after;
             Some(Extension { kind, body })
         })
     }
 
-    /// Bytes are left behind the last whole extension.
+    /// A length points beyond the list, or bytes are left behind the last extension.
     pub fn is_malformed(self) -> bool {
-        let used: usize = self.iter().map(|extension| extension.body.len() + 4).sum();
-        used != self.0.len()
+        let mut rest = self.0;
+        while !rest.is_empty() {
+            match u16(rest).and_then(|(after, _)| vec16(after)) {
+                Ok((after, _)) => rest = after,
+                Err(_) => return true,
+            }
+        }
+        false
     }
 }
 
