@@ -10,8 +10,8 @@
 //! when all shards are through with it: the output is the same for any number of threads. With one
 //! thread the same steps run in a plain loop.
 
-use crate::capture::feed::Feed;
-use crate::capture::{self, Block, Format, LinkType};
+use crate::capture::open::{AnyFeed, open};
+use crate::capture::{self, Block, LinkType};
 use crate::connection::{Arrival, Finished};
 use crate::error::Error;
 use crate::findings::{self, Settings};
@@ -23,34 +23,15 @@ use crate::shard::{Bench, SHARDS, Shard, shard_of};
 use crate::stats::{CaptureSummary, Counters, Skip, Summary};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    fs::File,
-    io::{self, Read},
+    io,
     net::IpAddr,
-    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-/// Where one capture's bytes come from.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A file.
-    File(PathBuf),
-    /// Standard input.
-    Stdin,
-}
-
-impl Input {
-    /// The name under which records and errors speak of it.
-    pub fn name(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Stdin => "-".to_owned(),
-        }
-    }
-}
+pub use crate::capture::open::Input;
 
 /// Renders one record as the lines' format wants it; runs in the shard's thread.
 pub type Render = fn(&Handshake, &mut Vec<u8>);
@@ -393,7 +374,7 @@ impl<'a, 't> Sink<'a, 't> {
 struct Reader<'a> {
     shared: Shared<'a>,
     inputs: VecDeque<(u32, &'a Input)>,
-    current: Option<(Feed<Box<dyn Read + Send>>, CaptureSummary)>,
+    current: Option<(AnyFeed, CaptureSummary)>,
     capture: u32,
     order: u64,
     last_ns: i64,
@@ -546,71 +527,6 @@ impl<'a> Reader<'a> {
             }
         }
         job.parts = parts;
-    }
-}
-
-/// Opens an input and tells its format from its first bytes.
-#[allow(clippy::type_complexity)]
-fn open(
-    input: &Input,
-    limits: &Limits,
-) -> Result<(Feed<Box<dyn Read + Send>>, &'static str), Error> {
-    let name = input.name();
-    let fault = |source| Error::Io {
-        name: name.clone(),
-        source,
-    };
-    let mut reader: Box<dyn Read + Send> = match input {
-        Input::File(path) => Box::new(File::open(path).map_err(fault)?),
-        Input::Stdin => Box::new(io::stdin()),
-    };
-    let mut first = vec![0; capture::MAGIC_BYTES];
-    let mut have = 0;
-    while have < first.len() {
-        match reader.read(first.get_mut(have..).unwrap_or(&mut [])) {
-            Ok(0) => break,
-            Ok(count) => have += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(fault(error)),
-        }
-    }
-    first.truncate(have);
-    if first.is_empty() {
-        return Err(Error::Empty { name });
-    }
-    let Some((format_name, format)) = Format::detect(&first, limits.packet_bytes_max) else {
-        return Err(Error::NotACapture {
-            name,
-            found: describe(&first),
-        });
-    };
-    let interactive = matches!(input, Input::Stdin);
-    Ok((
-        Feed::new(reader, name, format, first, interactive, limits),
-        format_name,
-    ))
-}
-
-fn describe(first: &[u8]) -> String {
-    let known = capture::FORMATS
-        .iter()
-        .map(|entry| entry.name)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if first
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
-    {
-        format!(
-            "it begins with text, `{}`; formats read: {known}",
-            String::from_utf8_lossy(first).escape_debug()
-        )
-    } else {
-        let hex: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(
-            "it begins with the bytes {}; formats read: {known}",
-            hex.join(" ")
-        )
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod block;
 pub mod feed;
+#[cfg(feature = "native")]
+pub mod open;
 pub mod pcap;
 pub mod pcapng;
 

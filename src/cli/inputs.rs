@@ -5,7 +5,10 @@ use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
-use tlscope::{error::Error, pipeline::Input};
+use tlscope::{
+    capture::open::{Input, first_packet_time},
+    error::Error,
+};
 
 /// What to read, and what is wrong with the rest.
 #[derive(Debug, Default)]
@@ -90,12 +93,6 @@ fn files_in(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// Also says how many were no captures and are left out. A file that can't be read stays: reading it will say why.
 pub(crate) fn order_by_first_packet(files: Vec<PathBuf>) -> (Vec<PathBuf>, usize) {
     order_by(files, first_packet_time)
-}
-
-/// When the first packet of a capture was taken, in nanoseconds; none if that is not known.
-#[allow(clippy::unnecessary_wraps)] // the signature of the capture stage
-fn first_packet_time(_: &Path) -> Result<Option<i64>, Error> {
-    Ok(None)
 }
 
 fn order_by(

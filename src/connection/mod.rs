@@ -293,7 +293,14 @@ impl Connection {
             arrival,
             context,
             |stream, limits, mut consumer| {
-                stream.push(at, segment.payload, segment.cut, arrival.frame, limits, &mut consumer);
+                stream.push(
+                    at,
+                    segment.payload,
+                    segment.cut,
+                    arrival.frame,
+                    limits,
+                    &mut consumer,
+                );
             },
         );
     }
@@ -345,8 +352,14 @@ impl Connection {
         let spoke_other = self.spoke_other[direction as usize];
         match detect::detect(lent.bytes, spoke_other) {
             Verdict::Tls => {
-                let draft = Draft { client: Some(self.presumed_client(direction, context)), ..Draft::default() };
-                self.phase = Phase::Tls(Box::new(Session { draft, ..Session::default() }));
+                let draft = Draft {
+                    client: Some(self.presumed_client(direction, context)),
+                    ..Draft::default()
+                };
+                self.phase = Phase::Tls(Box::new(Session {
+                    draft,
+                    ..Session::default()
+                }));
                 self.streams[direction.reverse() as usize].search_again();
                 self.read_tls(direction, lent, arrival, context)
             }
@@ -407,21 +420,16 @@ impl Connection {
         };
         let Session { machine, draft } = &mut **session;
         let mut earlier: Vec<Draft> = Vec::new();
-        let answer = machine.read(
-            direction,
-            &lent,
-            &limits,
-            &mut |event| {
-                if draft.begins_anew(&event) {
-                    let fresh = Draft {
-                        renegotiation: true,
-                        ..Draft::default()
-                    };
-                    earlier.push(core::mem::replace(draft, fresh));
-                }
-                draft.event(direction, event, seen, &mut desk);
-            },
-        );
+        let answer = machine.read(direction, &lent, &limits, &mut |event| {
+            if draft.begins_anew(&event) {
+                let fresh = Draft {
+                    renegotiation: true,
+                    ..Draft::default()
+                };
+                earlier.push(core::mem::replace(draft, fresh));
+            }
+            draft.event(direction, event, seen, &mut desk);
+        });
         for draft in earlier {
             self.write(draft, arrival, context);
         }

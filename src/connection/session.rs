@@ -187,7 +187,9 @@ impl Draft {
             }
             Event::EncryptedAlert { start } => {
                 self.flights[direction as usize].encrypted_alert = true;
-                let clear = start.filter(|_| self.cipher_is_null()).map(|[level, code]| (level, code));
+                let clear = start
+                    .filter(|_| self.cipher_is_null())
+                    .map(|[level, code]| (level, code));
                 self.alert(direction, clear, seen, desk.limits.alerts_max);
             }
             Event::ChangeCipherSpec => self.flights[direction as usize].change_cipher_spec = true,
@@ -206,7 +208,10 @@ impl Draft {
 
     /// The chosen suite encrypts nothing: records are in clear, with a MAC behind them.
     fn cipher_is_null(&self) -> bool {
-        let suite = self.server_hello.as_ref().and_then(|hello| CipherSuite(hello.shape.cipher_suite.0).entry());
+        let suite = self
+            .server_hello
+            .as_ref()
+            .and_then(|hello| CipherSuite(hello.shape.cipher_suite.0).entry());
         suite.is_some_and(|entry| entry.encryption == "NULL")
     }
 

@@ -63,12 +63,24 @@ mod tests {
 
     #[test]
     fn first_bytes_tell() {
-        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", false), Verdict::Tls);
-        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01", false), Verdict::NeedMore(11));
+        assert_eq!(
+            detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", false),
+            Verdict::Tls
+        );
+        assert_eq!(
+            detect(b"\x16\x03\x01\x02\x00\x01", false),
+            Verdict::NeedMore(11)
+        );
         assert_eq!(detect(b"\x16\x03\x01\x00\x01\x01", false), Verdict::Tls);
-        assert_eq!(detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x09\x03", false), Verdict::Other);
+        assert_eq!(
+            detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x09\x03", false),
+            Verdict::Other
+        );
         assert_eq!(detect(b"\x15\x03\x03\x00\x02\x02\x28", false), Verdict::Tls);
-        assert_eq!(detect(b"\x17\x03\x03\x02\x00\x01", false), Verdict::TlsMidStream);
+        assert_eq!(
+            detect(b"\x17\x03\x03\x02\x00\x01", false),
+            Verdict::TlsMidStream
+        );
         assert_eq!(detect(b"\x16\x03", false), Verdict::NeedMore(6));
         assert_eq!(detect(b"", false), Verdict::NeedMore(6));
         assert_eq!(detect(b"GET / HTTP/1.1", false), Verdict::Other);

@@ -247,7 +247,8 @@ impl Stream {
         let ahead = at.ahead_of(self.next);
         if ahead == 0 && self.slow.is_none() {
             self.advance(payload, consumer);
-        } else if ahead < 0 && self.state == State::Searching && !self.opened && !self.is_waiting() {
+        } else if ahead < 0 && self.state == State::Searching && !self.opened && !self.is_waiting()
+        {
             // Nothing was in step yet: a segment that overlaps junk may be the start.
             self.next = at;
             self.advance(payload, consumer);
@@ -278,12 +279,20 @@ impl Stream {
     /// The rest of the message in `head` will not come: the consumer may make the best of its start.
     #[cold]
     fn give_head(&mut self, consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
-        let Some(slow) = self.slow.as_mut() else { return };
+        let Some(slow) = self.slow.as_mut() else {
+            return;
+        };
         if !slow.head.is_empty() {
             let head = core::mem::take(&mut slow.head);
             let (segments, after_gap) = (slow.segments, self.after_gap);
             let stamp = slow.stamp;
-            consumer(Lent { bytes: &head, segments, after_gap, before_gap: true, stamp });
+            consumer(Lent {
+                bytes: &head,
+                segments,
+                after_gap,
+                before_gap: true,
+                stamp,
+            });
         }
     }
 

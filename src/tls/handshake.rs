@@ -159,7 +159,9 @@ impl Half {
             }
             kind::ALERT => match *fragment {
                 [level @ 1..=2, code] => each(Event::Alert { level, code }),
-                _ => each(Event::EncryptedAlert { start: fragment.first_chunk::<2>().copied() }),
+                _ => each(Event::EncryptedAlert {
+                    start: fragment.first_chunk::<2>().copied(),
+                }),
             },
             _ => {}
         }
@@ -168,7 +170,8 @@ impl Half {
     /// The start of a record whose rest is missing: a hello that began there is read as far as it goes.
     #[cold]
     fn partial(&mut self, header: &Header, body: &[u8], each: &mut impl FnMut(Event<'_>)) {
-        if header.kind != kind::HANDSHAKE || self.change_cipher_spec || self.assembler.is_waiting() {
+        if header.kind != kind::HANDSHAKE || self.change_cipher_spec || self.assembler.is_waiting()
+        {
             return;
         }
         if let Some((&[kind @ (1 | 2), _, _, _], body)) = body.split_first_chunk::<4>() {
