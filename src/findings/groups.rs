@@ -4,6 +4,7 @@
 //! examples with the frames that prove them, and tallies (which clients, which suites) that fill the words. Groups,
 //! examples and tallies are capped, and what is beyond the caps is counted.
 
+use super::facts::Facts;
 use super::{Entry, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
 use hashbrown::HashMap;
@@ -165,6 +166,12 @@ impl Group {
         self.examples.truncate(EXAMPLES_MAX);
     }
 
+    /// Shows other evidence instead: that which a survey wrote itself.
+    pub(super) fn replace_examples(&mut self, severity: Severity, evidence: Vec<Evidence>) {
+        self.examples.clear();
+        self.example(severity, evidence);
+    }
+
     /// Makes the verdict stronger where `verdict` is.
     pub(super) fn raise(&mut self, verdict: Verdict) {
         self.severity = self.severity.max(verdict.severity);
@@ -221,6 +228,15 @@ impl Sheet<'_> {
         self.group.note(key, value);
     }
 
+    /// Counts who takes part: `clients`, `server`, `name`.
+    pub(super) fn parties(&mut self, facts: &Facts<'_>) {
+        self.note("clients", &facts.record.client.ip.to_string());
+        self.note("server", &facts.record.server.to_string());
+        if let Some(name) = facts.sni() {
+            self.note("name", name);
+        }
+    }
+
     /// Whether evidence of this hit is kept.
     pub(super) fn wants_evidence(&self) -> bool {
         self.evidence.is_some()
@@ -236,6 +252,11 @@ impl Sheet<'_> {
             });
         }
     }
+}
+
+/// The subject of rules about a server endpoint.
+pub(super) fn server_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Server(facts.record.server)
 }
 
 /// Which group a hit belongs to.
@@ -316,6 +337,19 @@ impl Groups {
         if let Some(evidence) = evidence {
             group.example(severity, evidence);
         }
+    }
+
+    /// The groups of one finding.
+    pub(super) fn of(&mut self, id: &'static str) -> impl Iterator<Item = (&Subject, &mut Group)> {
+        self.groups
+            .iter_mut()
+            .filter(move |(key, _)| key.0 == id)
+            .map(|(key, group)| (&key.2, group))
+    }
+
+    /// Takes the groups of one finding and cause away.
+    pub(super) fn forget(&mut self, id: &str, cause: &str) {
+        self.groups.retain(|key, _| key.0 != id || key.1 != cause);
     }
 
     /// The findings, worst first, then by count, then by subject.
