@@ -100,6 +100,7 @@ impl Tally {
 #[derive(Debug)]
 struct Example {
     severity: Severity,
+    start: Timestamp,
     evidence: Vec<Evidence>,
 }
 
@@ -145,31 +146,40 @@ impl Group {
         self.tallies.insert(key, tally);
     }
 
-    /// Whether an example of this severity would be kept.
-    fn wants(&self, severity: Severity) -> bool {
+    /// Whether an example of this severity and time would be kept.
+    fn wants(&self, severity: Severity, start: Timestamp) -> bool {
         self.examples.len() < EXAMPLES_MAX
-            || self
-                .examples
-                .iter()
-                .any(|example| example.severity < severity)
+            || self.examples.iter().any(|example| {
+                (example.severity, core::cmp::Reverse(example.start))
+                    < (severity, core::cmp::Reverse(start))
+            })
     }
 
-    /// Adds an example; the least severe one, and of these the latest, gives way.
-    pub(super) fn example(&mut self, severity: Severity, evidence: Vec<Evidence>) {
-        if evidence.is_empty() || !self.wants(severity) {
+    /// Adds an example; the least severe one, and of these the latest, gives way. So the order in which records come does
+    /// not matter.
+    pub(super) fn example(
+        &mut self,
+        severity: Severity,
+        start: Timestamp,
+        evidence: Vec<Evidence>,
+    ) {
+        if evidence.is_empty() || !self.wants(severity, start) {
             return;
         }
-        self.examples.push(Example { severity, evidence });
-        // A stable sort: the first ones of a severity stay.
+        self.examples.push(Example {
+            severity,
+            start,
+            evidence,
+        });
         self.examples
-            .sort_by_key(|example| core::cmp::Reverse(example.severity));
+            .sort_by_key(|example| (core::cmp::Reverse(example.severity), example.start));
         self.examples.truncate(EXAMPLES_MAX);
     }
 
     /// Shows other evidence instead: that which a survey wrote itself.
     pub(super) fn replace_examples(&mut self, severity: Severity, evidence: Vec<Evidence>) {
         self.examples.clear();
-        self.example(severity, evidence);
+        self.example(severity, Timestamp::default(), evidence);
     }
 
     /// Makes the verdict stronger where `verdict` is.
@@ -320,7 +330,7 @@ impl Groups {
             return;
         };
         group.count(1, start, start);
-        let wanted = group.wants(verdict.severity);
+        let wanted = group.wants(verdict.severity, start);
         let mut sheet = Sheet {
             group,
             capture,
@@ -335,7 +345,7 @@ impl Groups {
             ..
         } = sheet;
         if let Some(evidence) = evidence {
-            group.example(severity, evidence);
+            group.example(severity, start, evidence);
         }
     }
 

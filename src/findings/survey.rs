@@ -81,7 +81,7 @@ impl<'r> Report<'r> {
             .chain(contrast.iter().take(4))
             .filter_map(|index| Some(past.evidence(past.traces.get(*index)?)))
             .collect();
-        group.example(verdict.severity, evidence);
+        group.example(verdict.severity, first, evidence);
         for (_, trace) in past.of(traces) {
             group.note("clients", &trace.client.to_string());
             group.note("server", &trace.server.to_string());
