@@ -3,7 +3,9 @@
 //! Everything here is computed from the record without allocation, since it runs for each handshake. A fact that the
 //! capture could not show is `None`, and [`Facts::whole`] says whether the absence of something proves anything.
 
-use crate::record::{Alert, ClientHello, Code16, Defect, Handshake, Outcome, ServerHello, Side};
+use crate::record::{
+    Alert, ClientHello, Code16, Defect, Handshake, Observed, Outcome, ServerHello, Side,
+};
 use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
 
 /// A record with the few values that nearly each rule needs.
@@ -87,6 +89,21 @@ impl<'a> Facts<'a> {
             .iter()
             .map(|code| CipherSuite(code.0))
             .filter(|suite| !is_grease(suite.0) && !suite.is_signalling())
+    }
+
+    /// A particular of the connection, where it was noted.
+    pub(super) fn observed<T>(&self, read: impl FnOnce(&Observed) -> Option<T>) -> Option<T> {
+        read(self.record.observed.as_deref()?)
+    }
+
+    /// How long the connection went on after the ClientHello, in microseconds: the wait for an answer, where none came.
+    pub(super) fn waited_us(&self) -> i64 {
+        let record = self.record;
+        let before = self
+            .observed(|observed| observed.client_hello_us)
+            .or(record.timing.tcp_connect_us)
+            .unwrap_or(0);
+        record.end.micros_since(record.start) - before
     }
 
     /// The frame of the ServerHello, or else of the ClientHello, or else of the SYN.

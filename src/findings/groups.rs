@@ -4,6 +4,7 @@
 //! examples with the frames that prove them, and tallies (which clients, which suites) that fill the words. Groups,
 //! examples and tallies are capped, and what is beyond the caps is counted.
 
+use super::facts::Facts;
 use super::{Entry, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
 use hashbrown::HashMap;
@@ -99,6 +100,7 @@ impl Tally {
 #[derive(Debug)]
 struct Example {
     severity: Severity,
+    start: Timestamp,
     evidence: Vec<Evidence>,
 }
 
@@ -144,25 +146,40 @@ impl Group {
         self.tallies.insert(key, tally);
     }
 
-    /// Whether an example of this severity would be kept.
-    fn wants(&self, severity: Severity) -> bool {
+    /// Whether an example of this severity and time would be kept.
+    fn wants(&self, severity: Severity, start: Timestamp) -> bool {
         self.examples.len() < EXAMPLES_MAX
-            || self
-                .examples
-                .iter()
-                .any(|example| example.severity < severity)
+            || self.examples.iter().any(|example| {
+                (example.severity, core::cmp::Reverse(example.start))
+                    < (severity, core::cmp::Reverse(start))
+            })
     }
 
-    /// Adds an example; the least severe one, and of these the latest, gives way.
-    pub(super) fn example(&mut self, severity: Severity, evidence: Vec<Evidence>) {
-        if evidence.is_empty() || !self.wants(severity) {
+    /// Adds an example; the least severe one, and of these the latest, gives way. So the order in which records come does
+    /// not matter.
+    pub(super) fn example(
+        &mut self,
+        severity: Severity,
+        start: Timestamp,
+        evidence: Vec<Evidence>,
+    ) {
+        if evidence.is_empty() || !self.wants(severity, start) {
             return;
         }
-        self.examples.push(Example { severity, evidence });
-        // A stable sort: the first ones of a severity stay.
+        self.examples.push(Example {
+            severity,
+            start,
+            evidence,
+        });
         self.examples
-            .sort_by_key(|example| core::cmp::Reverse(example.severity));
+            .sort_by_key(|example| (core::cmp::Reverse(example.severity), example.start));
         self.examples.truncate(EXAMPLES_MAX);
+    }
+
+    /// Shows other evidence instead: that which a survey wrote itself.
+    pub(super) fn replace_examples(&mut self, severity: Severity, evidence: Vec<Evidence>) {
+        self.examples.clear();
+        self.example(severity, Timestamp::default(), evidence);
     }
 
     /// Makes the verdict stronger where `verdict` is.
@@ -221,6 +238,15 @@ impl Sheet<'_> {
         self.group.note(key, value);
     }
 
+    /// Counts who takes part: `clients`, `server`, `name`.
+    pub(super) fn parties(&mut self, facts: &Facts<'_>) {
+        self.note("clients", &facts.record.client.ip.to_string());
+        self.note("server", &facts.record.server.to_string());
+        if let Some(name) = facts.sni() {
+            self.note("name", name);
+        }
+    }
+
     /// Whether evidence of this hit is kept.
     pub(super) fn wants_evidence(&self) -> bool {
         self.evidence.is_some()
@@ -236,6 +262,11 @@ impl Sheet<'_> {
             });
         }
     }
+}
+
+/// The subject of rules about a server endpoint.
+pub(super) fn server_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Server(facts.record.server)
 }
 
 /// Which group a hit belongs to.
@@ -299,7 +330,7 @@ impl Groups {
             return;
         };
         group.count(1, start, start);
-        let wanted = group.wants(verdict.severity);
+        let wanted = group.wants(verdict.severity, start);
         let mut sheet = Sheet {
             group,
             capture,
@@ -314,8 +345,21 @@ impl Groups {
             ..
         } = sheet;
         if let Some(evidence) = evidence {
-            group.example(severity, evidence);
+            group.example(severity, start, evidence);
         }
+    }
+
+    /// The groups of one finding.
+    pub(super) fn of(&mut self, id: &'static str) -> impl Iterator<Item = (&Subject, &mut Group)> {
+        self.groups
+            .iter_mut()
+            .filter(move |(key, _)| key.0 == id)
+            .map(|(key, group)| (&key.2, group))
+    }
+
+    /// Takes the groups of one finding and cause away.
+    pub(super) fn forget(&mut self, id: &str, cause: &str) {
+        self.groups.retain(|key, _| key.0 != id || key.1 != cause);
     }
 
     /// The findings, worst first, then by count, then by subject.

@@ -6,7 +6,7 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
-use crate::record::{Confidence, Outcome, Scope, Severity};
+use crate::record::{Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, RELEASES, VersionRank};
 
 /// The group's rules.
@@ -37,7 +37,33 @@ pub(super) static RULES: &[Rule] = &[
             describe: describe_version,
         },
     },
+    Rule::new(
+        Entry::new(
+            "h2-tls-feature",
+            Severity::Error,
+            Scope::Handshake,
+            "RFC 9113 sections 9.2.1 and 9.2.3",
+        ),
+        tls_feature,
+        server,
+        describe_feature,
+    ),
+    Rule::new(
+        Entry::new(
+            "h2-client-offer-blocklisted",
+            Severity::Warning,
+            Scope::Client,
+            "RFC 9113 section 9.2.2",
+        ),
+        client_offer,
+        client_and_name,
+        describe_client_offer,
+    ),
 ];
+
+fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Client(facts.record.client.ip, facts.target())
+}
 
 fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Server(facts.record.server)
@@ -270,6 +296,73 @@ fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.fact(facts.frame(), || format!("ServerHello: {version}, ALPN h2"));
 }
 
+/// `h2-tls-feature`.
+fn tls_feature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    if !selected_h2(facts) || !facts.is_clear() {
+        return None;
+    }
+    let cause = if facts.server_hello?.shape.compression != 0 {
+        "compression"
+    } else {
+        facts.observed(|observed| observed.late_handshake_frame)?;
+        "renegotiation"
+    };
+    Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
+}
+
+fn describe_feature(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    sheet.fact(facts.frame(), || match facts.server_hello {
+        Some(hello) if verdict.cause == "compression" => {
+            format!(
+                "ServerHello: ALPN h2, compression method {}",
+                hello.shape.compression
+            )
+        }
+        _ => "ServerHello: ALPN h2".to_owned(),
+    });
+    if let Some(frame) = facts.observed(|observed| observed.late_handshake_frame) {
+        let from = facts.observed(|observed| observed.late_handshake_from);
+        sheet.fact(frame, || {
+            let from = if from == Some(Side::Client) {
+                "client"
+            } else {
+                "server"
+            };
+            format!("handshake record from the {from} after application data: a renegotiation")
+        });
+    }
+}
+
+/// `h2-client-offer-blocklisted`: with TLS 1.3 in the offer it counts only where the server picked TLS 1.2.
+fn client_offer(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let offers = facts.client_hello?.shape.alpn.as_deref()?;
+    let limited = facts.offer_max == Some(VersionRank::Tls12)
+        || (facts.offer_max == Some(VersionRank::Tls13)
+            && facts.negotiated == Some(VersionRank::Tls12));
+    if !limited || !offers.iter().any(|protocol| protocol.as_ref() == "h2") {
+        return None;
+    }
+    let mut old = facts.offered().filter(|suite| !suite.is_tls13()).peekable();
+    old.peek()?;
+    old.all(|suite| suite.is_h2_prohibited())
+        .then_some(Verdict::new(Severity::Warning, Confidence::Certain, ""))
+}
+
+fn describe_client_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    if let Some(hello) = facts.client_hello {
+        sheet.fact(hello.frame, || {
+            let suites: Vec<String> = facts.offered().take(6).map(suite_name).collect();
+            format!(
+                "ClientHello: ALPN with h2, {} suites, all prohibited: {}",
+                facts.offered().count(),
+                suites.join(", ")
+            )
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,10 +380,10 @@ mod tests {
     #[test]
     fn the_server_order_is_the_culprit() {
         let mut made = h2(&[0xc030, 0xc02f, 0xc014], 0xc014);
-        assert_eq!(ids(&mut made), ["h2-blocklisted-cipher"]);
+        assert_eq!(ids(&mut made)[0], "h2-blocklisted-cipher");
         let found = diagnose(&[made.clone(), made]);
-        assert_eq!(found.len(), 1);
         let found = &found[0];
+        assert_eq!(found.id, "h2-blocklisted-cipher");
         assert_eq!((found.count, found.severity), (2, Severity::Error));
         assert_eq!(found.subject.as_ref(), "10.0.0.5:443 (mail.contoso.com)");
         assert!(found.title.contains("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"));
@@ -346,6 +439,30 @@ mod tests {
                 .iter()
                 .any(|line| line.contains("10.0.0.1"))
         );
+    }
+
+    #[test]
+    fn features_that_http2_forbids() {
+        let id = "h2-tls-feature".to_owned();
+        let mut fine = h2(&[0xc030], 0xc030);
+        assert!(!ids(&mut fine).contains(&id));
+        let mut compressed = fine.clone().reply(|shape| shape.compression = 1);
+        assert!(ids(&mut compressed).contains(&id));
+        let late = |made: Make| made.observed(|observed| observed.late_handshake_frame = Some(30));
+        assert!(ids(&mut late(fine)).contains(&id));
+        let mut http1 = late(h2(&[0xc030], 0xc030).selected("http/1.1"));
+        assert!(!ids(&mut http1).contains(&id));
+    }
+
+    #[test]
+    fn clients_that_offer_prohibited_suites_only() {
+        let id = "h2-client-offer-blocklisted".to_owned();
+        let offer = |suites: &[u16]| Make::new().suites(suites).alpn(&["h2"]);
+        assert!(ids(&mut offer(&[0xc014, 0x002f, 0x00ff])).contains(&id));
+        assert!(!ids(&mut offer(&[0xc014, 0xc02f])).contains(&id));
+        assert!(!ids(&mut Make::new().suites(&[0xc014])).contains(&id));
+        let mut tls13 = offer(&[0xc014]).tls13().answer(0x0304, 0x1301);
+        assert!(!ids(&mut tls13).contains(&id));
     }
 
     #[test]

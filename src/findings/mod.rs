@@ -6,23 +6,37 @@
 //! guesses: it is *certain* where bytes prove it, *likely* where the pattern has few other causes, *possible* as a hint;
 //! what the capture could not show raises nothing. One file per group of findings; the words stand in `text/`.
 
+mod certificate;
 mod facts;
+mod failures;
+mod fallback;
+mod farm;
 mod groups;
+mod history;
 mod hosts;
 mod http2;
+mod hygiene;
+mod inventory;
 mod names;
+mod negotiation;
+mod path;
+mod proxy;
 mod settings;
+mod stack;
+mod survey;
 #[cfg(test)]
 mod testing;
 mod text;
 mod version;
 
-pub use settings::{Farm, ProxyLegs, Settings};
+pub use settings::{Farm, Member, ProxyLegs, Settings};
 pub use text::{Lang, explain, title};
 
 use crate::record::{Confidence, Finding, Handshake, Scope, Severity};
 use facts::Facts;
 use groups::{Groups, Sheet, Subject};
+use history::History;
+use survey::Report;
 
 /// What is promised about a finding: its stable id, the severity that it has at its worst cause, what it speaks about,
 /// and the document that says why.
@@ -36,6 +50,22 @@ pub struct Entry {
     pub scope: Scope,
     /// RFC or vendor document.
     pub reference: &'static str,
+}
+
+impl Entry {
+    const fn new(
+        id: &'static str,
+        severity: Severity,
+        scope: Scope,
+        reference: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            severity,
+            scope,
+            reference,
+        }
+    }
 }
 
 /// One handshake's answer to a rule.
@@ -62,22 +92,77 @@ pub struct Rule {
     /// What is promised about it.
     pub entry: Entry,
     /// Whether it fires, and how; cheap, since it runs for each handshake.
-    judge: fn(&Facts<'_>, &Settings) -> Option<Verdict>,
+    judge: Judge,
     /// How hits become findings.
     told: Told,
 }
 
+type Judge = fn(&Facts<'_>, &Settings) -> Option<Verdict>;
+type SubjectOf = fn(&Facts<'_>, Verdict) -> Subject;
+type Describe = fn(&Facts<'_>, Verdict, &mut Sheet<'_>);
+
+impl Rule {
+    const fn new(entry: Entry, judge: Judge, subject: SubjectOf, describe: Describe) -> Self {
+        Self {
+            entry,
+            judge,
+            told: Told::ByRule { subject, describe },
+        }
+    }
+
+    const fn told_by_survey(entry: Entry, judge: Judge) -> Self {
+        Self {
+            entry,
+            judge,
+            told: Told::BySurvey,
+        }
+    }
+}
+
+/// A finding that needs many handshakes.
+pub struct Survey {
+    /// What is promised about the findings that it makes, besides those of [`RULES`].
+    pub entries: &'static [Entry],
+    /// Looks at everything that was seen.
+    run: fn(&mut Report<'_>),
+}
+
 /// Who turns hits into findings.
 enum Told {
+    /// A survey, which knows what else happened.
+    BySurvey,
     /// The rule: hits are grouped by subject.
     ByRule {
-        subject: fn(&Facts<'_>, Verdict) -> Subject,
-        describe: fn(&Facts<'_>, Verdict, &mut Sheet<'_>),
+        subject: SubjectOf,
+        describe: Describe,
     },
 }
 
 /// The rules, one table per group of findings.
-pub static RULES: &[&[Rule]] = &[http2::RULES, version::RULES, names::RULES];
+pub static RULES: &[&[Rule]] = &[
+    http2::RULES,
+    version::RULES,
+    fallback::RULES,
+    negotiation::RULES,
+    failures::RULES,
+    names::RULES,
+    certificate::RULES,
+    hygiene::RULES,
+    path::RULES,
+];
+
+/// The surveys in the order in which they run: those that explain a failure before those that only state it.
+pub static SURVEYS: &[&[Survey]] = &[
+    fallback::SURVEYS,
+    failures::SURVEYS,
+    farm::SURVEYS,
+    proxy::SURVEYS,
+    inventory::SURVEYS,
+];
+
+fn surveys() -> impl Iterator<Item = &'static Survey> {
+    SURVEYS.iter().flat_map(|group| group.iter())
+}
 
 fn rules() -> impl Iterator<Item = &'static Rule> {
     RULES.iter().flat_map(|group| group.iter())
@@ -85,7 +170,9 @@ fn rules() -> impl Iterator<Item = &'static Rule> {
 
 /// All findings that can be made, in the order of their groups.
 pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
-    rules().map(|rule| &rule.entry)
+    rules()
+        .map(|rule| &rule.entry)
+        .chain(surveys().flat_map(|survey| survey.entries))
 }
 
 /// Marks a record with the ids of the rules that fire on it. Pure; allocates only where one fires.
@@ -110,6 +197,7 @@ fn is_left_out(entry: &Entry, settings: &Settings) -> bool {
 pub struct Diagnosis {
     settings: Settings,
     groups: Groups,
+    history: History,
 }
 
 impl Diagnosis {
@@ -119,12 +207,14 @@ impl Diagnosis {
         Self {
             settings: settings.clone(),
             groups: Groups::new(settings),
+            history: History::new(settings),
         }
     }
 
     /// Takes one record in; what [`judge`] wrote into it is not needed.
     pub fn add(&mut self, record: &Handshake) {
         let facts = Facts::of(record);
+        self.history.add(&facts);
         for rule in rules() {
             let Some(verdict) = (rule.judge)(&facts, &self.settings) else {
                 continue;
@@ -133,6 +223,7 @@ impl Diagnosis {
                 continue;
             }
             match &rule.told {
+                Told::BySurvey => {}
                 Told::ByRule { subject, describe } => self.groups.hit(
                     &rule.entry,
                     verdict,
@@ -144,16 +235,32 @@ impl Diagnosis {
         }
     }
 
-    /// Hits for which there was no room under [`Settings::groups_max`].
+    /// Hits for which there was no room under [`Settings::groups_max`], as far as records alone made them.
     #[must_use]
     pub fn hits_beyond_cap(&self) -> u64 {
         self.groups.beyond
     }
 
+    /// Handshakes that surveys had to forget under [`Settings::history_bytes_max`].
+    #[must_use]
+    pub fn handshakes_forgotten(&self) -> u64 {
+        self.history.forgotten
+    }
+
     /// The findings, worst first, then by count, then by subject: the same records give the same list.
     #[must_use]
     pub fn finish(self) -> Vec<Finding> {
-        self.groups.finish(&self.settings)
+        let Self {
+            settings,
+            mut groups,
+            history,
+        } = self;
+        let past = history.past();
+        let mut report = Report::new(&past, &settings, &mut groups);
+        for survey in surveys() {
+            (survey.run)(&mut report);
+        }
+        groups.finish(&settings)
     }
 }
 

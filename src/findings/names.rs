@@ -3,7 +3,7 @@
 //! RFC 6066 section 3 for the server name, RFC 9525 section 6 for matching it. A client that connects to an address sends
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
-use super::facts::{Facts, version_name};
+use super::facts::Facts;
 use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
 use crate::record::{Certificate, Confidence, Digest, Protocol, Scope, Severity};
 use std::net::IpAddr;
@@ -18,10 +18,7 @@ pub(super) static RULES: &[Rule] = &[
             reference: "RFC 6066 section 3; RFC 9325 section 3.7; Microsoft KB2973873",
         },
         judge: sni_missing,
-        told: Told::ByRule {
-            subject: client_and_server,
-            describe: describe_missing,
-        },
+        told: Told::BySurvey,
     },
     Rule {
         entry: Entry {
@@ -38,10 +35,6 @@ pub(super) static RULES: &[Rule] = &[
     },
 ];
 
-fn client_and_server(facts: &Facts<'_>, _: Verdict) -> Subject {
-    Subject::Pair(facts.record.client.ip, facts.record.server)
-}
-
 /// `sni-missing`.
 fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let hello = facts.client_hello?;
@@ -55,21 +48,6 @@ fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         return None;
     }
     Some(Verdict::new(Severity::Info, Confidence::Certain, ""))
-}
-
-fn describe_missing(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.note("clients", &facts.record.client.ip.to_string());
-    sheet.note("outcome", facts.record.outcome.as_str());
-    let Some(hello) = facts.client_hello else {
-        return;
-    };
-    sheet.fact(hello.frame, || {
-        format!(
-            "ClientHello without server_name, {} at most; outcome: {}",
-            facts.offer_max.map_or("?", version_name),
-            facts.record.outcome.as_str()
-        )
-    });
 }
 
 /// The server's own certificate, where it was shown and could be read.

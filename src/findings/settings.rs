@@ -4,8 +4,9 @@
 //! numbers, never a clock. Unknown keys are errors, so that a typing mistake is not silently a default.
 
 use super::text::Lang;
+use crate::record::Endpoint;
 use serde::Deserialize;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Thresholds and knowledge about the network.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -65,10 +66,45 @@ pub struct Settings {
 pub struct Farm {
     /// What people call it.
     pub name: String,
-    /// Its members' addresses.
-    pub members: Vec<IpAddr>,
+    /// Its members: `10.0.0.5`, or `10.0.0.5:8443` for one port.
+    pub members: Vec<Member>,
     /// Names (SNI) that it serves.
     pub names: Vec<String>,
+}
+
+/// A member of a farm: a whole address or one port of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Member {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its port; all where left out.
+    pub port: Option<u16>,
+}
+
+impl Member {
+    /// Whether the endpoint belongs to it.
+    #[must_use]
+    pub fn holds(&self, endpoint: Endpoint) -> bool {
+        self.ip == endpoint.ip && self.port.is_none_or(|port| port == endpoint.port)
+    }
+}
+
+impl TryFrom<String> for Member {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Ok(ip) = text.parse() {
+            return Ok(Self { ip, port: None });
+        }
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("`{text}` is neither an address nor address:port"))?;
+        Ok(Self {
+            ip: address.ip(),
+            port: Some(address.port()),
+        })
+    }
 }
 
 /// A proxy, and the servers that it forwards to.

@@ -3,8 +3,8 @@
 use super::{Diagnosis, Settings, judge};
 use crate::record::{
     Alert, Certificate, ClientHello, ClientHelloShape, Close, Code16, Digest, Endpoint, Finding,
-    Handshake, Outcome, Protocol, Sentinel, ServerHello, ServerHelloShape, Side, Tcp, Timestamp,
-    Timing, Transport,
+    Handshake, Observed, Outcome, Protocol, Sentinel, ServerHello, ServerHelloShape, Side, Tcp,
+    Timestamp, Timing, Transport,
 };
 use std::sync::Arc;
 
@@ -127,6 +127,7 @@ impl Make {
                 timing: Timing::default(),
                 defects: Vec::new(),
                 findings: Vec::new(),
+                observed: None,
             },
         }
     }
@@ -161,6 +162,11 @@ impl Make {
 
     pub(super) fn with(mut self, change: impl FnOnce(&mut Handshake)) -> Self {
         change(&mut self.record);
+        self
+    }
+
+    pub(super) fn observed(mut self, change: impl FnOnce(&mut Observed)) -> Self {
+        change(self.record.observed.get_or_insert_default());
         self
     }
 

@@ -207,6 +207,10 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
             remedy: Vec::new(),
         };
     };
+    debug_assert!(
+        cause.is_empty() || page.cause.contains_key(cause),
+        "{id} has no words for {cause}"
+    );
     let cause = page.cause.get(cause);
     let title = cause
         .and_then(|cause| cause.headline.as_ref())

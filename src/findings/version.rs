@@ -25,19 +25,6 @@ pub(super) static RULES: &[Rule] = &[
     },
     Rule {
         entry: Entry {
-            id: "client-max-version-o365",
-            severity: Severity::Error,
-            scope: Scope::Client,
-            reference: "Microsoft: Preparing for TLS 1.2 in Office 365 and Office 365 GCC; RFC 8996",
-        },
-        judge: client_max_o365,
-        told: Told::ByRule {
-            subject: client_and_name,
-            describe: describe_versions,
-        },
-    },
-    Rule {
-        entry: Entry {
             id: "server-version-limited",
             severity: Severity::Warning,
             scope: Scope::Server,
@@ -121,12 +108,6 @@ fn legacy_negotiated(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         Severity::Warning
     };
     Some(Verdict::new(severity, Confidence::Certain, cause))
-}
-
-/// `client-max-version-o365`.
-fn client_max_o365(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    (facts.offer_max? < VersionRank::Tls12 && facts.sni().is_some_and(hosts::is_strict))
-        .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
 }
 
 /// The client offered TLS 1.3, and the random says that the server could do it: that is a downgrade, not a setting.
@@ -339,24 +320,6 @@ mod tests {
             .outcome(Outcome::ClientAlert);
         assert!(!has(&refused, "legacy-version-negotiated"));
         assert!(has(&refused, "protocol-version-rejected"));
-    }
-
-    #[test]
-    fn old_clients_towards_microsoft() {
-        let old = Make::new()
-            .offer(0x0301)
-            .sni("outlook.office365.com")
-            .outcome(Outcome::HelloReset);
-        assert!(has(&old, "client-max-version-o365"));
-        let new = Make::new()
-            .sni("outlook.office365.com")
-            .answer(0x0303, 0xc02f);
-        assert!(!has(&new, "client-max-version-o365"));
-        let elsewhere = Make::new()
-            .offer(0x0301)
-            .sni("www.microsoft.com")
-            .answer(0x0301, 0xc014);
-        assert!(!has(&elsewhere, "client-max-version-o365"));
     }
 
     #[test]

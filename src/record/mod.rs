@@ -9,10 +9,12 @@ mod certificate;
 mod code;
 pub mod copy;
 mod hello;
+mod observed;
 
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Timestamp};
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
+pub use observed::Observed;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,6 +102,9 @@ pub struct Handshake {
     /// Ids of the findings whose scope is this handshake.
     #[serde(default)]
     pub findings: Vec<Cow<'static, str>>,
+    /// Particulars that only some diagnoses ask for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub observed: Option<Box<Observed>>,
 }
 
 /// A transport address.

@@ -1,0 +1,432 @@
+//! Certificates in themselves: validity, strength, completeness of the chain, and clients that reject them.
+//!
+//! Times are compared with the packet's time, never a clock. TLS 1.3 hides certificates, and resumed handshakes show none:
+//! then nothing is said. On the ports of Exchange Back End a self-signed certificate is the product's default.
+
+use super::facts::Facts;
+use super::groups::server_subject;
+use super::names::{certificate_name, common_name, covers, leaf};
+use super::version::describe_alerts;
+use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
+use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
+use crate::tls::code_points::AlertDescription;
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// The group's rules.
+pub(super) static RULES: &[Rule] = &[
+    Rule::new(
+        Entry::new(
+            "cert-rejected-by-client",
+            Severity::Error,
+            Scope::Client,
+            "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
+        ),
+        rejected,
+        client_and_name,
+        describe_rejected,
+    ),
+    Rule::new(
+        Entry::new(
+            "cert-validity",
+            Severity::Error,
+            Scope::Server,
+            "RFC 5280 section 4.1.2.5",
+        ),
+        validity,
+        certificate_subject,
+        describe_validity,
+    ),
+    Rule::new(
+        Entry::new(
+            "cert-weak",
+            Severity::Warning,
+            Scope::Server,
+            "RFC 9325 section 4.5; RFC 9155; CA/Browser Forum Baseline Requirements section 6.1.5",
+        ),
+        weak,
+        certificate_subject,
+        describe_weak,
+    ),
+    Rule::new(
+        Entry::new(
+            "cert-chain-incomplete",
+            Severity::Warning,
+            Scope::Server,
+            "RFC 8446 section 4.4.2; RFC 5246 section 7.4.2",
+        ),
+        chain,
+        server_subject,
+        describe_chain,
+    ),
+];
+
+fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Client(facts.record.client.ip, facts.target())
+}
+
+fn certificate_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
+    let shown = leaf(facts);
+    Subject::Certificate(
+        shown.map_or(crate::record::Digest([0; 32]), |leaf| leaf.sha256),
+        facts.record.server.to_string().into(),
+    )
+}
+
+fn is_internal(facts: &Facts<'_>, settings: &Settings) -> bool {
+    settings.internal_ports.contains(&facts.record.server.port)
+}
+
+/// `cert-rejected-by-client`: the alert, and what of the certificate explains it.
+fn rejected(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    facts.server_hello?;
+    let code = facts.fatal_code(Side::Client)?;
+    if !matches!(code, 42..=46 | 48 | 51) || is_internal(facts, settings) {
+        return None;
+    }
+    let cause = match leaf(facts) {
+        None => "certificate-not-shown",
+        Some(leaf) => why_rejected(facts, leaf, code),
+    };
+    Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
+}
+
+fn why_rejected(facts: &Facts<'_>, leaf: &Certificate, code: u8) -> &'static str {
+    let now = facts.record.start;
+    let expired = leaf.not_after.is_some_and(|end| end < now);
+    let early = leaf.not_before.is_some_and(|begin| begin > now);
+    let misnamed = facts.sni().is_some_and(|name| {
+        !covers(leaf, name)
+            && !common_name(leaf).is_some_and(|common| common.eq_ignore_ascii_case(name))
+    });
+    if expired || early {
+        "out-of-date"
+    } else if code == 45 {
+        "clock"
+    } else if leaf.self_signed {
+        "self-signed"
+    } else if code == 48 && facts.record.certificates.len() == 1 {
+        "chain-incomplete"
+    } else if code == 48 {
+        "unknown-ca"
+    } else if misnamed {
+        "name"
+    } else {
+        "other"
+    }
+}
+
+fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    if let Some(code) = facts.fatal_code(Side::Client) {
+        sheet.note("alert", &format!("{code} {}", AlertDescription(code)));
+    }
+    if let Some(leaf) = leaf(facts) {
+        sheet.note("certificate", &certificate_name(leaf));
+        sheet.fact(facts.frame(), || {
+            format!(
+                "{} certificate(s) shown; {}",
+                facts.record.certificates.len(),
+                card(leaf)
+            )
+        });
+    }
+    describe_alerts(facts, sheet);
+}
+
+/// What administrators compare of a certificate.
+pub(super) fn card(certificate: &Certificate) -> String {
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| time.to_string());
+    format!(
+        "{}, issuer {}, valid {} to {}, thumbprint {}",
+        certificate_name(certificate),
+        certificate.issuer.as_deref().unwrap_or("?"),
+        time(certificate.not_before),
+        time(certificate.not_after),
+        certificate.sha1
+    )
+}
+
+/// `cert-validity`, by the leaf or any certificate that was sent with it.
+fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    leaf(facts)?;
+    if is_internal(facts, settings) {
+        return None;
+    }
+    let chain = facts.record.certificates.iter();
+    let worst = chain
+        .enumerate()
+        .filter_map(|(index, certificate)| {
+            aged(certificate, index == 0, facts.record.start, settings)
+        })
+        .max_by_key(|found| found.0)?;
+    Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
+}
+
+fn aged(
+    certificate: &Certificate,
+    is_leaf: bool,
+    now: Timestamp,
+    settings: &Settings,
+) -> Option<(Severity, &'static str)> {
+    let (begin, end) = (certificate.not_before?, certificate.not_after?);
+    if end < now {
+        return Some((
+            Severity::Error,
+            if is_leaf {
+                "expired"
+            } else {
+                "intermediate-expired"
+            },
+        ));
+    }
+    if begin > now {
+        return Some((Severity::Error, "not-yet-valid"));
+    }
+    let lifetime = end.0.saturating_sub(begin.0);
+    let near = (i64::from(settings.near_expiry_days) * DAY_NS).min(lifetime / 3);
+    (is_leaf && end.0 - now.0 <= near).then_some((Severity::Warning, "near-expiry"))
+}
+
+fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    let Some(leaf) = leaf(facts) else { return };
+    sheet.parties(facts);
+    sheet.note("certificate", &certificate_name(leaf));
+    if let Some(end) = leaf.not_after {
+        let days = (end.0 - facts.record.start.0).div_euclid(DAY_NS);
+        sheet.note("days", &days.to_string());
+        sheet.note("not_after", &end.to_string());
+    }
+    for certificate in &facts.record.certificates {
+        let now = facts.record.start;
+        let shown = core::ptr::eq(certificate.as_ref(), leaf)
+            || certificate.not_after.is_some_and(|end| end < now)
+            || certificate.not_before.is_some_and(|begin| begin > now);
+        if shown {
+            sheet.fact(facts.frame(), || {
+                format!("at packet time {now}: {}", card(certificate))
+            });
+        }
+    }
+}
+
+/// `cert-weak`: leaf and intermediates; a root's own signature does not matter.
+fn weak(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    leaf(facts)?;
+    if is_internal(facts, settings) {
+        return None;
+    }
+    let worst = facts
+        .record
+        .certificates
+        .iter()
+        .filter_map(|certificate| weakness(certificate))
+        .max_by_key(|found| found.0)?;
+    Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
+}
+
+fn weakness(certificate: &Certificate) -> Option<(Severity, &'static str)> {
+    let bits = |kind: &str| -> Option<u32> {
+        certificate
+            .key
+            .as_deref()?
+            .strip_prefix(kind)?
+            .strip_prefix('-')?
+            .parse()
+            .ok()
+    };
+    if let Some(bits) = bits("rsa") {
+        if bits < 1024 {
+            return Some((Severity::Error, "rsa-key"));
+        }
+        if bits < 2048 {
+            return Some((Severity::Warning, "rsa-key"));
+        }
+    }
+    let signed = if certificate.self_signed {
+        ""
+    } else {
+        certificate.signature_algorithm.as_deref().unwrap_or("")
+    };
+    let has = |word: &str| contains_ignoring_case(signed, word);
+    if has("md5") || has("md2") {
+        return Some((Severity::Error, "md5-signature"));
+    }
+    if has("sha1") || has("sha-1") {
+        return Some((Severity::Warning, "sha1-signature"));
+    }
+    let key = certificate.key.as_deref().unwrap_or("");
+    (key.starts_with("dsa") || matches!(key, "ecdsa-p192" | "ecdsa-p224"))
+        .then_some((Severity::Warning, "key-type"))
+}
+
+fn contains_ignoring_case(text: &str, word: &str) -> bool {
+    text.as_bytes()
+        .windows(word.len())
+        .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    if let Some(leaf) = leaf(facts) {
+        sheet.note("certificate", &certificate_name(leaf));
+    }
+    for certificate in &facts.record.certificates {
+        if weakness(certificate).is_some() {
+            sheet.fact(facts.frame(), || {
+                format!(
+                    "key {}, signed with {}: {}",
+                    certificate.key.as_deref().unwrap_or("?"),
+                    certificate.signature_algorithm.as_deref().unwrap_or("?"),
+                    card(certificate)
+                )
+            });
+        }
+    }
+}
+
+/// `cert-chain-incomplete`, as one handshake shows it: certificates out of order, or a leaf alone that the client rejects.
+fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    let leaf = leaf(facts)?;
+    if is_internal(facts, settings) || leaf.self_signed {
+        return None;
+    }
+    let certificates = &facts.record.certificates;
+    let out_of_order = certificates.windows(2).any(|pair| match pair {
+        [child, parent] => child.issuer != parent.subject,
+        _ => false,
+    });
+    let issuer_elsewhere = certificates
+        .iter()
+        .skip(1)
+        .any(|other| other.subject == leaf.issuer);
+    if out_of_order
+        && issuer_elsewhere
+        && certificates
+            .get(1)
+            .is_some_and(|next| next.subject != leaf.issuer)
+    {
+        return Some(Verdict::new(
+            Severity::Warning,
+            Confidence::Certain,
+            "out-of-order",
+        ));
+    }
+    // A leaf alone proves nothing: a root may have issued it itself. The client's word does.
+    (certificates.len() == 1 && facts.fatal_code(Side::Client) == Some(48)).then_some(Verdict::new(
+        Severity::Error,
+        Confidence::Likely,
+        "leaf-only",
+    ))
+}
+
+fn describe_chain(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    for (index, certificate) in facts.record.certificates.iter().enumerate().take(4) {
+        if index == 0 {
+            sheet.note("certificate", &certificate_name(certificate));
+            sheet.note("issuer", certificate.issuer.as_deref().unwrap_or("?"));
+        }
+        sheet.fact(facts.frame(), || {
+            format!("certificate {}: {}", index + 1, card(certificate))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{DAY_S, Make, START_S, cert, diagnose, find, has};
+    use crate::record::Outcome;
+
+    fn shown(change: impl FnOnce(&mut Certificate)) -> Make {
+        let mut certificate = cert("CN=www.contoso.com", &["www.contoso.com"]);
+        change(&mut certificate);
+        let mut ca = cert("CN=Contoso Issuing CA, O=Contoso", &[]);
+        ca.issuer = Some("CN=Contoso Root".into());
+        Make::new()
+            .answer(0x0303, 0xc02f)
+            .certificate(certificate)
+            .certificate(ca)
+    }
+
+    fn days(days: i64) -> Option<Timestamp> {
+        Some(Timestamp((START_S + days * DAY_S) * 1_000_000_000))
+    }
+
+    #[test]
+    fn validity_by_packet_time() {
+        let id = "cert-validity";
+        assert!(!has(&shown(|_| ()), id));
+        assert!(has(&shown(|cert| cert.not_after = days(-1)), id));
+        assert!(has(&shown(|cert| cert.not_before = days(1)), id));
+        let near = diagnose(&[shown(|cert| cert.not_after = days(10))]);
+        assert_eq!(find(&near, id).unwrap().severity, Severity::Warning);
+        // Seven days of a ninety-day certificate are near, forty are not.
+        let short = |left| {
+            shown(|cert| {
+                cert.not_before = days(left - 90);
+                cert.not_after = days(left);
+            })
+        };
+        assert!(has(&short(7), id) && !has(&short(40), id));
+        let back_end = shown(|cert| cert.not_after = days(-1)).server("10.0.0.5:444");
+        assert!(!has(&back_end, id));
+    }
+
+    #[test]
+    fn weak_certificates() {
+        let id = "cert-weak";
+        assert!(!has(&shown(|_| ()), id));
+        assert!(has(&shown(|cert| cert.key = Some("rsa-1024".into())), id));
+        assert!(has(
+            &shown(|cert| cert.signature_algorithm = Some("sha1WithRSAEncryption".into())),
+            id
+        ));
+        let root = shown(|cert| {
+            cert.self_signed = true;
+            cert.signature_algorithm = Some("sha1WithRSAEncryption".into());
+        });
+        assert!(!has(&root, id));
+    }
+
+    #[test]
+    fn chains() {
+        let id = "cert-chain-incomplete";
+        assert!(!has(&shown(|_| ()), id));
+        let alone = Make::new()
+            .answer(0x0303, 0xc02f)
+            .certificate(cert("CN=www.contoso.com", &["www.contoso.com"]));
+        assert!(!has(&alone, id));
+        let refused = alone.alert(Side::Client, 48).outcome(Outcome::ClientAlert);
+        assert!(has(&refused, id));
+        let mut own = cert("CN=www.contoso.com", &["www.contoso.com"]);
+        own.self_signed = true;
+        assert!(!has(
+            &Make::new().answer(0x0303, 0xc02f).certificate(own),
+            id
+        ));
+    }
+
+    #[test]
+    fn rejections_have_a_computed_cause() {
+        let rejected = |code, change: fn(&mut Certificate)| {
+            shown(change)
+                .alert(Side::Client, code)
+                .outcome(Outcome::ClientAlert)
+        };
+        let title = |made: Make| {
+            find(&diagnose(&[made]), "cert-rejected-by-client")
+                .unwrap()
+                .title
+                .to_string()
+        };
+        let expired = title(rejected(45, |cert| cert.not_after = days(-1)));
+        let clock = title(rejected(45, |_| ()));
+        let unknown = title(rejected(48, |_| ()));
+        assert!(expired != clock && clock != unknown);
+        let fine = shown(|_| ()).alert(Side::Client, 0);
+        assert!(!has(&fine, "cert-rejected-by-client"));
+    }
+}

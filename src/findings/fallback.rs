@@ -1,0 +1,424 @@
+//! The fallback dance: clients that try again lower, and one that stays there; and offers that no service accepts.
+//!
+//! A client that offers TLS 1.0 only because its TLS 1.2 hello was lost has another trouble than one that can do no more.
+//! RFC 7507 (TLS_FALLBACK_SCSV), RFC 9325 section 3.1.3.
+
+use super::facts::{Facts, version_name};
+use super::groups::Subject;
+use super::history::Trace;
+use super::stack::Stack;
+use super::survey::{Report, severity_if};
+use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side};
+use crate::tls::code_points::VersionRank;
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// The rules that mark handshakes.
+pub(super) static RULES: &[Rule] = &[Rule::told_by_survey(
+    Entry::new(
+        "client-max-version-o365",
+        Severity::Error,
+        Scope::Client,
+        "Microsoft: Preparing for TLS 1.2 in Office 365 and Office 365 GCC; RFC 8996",
+    ),
+    client_max_o365,
+)];
+
+/// The surveys.
+pub(super) static SURVEYS: &[Survey] = &[
+    Survey {
+        entries: &[Entry::new(
+            "version-fallback-retry",
+            Severity::Warning,
+            Scope::Client,
+            "RFC 7507; RFC 9325 section 3.1.3",
+        )],
+        run: retries,
+    },
+    Survey {
+        entries: &[Entry::new(
+            "client-stuck-on-fallback",
+            Severity::Error,
+            Scope::Client,
+            "Microsoft: Schannel event 36871 (dn786445)",
+        )],
+        run: stuck,
+    },
+    Survey {
+        entries: &[],
+        run: old_offers_to_microsoft,
+    },
+];
+
+/// `client-max-version-o365` on one handshake.
+fn client_max_o365(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    (facts.offer_max? < VersionRank::Tls12 && facts.sni().is_some_and(hosts::is_strict))
+        .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
+}
+
+/// What one client tried towards one name (or address, where it sent none).
+fn by_client_and_target<'r>(report: &Report<'r>) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
+    let past = report.past;
+    let mut tries: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        if trace.offer_max.is_some() && !trace.flags.renegotiation {
+            tries
+                .entry((trace.client, past.target(trace)))
+                .or_default()
+                .push(index);
+        }
+    }
+    tries
+}
+
+/// A failure after which clients try lower.
+fn provokes_fallback(trace: &Trace) -> bool {
+    trace.flags.whole
+        && match trace.outcome {
+            Outcome::HelloUnanswered | Outcome::HelloReset | Outcome::HelloClosed => true,
+            Outcome::ServerAlert => {
+                matches!(trace.alert, Some((Side::Server, 40 | 47 | 50 | 70 | 80)))
+            }
+            _ => false,
+        }
+}
+
+/// Hellos of the same kind of program: the same stack, or else suites of which one list continues the other.
+fn same_family(report: &Report<'_>, a: &Trace, b: &Trace) -> bool {
+    let (Some(first), Some(second)) = (report.past.hello(a), report.past.hello(b)) else {
+        return false;
+    };
+    match (first.stack, second.stack) {
+        (Some(one), Some(other)) => one.family == other.family,
+        _ => {
+            let (one, other) = (report.past.offered(a), report.past.offered(b));
+            other.iter().all(|suite| one.contains(suite)) && !other.is_empty()
+        }
+    }
+}
+
+/// `version-fallback-retry`.
+fn retries(report: &mut Report<'_>) {
+    let past = report.past;
+    let window = i64::try_from(report.settings.retry_window_s)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000);
+    for ((client, target), list) in by_client_and_target(report) {
+        let mut rungs: Vec<usize> = Vec::new();
+        let (mut signalled, mut refused) = (false, false);
+        for pair in list.windows(2) {
+            let &[first, second] = pair else { continue };
+            let (Some(a), Some(b)) = (past.traces.get(first), past.traces.get(second)) else {
+                continue;
+            };
+            let lower = b.offer_max < a.offer_max
+                && provokes_fallback(a)
+                && b.start.micros_since(a.start) <= window
+                && same_family(report, a, b);
+            if !lower {
+                continue;
+            }
+            if rungs.last() != Some(&first) {
+                rungs.push(first);
+            }
+            rungs.push(second);
+            signalled |= past.hello(b).is_some_and(|hello| hello.shape.fallback_scsv);
+            refused |= b.alert == Some((Side::Server, 86));
+        }
+        if rungs.is_empty() {
+            continue;
+        }
+        let confidence = if signalled {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        };
+        let cause = if refused {
+            "inappropriate-fallback"
+        } else {
+            ""
+        };
+        let verdict = Verdict::new(Severity::Warning, confidence, cause);
+        let ladder: Vec<String> = past
+            .of(&rungs)
+            .take(6)
+            .map(|(_, trace)| {
+                format!(
+                    "{} {}",
+                    trace.offer_max.map_or("?", version_name),
+                    trace.outcome.as_str()
+                )
+            })
+            .collect();
+        if let Some(group) = report.tell(
+            "version-fallback-retry",
+            verdict,
+            Subject::Client(client, target),
+            &rungs,
+            &[],
+        ) {
+            group.set("ladder", &ladder.join(" → "));
+        }
+    }
+}
+
+/// `client-max-version-o365`, but for rungs of a fallback ladder.
+fn old_offers_to_microsoft(report: &mut Report<'_>) {
+    let past = report.past;
+    let window = i64::try_from(report.settings.retry_window_s)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000);
+    for ((client, target), list) in by_client_and_target(report) {
+        if !hosts::is_strict(&target) {
+            continue;
+        }
+        let old: Vec<usize> = past
+            .of(&list)
+            .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))
+            .filter(|(_, trace)| {
+                !past.of(&list).any(|(_, other)| {
+                    other.offer_max >= Some(VersionRank::Tls12)
+                        && trace.start.micros_since(other.start).abs() <= window
+                        && same_family(report, other, trace)
+                })
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let Some((_, example)) = past.of(&old).next() else {
+            continue;
+        };
+        let stack = past.hello(example).and_then(|hello| hello.stack);
+        let verdict = Verdict::new(Severity::Error, Confidence::Certain, Stack::cause(stack));
+        if let Some(group) = report.tell(
+            "client-max-version-o365",
+            verdict,
+            Subject::Client(client, target),
+            &old,
+            &[],
+        ) && let Some(stack) = stack
+        {
+            group.note("stack", &stack.words());
+        }
+    }
+}
+
+/// The median of what was offered.
+fn median_offer(report: &Report<'_>, list: &[usize]) -> Option<VersionRank> {
+    let mut offers: Vec<VersionRank> = report
+        .past
+        .of(list)
+        .filter_map(|(_, trace)| trace.offer_max)
+        .collect();
+    offers.sort_unstable();
+    offers.get(offers.len() / 2).copied()
+}
+
+/// `client-stuck-on-fallback`: healthy, then an outage, then only lower offers or none.
+fn stuck(report: &mut Report<'_>) {
+    let past = report.past;
+    let minimum = report.settings.series_min as usize;
+    for ((client, server), list) in &past.pairs {
+        let Some((before, outage, after)) = phases(report, list, minimum) else {
+            continue;
+        };
+        let Some(usual) = median_offer(report, before) else {
+            continue;
+        };
+        let span = past.of(after).next().zip(past.of(after).last());
+        let lasts = span.map_or(0, |((_, first), (_, last))| {
+            last.start.micros_since(first.start) / 1_000_000
+        });
+        let silent = past
+            .of(after)
+            .all(|(_, trace)| trace.outcome == Outcome::NoClientHello);
+        let lower = past
+            .of(after)
+            .all(|(_, trace)| trace.offer_max.is_some_and(|offer| offer < usual));
+        let long = lasts >= i64::try_from(report.settings.series_span_s).unwrap_or(i64::MAX);
+        if !(silent || lower) || !long || others_changed(report, *server, *client, after, usual) {
+            continue;
+        }
+        let healthy = healthy_peer(report, *server, *client, after, usual);
+        let mut contrast: Vec<usize> = before.last().copied().into_iter().collect();
+        contrast.extend(outage.first());
+        contrast.extend(healthy);
+        let cause = if silent { "no-hello" } else { "lower-offer" };
+        let verdict = Verdict::new(severity_if(true), Confidence::Likely, cause);
+        if let Some(group) = report.tell(
+            "client-stuck-on-fallback",
+            verdict,
+            Subject::Pair(*client, *server),
+            after,
+            &contrast,
+        ) {
+            group.set("usual", version_name(usual));
+            group.set("failures", &outage.len().to_string());
+            group.set("seconds", &lasts.to_string());
+        }
+        report.explain(after);
+    }
+}
+
+/// What came before the last long outage, the outage, and what came after.
+fn phases<'l>(
+    report: &Report<'_>,
+    list: &'l [usize],
+    minimum: usize,
+) -> Option<(&'l [usize], &'l [usize], &'l [usize])> {
+    let past = report.past;
+    let bad = |index: &usize| {
+        past.traces
+            .get(*index)
+            .is_some_and(|trace| trace.failed_silently() || trace.failed_to_connect())
+    };
+    let mut start = 0;
+    while start < list.len() {
+        let length = list
+            .iter()
+            .skip(start)
+            .take_while(|index| bad(index))
+            .count();
+        if length >= minimum {
+            let (before, rest) = list.split_at(start);
+            let (outage, after) = rest.split_at(length);
+            let worked = past.of(before).any(|(_, trace)| trace.is_complete());
+            return (worked && after.len() >= minimum).then_some((before, outage, after));
+        }
+        start += length.max(1);
+    }
+    None
+}
+
+/// Another client of the server, in the meantime, at the usual version.
+fn healthy_peer(
+    report: &Report<'_>,
+    server: Endpoint,
+    client: IpAddr,
+    after: &[usize],
+    usual: VersionRank,
+) -> Option<usize> {
+    let since = report.past.of(after).next()?.1.start;
+    let all = report.past.servers.get(&server)?;
+    report
+        .past
+        .of(all)
+        .find(|(_, trace)| {
+            trace.client != client
+                && trace.start >= since
+                && trace.is_complete()
+                && trace.negotiated >= Some(usual.min(VersionRank::Tls12))
+        })
+        .map(|(index, _)| index)
+}
+
+/// Every other client offers less since then as well: the network was reconfigured, nobody is stuck.
+fn others_changed(
+    report: &Report<'_>,
+    server: Endpoint,
+    client: IpAddr,
+    after: &[usize],
+    usual: VersionRank,
+) -> bool {
+    let Some((_, first)) = report.past.of(after).next() else {
+        return false;
+    };
+    let all = report
+        .past
+        .servers
+        .get(&server)
+        .map_or(&[][..], Vec::as_slice);
+    let mut others = report
+        .past
+        .of(all)
+        .filter(|(_, trace)| {
+            trace.client != client && trace.start >= first.start && trace.offer_max.is_some()
+        })
+        .peekable();
+    others.peek().is_some() && others.all(|(_, trace)| trace.offer_max < Some(usual))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, find, has};
+
+    fn office(version: u16) -> Make {
+        Make::new()
+            .sni("outlook.office365.com")
+            .offer(version)
+            .outcome(Outcome::HelloReset)
+    }
+
+    #[test]
+    fn old_clients_towards_microsoft() {
+        let id = "client-max-version-o365";
+        assert!(has(&office(0x0301), id));
+        let found = diagnose(&[office(0x0301)]);
+        assert!(find(&found, id).unwrap().title.contains("TLS 1.0"));
+        assert!(!has(&office(0x0303), id));
+        assert!(!has(&office(0x0301).sni("www.microsoft.com"), id));
+    }
+
+    #[test]
+    fn a_fallback_is_told_as_a_fallback() {
+        let ladder = [office(0x0303).at(0), office(0x0301).at(2)];
+        let found = diagnose(&ladder);
+        assert!(find(&found, "client-max-version-o365").is_none());
+        let retry = find(&found, "version-fallback-retry").unwrap();
+        assert_eq!(retry.confidence, Confidence::Likely);
+        let signalled = [office(0x0303).at(0), office(0x0301).at(2).fallback_scsv()];
+        let found = diagnose(&signalled);
+        assert_eq!(
+            find(&found, "version-fallback-retry").unwrap().confidence,
+            Confidence::Certain
+        );
+        // Too late, or after a success, it is another matter.
+        let late = [office(0x0303).at(0), office(0x0301).at(200)];
+        assert!(find(&diagnose(&late), "version-fallback-retry").is_none());
+        let worked = [office(0x0303).answer(0x0303, 0xc02f), office(0x0301).at(2)];
+        assert!(find(&diagnose(&worked), "version-fallback-retry").is_none());
+    }
+
+    #[test]
+    fn other_programs_on_the_address_are_no_fallback() {
+        let other = office(0x0301).at(2).suites(&[0x0005, 0x0004]);
+        let found = diagnose(&[office(0x0303).at(0), other]);
+        assert!(find(&found, "version-fallback-retry").is_none());
+        assert!(find(&found, "client-max-version-o365").is_some());
+    }
+
+    fn outage_then(after: impl Fn(i64) -> Make) -> Vec<Make> {
+        let mut made: Vec<Make> = (0..5)
+            .map(|n| Make::new().answer(0x0303, 0xc02f).at(n))
+            .collect();
+        made.extend((0..6).map(|n| Make::new().outcome(Outcome::HelloReset).at(20 + n)));
+        made.extend((0..8).map(|n| after(60 + 11 * n + n % 3)));
+        made
+    }
+
+    #[test]
+    fn stuck_after_an_outage() {
+        let id = "client-stuck-on-fallback";
+        let silent = |at| {
+            Make::new()
+                .with(|record| record.client_hello = None)
+                .outcome(Outcome::NoClientHello)
+                .tcp(|tcp| tcp.closed_by = Some(Side::Client))
+                .at(at)
+                .lasts_ms(100)
+        };
+        let lower = |at| Make::new().offer(0x0301).answer(0x0301, 0xc014).at(at);
+        assert!(find(&diagnose(&outage_then(lower)), id).is_some());
+        let mut irregular = outage_then(silent);
+        irregular.last_mut().unwrap().record.start.0 += 40_000_000_000;
+        let found = diagnose(&irregular);
+        assert!(find(&found, id).is_some());
+        assert!(find(&found, "closed-before-hello").is_none());
+        let healthy = |at| Make::new().answer(0x0303, 0xc02f).at(at);
+        assert!(find(&diagnose(&outage_then(healthy)), id).is_none());
+        // Everyone offers less since then: that was done on purpose.
+        let mut all = outage_then(lower);
+        all.extend((0..3).map(|n| lower(70 + n).client("10.0.0.2")));
+        assert!(find(&diagnose(&all), id).is_none());
+    }
+}

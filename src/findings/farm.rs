@@ -1,0 +1,570 @@
+//! Server groups: members that answer equal hellos differently, or show different certificates for one name.
+//!
+//! A group is what the administrator names (authoritative), or what received one name, with private addresses only: public
+//! addresses behind one name are content networks, which differ on purpose. The reason for the grouping is printed.
+
+use super::certificate::card;
+use super::facts::{suite_name, version_name};
+use super::groups::Subject;
+use super::history::Trace;
+use super::survey::{Report, severity_if};
+use super::{Entry, Survey, Verdict, hosts};
+use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
+use crate::tls::code_points::VersionRank;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// The surveys.
+pub(super) static SURVEYS: &[Survey] = &[
+    Survey {
+        entries: &[Entry::new(
+            "farm-tls-inconsistent",
+            Severity::Error,
+            Scope::Farm,
+            "RFC 9325; Microsoft: Exchange Extended Protection prerequisites (identical TLS settings)",
+        )],
+        run: tls,
+    },
+    Survey {
+        entries: &[
+            Entry::new(
+                "farm-cert-inconsistent",
+                Severity::Warning,
+                Scope::Farm,
+                "RFC 9325; Microsoft: Exchange Extended Protection prerequisites (certificates)",
+            ),
+            Entry::new(
+                "cert-rotation",
+                Severity::Info,
+                Scope::Server,
+                "RFC 5280 section 4.1.2.5",
+            ),
+        ],
+        run: certificates,
+    },
+];
+
+/// Servers that should answer alike.
+struct Group {
+    name: Box<str>,
+    reason: &'static str,
+    members: BTreeSet<Endpoint>,
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+fn groups(report: &Report<'_>) -> Vec<Group> {
+    let past = report.past;
+    let mut found: Vec<Group> = Vec::new();
+    for farm in &report.settings.farms {
+        let members = past
+            .servers
+            .keys()
+            .filter(|server| farm.members.iter().any(|member| member.holds(**server)))
+            .copied()
+            .collect();
+        found.push(Group {
+            name: farm.name.as_str().into(),
+            reason: "configured",
+            members,
+        });
+    }
+    for (name, list) in past.names() {
+        let members: BTreeSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
+        let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
+        let known = found.iter().any(|group| members.is_subset(&group.members));
+        let private = members.iter().all(|member| is_private(member.ip));
+        if !known && private && ports.len() == 1 && hosts::microsoft(name).is_none() {
+            found.push(Group {
+                name: name.into(),
+                reason: "same server name",
+                members,
+            });
+        }
+    }
+    found.retain(|group| group.members.len() >= 2);
+    found
+}
+
+/// What a member answers to one kind of hello.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Answer {
+    refuses: bool,
+    version: Option<VersionRank>,
+    suite: u16,
+    alpn: Option<Box<str>>,
+    protections: (bool, bool),
+}
+
+fn answer(report: &Report<'_>, trace: &Trace) -> Option<Answer> {
+    if trace.failed_at_hello() && trace.outcome != crate::record::Outcome::HelloUnanswered {
+        return Some(Answer {
+            refuses: true,
+            version: None,
+            suite: 0,
+            alpn: None,
+            protections: (false, false),
+        });
+    }
+    let shape = report.past.answer(trace)?;
+    Some(Answer {
+        refuses: false,
+        version: trace.negotiated,
+        suite: shape.cipher_suite.0,
+        alpn: shape.alpn.clone(),
+        protections: (shape.extended_master_secret, shape.renegotiation_info),
+    })
+}
+
+fn answer_words(answer: &Answer) -> String {
+    if answer.refuses {
+        return "refuses".to_owned();
+    }
+    let mut words = format!(
+        "{} {}",
+        answer.version.map_or("?", version_name),
+        suite_name(crate::tls::code_points::CipherSuite(answer.suite))
+    );
+    if let Some(alpn) = &answer.alpn {
+        words.push_str(&format!(" {alpn}"));
+    }
+    if answer.version < Some(VersionRank::Tls13) {
+        words.push_str(match answer.protections {
+            (true, true) => "",
+            (false, true) => " without extended_master_secret",
+            (true, false) => " without secure renegotiation",
+            (false, false) => " without extended_master_secret and secure renegotiation",
+        });
+    }
+    words
+}
+
+/// The attribute in which two answers differ, the graver first.
+fn difference(a: &Answer, b: &Answer) -> Option<(&'static str, bool)> {
+    let old = |answer: &Answer| answer.version < Some(VersionRank::Tls12);
+    if a.refuses != b.refuses {
+        Some(("refusal", true))
+    } else if a.version != b.version {
+        Some(("version", old(a) != old(b)))
+    } else if a.alpn != b.alpn {
+        Some(("alpn", false))
+    } else if a.suite != b.suite {
+        let kind = |answer: &Answer| {
+            crate::tls::code_points::CipherSuite(answer.suite)
+                .entry()
+                .map(|entry| entry.authentication)
+        };
+        // Another kind of certificate is another matter.
+        (kind(a) == kind(b)).then_some(("suite", false))
+    } else if a.protections != b.protections {
+        Some(("protections", false))
+    } else {
+        None
+    }
+}
+
+/// `farm-tls-inconsistent`.
+fn tls(report: &mut Report<'_>) {
+    let past = report.past;
+    for group in groups(report) {
+        // By hello.key: what each member always answered, with its traces.
+        let mut by_hello: BTreeMap<u32, BTreeMap<Endpoint, Vec<(usize, Answer)>>> = BTreeMap::new();
+        for member in &group.members {
+            for (index, trace) in past.of(past.servers.get(member).map_or(&[][..], Vec::as_slice)) {
+                let (Some(hello), Some(answer)) = (past.hello(trace), answer(report, trace)) else {
+                    continue;
+                };
+                if !trace.flags.resumed && !report.is_probe(index) {
+                    by_hello
+                        .entry(hello.key)
+                        .or_default()
+                        .entry(*member)
+                        .or_default()
+                        .push((index, answer));
+                }
+            }
+        }
+        let worst = by_hello
+            .values()
+            .filter_map(contrast)
+            .max_by_key(|found| found.grave);
+        let Some(found) = worst else { continue };
+        let verdict = Verdict::new(
+            severity_if(found.grave),
+            Confidence::Certain,
+            found.attribute,
+        );
+        let subject = Subject::Named(group.name.clone());
+        if let Some(told) = report.tell(
+            "farm-tls-inconsistent",
+            verdict,
+            subject,
+            &found.odd,
+            &found.other,
+        ) {
+            told.set("reason", group.reason);
+            told.set("rows", &found.rows.join("; "));
+        }
+    }
+}
+
+/// Two members' constant but different answers to one hello.
+struct Contrast {
+    attribute: &'static str,
+    grave: bool,
+    odd: Vec<usize>,
+    other: Vec<usize>,
+    rows: Vec<String>,
+}
+
+fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>) -> Option<Contrast> {
+    // A member whose own answers vary (a choice made per session) proves nothing; nor does a single answer.
+    let constant: Vec<(&Endpoint, &Vec<(usize, Answer)>)> = members
+        .iter()
+        .filter(|(_, answers)| {
+            answers.len() >= 2
+                && answers
+                    .windows(2)
+                    .all(|pair| pair.first().map(|one| &one.1) == pair.get(1).map(|two| &two.1))
+        })
+        .collect();
+    let mut counts: BTreeMap<&Answer, usize> = BTreeMap::new();
+    for (_, answers) in &constant {
+        *counts.entry(&answers.first()?.1).or_default() += 1;
+    }
+    // The odd one out is the rarer answer; of two members, the later address.
+    let (usual, _) = counts.iter().max_by_key(|(_, count)| **count)?;
+    let (_, odd) = constant.iter().find(|(_, answers)| {
+        answers
+            .first()
+            .is_some_and(|one| difference(&one.1, usual).is_some())
+    })?;
+    let (_, other) = constant
+        .iter()
+        .find(|(_, answers)| answers.first().is_some_and(|one| one.1 == **usual))?;
+    let (attribute, grave) = difference(&odd.first()?.1, usual)?;
+    let traces =
+        |answers: &Vec<(usize, Answer)>| answers.iter().map(|one| one.0).collect::<Vec<_>>();
+    Some(Contrast {
+        attribute,
+        grave,
+        odd: traces(odd),
+        other: traces(other).into_iter().take(2).collect(),
+        rows: constant
+            .iter()
+            .filter_map(|(member, answers)| {
+                Some(format!("{member}: {}", answer_words(&answers.first()?.1)))
+            })
+            .take(12)
+            .collect(),
+    })
+}
+
+/// A certificate at a member: where it was seen first and last.
+struct Shown {
+    digest: Digest<32>,
+    first: usize,
+    last: usize,
+}
+
+/// The kind of signature: servers may have one certificate of each.
+fn kind(certificate: &Certificate) -> bool {
+    certificate
+        .key
+        .as_deref()
+        .is_some_and(|key| key.starts_with("ecdsa"))
+}
+
+/// Certificates in order of time at one endpoint for one name, with each change.
+fn shown(report: &Report<'_>, list: &[usize], ecdsa: bool) -> Vec<Shown> {
+    let mut runs: Vec<Shown> = Vec::new();
+    for (index, trace) in report.past.of(list) {
+        let Some(leaf) = report.past.leaf(trace) else {
+            continue;
+        };
+        if kind(leaf) != ecdsa || leaf.malformed {
+            continue;
+        }
+        match runs.last_mut() {
+            Some(run) if run.digest == leaf.sha256 => run.last = index,
+            _ => runs.push(Shown {
+                digest: leaf.sha256,
+                first: index,
+                last: index,
+            }),
+        }
+    }
+    runs
+}
+
+/// `farm-cert-inconsistent` and `cert-rotation`.
+fn certificates(report: &mut Report<'_>) {
+    let past = report.past;
+    let groups = groups(report);
+    let mut names: Vec<(Box<str>, Vec<usize>)> = past
+        .names()
+        .map(|(name, list)| (name.into(), list.to_vec()))
+        .collect();
+    for group in groups.iter().filter(|group| group.reason == "configured") {
+        let mut all: Vec<usize> = group
+            .members
+            .iter()
+            .filter_map(|member| past.servers.get(member))
+            .flatten()
+            .copied()
+            .collect();
+        all.sort_unstable();
+        names.push((group.name.clone(), all));
+    }
+    for (name, list) in names {
+        for ecdsa in [false, true] {
+            let mut members: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
+            for (index, trace) in past.of(&list) {
+                if !report.settings.internal_ports.contains(&trace.server.port) {
+                    members.entry(trace.server).or_default().push(index);
+                }
+            }
+            let runs: BTreeMap<Endpoint, Vec<Shown>> = members
+                .iter()
+                .map(|(member, list)| (*member, shown(report, list, ecdsa)))
+                .filter(|(_, runs)| !runs.is_empty())
+                .collect();
+            rotations(report, &name, &runs);
+            let grouped = groups.iter().any(|group| {
+                group.name == name || runs.keys().all(|member| group.members.contains(member))
+            });
+            if grouped {
+                differing(report, &name, &runs);
+            }
+        }
+    }
+}
+
+/// A certificate that gave way to another and never came back.
+fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
+    let past = report.past;
+    for (server, runs) in runs {
+        let &[ref old, ref new] = runs.as_slice() else {
+            continue;
+        };
+        let (Some(before), Some(after)) = (past.traces.get(old.last), past.traces.get(new.first))
+        else {
+            continue;
+        };
+        let (Some(one), Some(other)) = (past.leaf(before), past.leaf(after)) else {
+            continue;
+        };
+        let lost: Vec<&str> = one
+            .san
+            .iter()
+            .filter(|name| !other.san.contains(name))
+            .map(AsRef::as_ref)
+            .collect();
+        let (severity, cause) = if lost.is_empty() {
+            (Severity::Info, "")
+        } else {
+            (Severity::Warning, "name-lost")
+        };
+        let verdict = Verdict::new(severity, Confidence::Certain, cause);
+        let subject = Subject::Named(format!("{name} ({server})").into());
+        let facts = [(before, card(one)), (after, card(other))];
+        let evidence = facts
+            .map(|(trace, fact)| past.evidence_of(trace, fact))
+            .to_vec();
+        if let Some(group) = report.tell(
+            "cert-rotation",
+            verdict,
+            subject,
+            &[old.last, new.first],
+            &[],
+        ) {
+            group.replace_examples(severity, evidence);
+            for name in lost {
+                group.note("lost", name);
+            }
+        }
+    }
+}
+
+/// Members that show different certificates at the same time, for ten minutes or to and fro.
+fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
+    const OVERLAP_US: i64 = 600_000_000;
+    let past = report.past;
+    let flat: Vec<(&Endpoint, &Shown)> = runs
+        .iter()
+        .flat_map(|(member, runs)| runs.iter().map(move |run| (member, run)))
+        .collect();
+    let mut timeline: Vec<(usize, Digest<32>)> = flat
+        .iter()
+        .flat_map(|(_, run)| [(run.first, run.digest), (run.last, run.digest)])
+        .collect();
+    timeline.sort_unstable_by_key(|(index, _)| *index);
+    timeline.dedup();
+    let changes = timeline
+        .windows(2)
+        .filter(|pair| pair.first().map(|one| one.1) != pair.get(1).map(|two| two.1))
+        .count();
+    let time = |index: usize| past.traces.get(index).map(|trace| trace.start);
+    let found = flat.iter().find_map(|(member, run)| {
+        let (_, other) = flat.iter().find(|(second, later)| {
+            second != member
+                && later.digest != run.digest
+                && time(run.last)
+                    .zip(time(later.first))
+                    .is_some_and(|(last, first)| last.micros_since(first) >= OVERLAP_US)
+        })?;
+        Some((run, other))
+    });
+    let pair = found
+        .map(|(run, other)| (run.last, other.first))
+        .or_else(|| {
+            let first = flat.first()?;
+            let other = flat
+                .iter()
+                .find(|(member, run)| *member != first.0 && run.digest != first.1.digest)?;
+            (changes >= 3).then_some((first.1.last, other.1.last))
+        });
+    let Some((one, other)) = pair else { return };
+    let declared = report
+        .settings
+        .extended_protection
+        .iter()
+        .any(|wanted| wanted.eq_ignore_ascii_case(name));
+    let verdict = Verdict::new(severity_if(declared), Confidence::Certain, "");
+    let rows: Vec<String> = flat
+        .iter()
+        .filter_map(|(member, run)| {
+            let leaf = past.leaf(past.traces.get(run.last)?)?;
+            Some(format!("{member}: {}", card(leaf)))
+        })
+        .take(8)
+        .collect();
+    let evidence: Vec<_> = [one, other]
+        .iter()
+        .filter_map(|index| {
+            let trace = past.traces.get(*index)?;
+            Some(past.evidence_of(
+                trace,
+                format!("{} shows {}", trace.server, card(past.leaf(trace)?)),
+            ))
+        })
+        .collect();
+    if let Some(group) = report.tell(
+        "farm-cert-inconsistent",
+        verdict,
+        Subject::Named(name.into()),
+        &[one, other],
+        &[],
+    ) {
+        group.replace_examples(verdict.severity, evidence);
+        group.set("rows", &rows.join("; "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::Settings;
+    use crate::findings::testing::{Make, cert, diagnose, diagnose_with, find};
+
+    fn member(server: &str, suite: u16, at: i64) -> Make {
+        Make::new().server(server).answer(0x0303, suite).at(at)
+    }
+
+    #[test]
+    fn equal_hellos_and_different_answers() {
+        let id = "farm-tls-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        let same = [
+            member(a, 0xc02f, 0),
+            member(a, 0xc02f, 1),
+            member(b, 0xc02f, 2),
+            member(b, 0xc02f, 3),
+        ];
+        assert!(find(&diagnose(&same), id).is_none());
+        let other = [
+            member(a, 0xc02f, 0),
+            member(a, 0xc02f, 1),
+            member(b, 0xc014, 2),
+            member(b, 0xc014, 3),
+        ];
+        let found = diagnose(&other);
+        assert_eq!(find(&found, id).unwrap().severity, Severity::Warning);
+        // One answer, or another kind of certificate, proves nothing.
+        assert!(find(&diagnose(&other[1..3]), id).is_none());
+        let dual = [
+            member(a, 0xc02f, 0),
+            member(a, 0xc02f, 1),
+            member(b, 0xc02b, 2),
+            member(b, 0xc02b, 3),
+        ];
+        assert!(find(&diagnose(&dual), id).is_none());
+        let old = |at| Make::new().server(b).answer(0x0301, 0xc014).at(at);
+        let versions = [member(a, 0xc02f, 0), member(a, 0xc02f, 1), old(2), old(3)];
+        assert_eq!(
+            find(&diagnose(&versions), id).unwrap().severity,
+            Severity::Error
+        );
+    }
+
+    #[test]
+    fn public_addresses_are_no_farm_unless_named() {
+        let id = "farm-tls-inconsistent";
+        let (a, b) = ("192.0.2.5:443", "192.0.2.5:8443");
+        let made = [
+            member(a, 0xc02f, 0),
+            member(a, 0xc02f, 1),
+            member(b, 0xc014, 2),
+            member(b, 0xc014, 3),
+        ];
+        assert!(find(&diagnose(&made), id).is_none());
+        let settings: Settings = toml::from_str(
+            "[[farms]]\nname = \"web\"\nmembers = [\"192.0.2.5:443\", \"192.0.2.5:8443\"]",
+        )
+        .unwrap();
+        let found = diagnose_with(&made, &settings);
+        assert_eq!(find(&found, id).unwrap().subject.as_ref(), "web");
+    }
+
+    fn with_cert(server: &str, subject: &str, at: i64) -> Make {
+        member(server, 0xc02f, at).certificate(cert(subject, &["www.contoso.com"]))
+    }
+
+    #[test]
+    fn members_with_different_certificates() {
+        let id = "farm-cert-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        let long = [
+            with_cert(a, "CN=old", 0),
+            with_cert(b, "CN=new", 10),
+            with_cert(a, "CN=old", 700),
+        ];
+        assert!(find(&diagnose(&long), id).is_some());
+        // A short overlap is a rotation in progress.
+        let rotation = [
+            with_cert(a, "CN=old", 0),
+            with_cert(b, "CN=old", 5),
+            with_cert(b, "CN=new", 10),
+            with_cert(a, "CN=new", 20),
+        ];
+        let found = diagnose(&rotation);
+        assert!(find(&found, id).is_none());
+        assert_eq!(
+            found
+                .iter()
+                .filter(|finding| finding.id == "cert-rotation")
+                .count(),
+            2
+        );
+        let same = [with_cert(a, "CN=old", 0), with_cert(b, "CN=old", 700)];
+        let found = diagnose(&same);
+        assert!(find(&found, id).is_none() && find(&found, "cert-rotation").is_none());
+    }
+}

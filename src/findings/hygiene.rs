@@ -1,0 +1,357 @@
+//! Cryptography that works but should not be used any more: suites, key exchange, missing protections.
+//!
+//! Each of these is proved by the ServerHello or ServerKeyExchange. Opportunistic TLS (STARTTLS between mail servers) is
+//! judged one level milder, since weak encryption beats none there.
+
+use super::facts::{Facts, suite_name, version_name};
+use super::groups::server_subject;
+use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
+use crate::record::{Confidence, Scope, Severity};
+use crate::tls::code_points::{
+    Authentication, CipherMode, KeyExchange, Mac, NamedGroup, SuiteEntry, VersionRank,
+};
+
+/// The group's rules.
+pub(super) static RULES: &[Rule] = &[
+    Rule::new(
+        Entry::new(
+            "weak-cipher-negotiated",
+            Severity::Error,
+            Scope::Handshake,
+            "RFC 7465 (RC4); RFC 9325 sections 4.1 and 4.2; RFC 9113 section 9.2.1 (compression)",
+        ),
+        weak_cipher,
+        server_subject,
+        describe_suite,
+    ),
+    Rule::new(
+        Entry::new(
+            "no-forward-secrecy",
+            Severity::Warning,
+            Scope::Handshake,
+            "RFC 9325 section 4.1",
+        ),
+        no_forward_secrecy,
+        server_subject,
+        describe_suite,
+    ),
+    Rule::new(
+        Entry::new(
+            "weak-dh-group",
+            Severity::Error,
+            Scope::Handshake,
+            "RFC 7919; RFC 9325 section 4.5; RFC 9113 section 9.2.1",
+        ),
+        weak_group,
+        server_subject,
+        describe_group,
+    ),
+    Rule::new(
+        Entry::new(
+            "tls12-missing-protections",
+            Severity::Warning,
+            Scope::Server,
+            "RFC 5746 sections 3.4 and 3.6; RFC 7627 section 5; RFC 9325 section 3.5",
+        ),
+        missing_protections,
+        by_lacking_side,
+        describe_protections,
+    ),
+];
+
+/// One level milder where TLS is opportunistic.
+fn milder(severity: Severity, facts: &Facts<'_>) -> Severity {
+    match (facts.record.starttls.as_deref(), severity) {
+        (Some("smtp"), Severity::Error) => Severity::Warning,
+        (Some("smtp"), Severity::Warning) => Severity::Info,
+        _ => severity,
+    }
+}
+
+/// `weak-cipher-negotiated`.
+fn weak_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let hello = facts.server_hello?;
+    if !facts.is_clear() {
+        return None;
+    }
+    let (severity, cause) = match facts
+        .suite()?
+        .entry()
+        .and_then(|entry| weakness(entry, facts))
+    {
+        Some(found) if found.0 == Severity::Error => found,
+        _ if hello.shape.compression != 0 => (Severity::Error, "compression"),
+        Some(found) => found,
+        None => return None,
+    };
+    Some(Verdict::new(
+        milder(severity, facts),
+        Confidence::Certain,
+        cause,
+    ))
+}
+
+fn weakness(entry: &SuiteEntry, facts: &Facts<'_>) -> Option<(Severity, &'static str)> {
+    let found = match (entry.encryption, entry.mac) {
+        _ if entry.authentication == Authentication::Anon => (Severity::Error, "anonymous"),
+        _ if entry.export => (Severity::Error, "export"),
+        ("NULL", _) => (Severity::Error, "null"),
+        ("RC4" | "RC2" | "DES", _) => (Severity::Error, "broken"),
+        ("3DES" | "IDEA" | "SEED", _) => (Severity::Warning, "short-block"),
+        (_, Mac::HmacMd5) => (Severity::Warning, "md5"),
+        (_, Mac::HmacSha1)
+            if entry.mode == CipherMode::Cbc && facts.negotiated == Some(VersionRank::Tls12) =>
+        {
+            (Severity::Info, "cbc-sha1")
+        }
+        _ => return None,
+    };
+    Some(found)
+}
+
+fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    let Some(suite) = facts.suite() else { return };
+    sheet.note("suite", suite.name().unwrap_or("?"));
+    sheet.parties(facts);
+    // The best that both could have done, with the same certificate.
+    let authentication = suite.entry().map(|entry| entry.authentication);
+    let better = facts.offered().find(|other| {
+        other.entry().is_some_and(|entry| {
+            entry.forward_secret && entry.aead && Some(entry.authentication) == authentication
+        })
+    });
+    if let Some(better) = better {
+        sheet.note("better", better.name().unwrap_or("?"));
+    }
+    sheet.fact(facts.frame(), || {
+        let mut fact = format!(
+            "ServerHello: {}, {}",
+            facts.negotiated.map_or("?", version_name),
+            suite_name(suite)
+        );
+        if facts
+            .server_hello
+            .is_some_and(|hello| hello.shape.compression != 0)
+        {
+            fact.push_str(", compression on");
+        }
+        match better {
+            Some(better) => {
+                fact.push_str(&format!("; the client also offered {}", suite_name(better)))
+            }
+            None => fact.push_str(
+                "; the client offered no ECDHE suite with AEAD for this kind of certificate",
+            ),
+        }
+        fact
+    });
+}
+
+/// `no-forward-secrecy`.
+fn no_forward_secrecy(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    if !facts.is_clear() {
+        return None;
+    }
+    let entry = facts.suite()?.entry()?;
+    let fixed = matches!(
+        entry.key_exchange,
+        KeyExchange::Rsa | KeyExchange::Dh | KeyExchange::Ecdh | KeyExchange::RsaPsk
+    );
+    if !fixed {
+        return None;
+    }
+    let offered = facts
+        .offered()
+        .any(|suite| suite.entry().is_some_and(|entry| entry.forward_secret));
+    let cause = match (facts.client_hello.is_some(), offered) {
+        (true, false) => "client-offer",
+        (true, true) => "server-order",
+        (false, _) => "",
+    };
+    Some(Verdict::new(
+        milder(Severity::Warning, facts),
+        Confidence::Certain,
+        cause,
+    ))
+}
+
+/// `weak-dh-group`.
+fn weak_group(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let exchange = facts.record.key_exchange.as_ref()?;
+    let severity = match (exchange.dh_bits, exchange.group) {
+        (Some(bits), _) if bits < 1024 => Severity::Error,
+        (Some(bits), _) if bits < 2048 => Severity::Warning,
+        (None, Some(group)) if NamedGroup(group.0).bits()? < 224 => Severity::Error,
+        _ => return None,
+    };
+    let cause = if exchange.dh_bits.is_some() {
+        "dhe"
+    } else {
+        "curve"
+    };
+    Some(Verdict::new(
+        milder(severity, facts),
+        Confidence::Certain,
+        cause,
+    ))
+}
+
+fn describe_group(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    let Some(exchange) = &facts.record.key_exchange else {
+        return;
+    };
+    sheet.parties(facts);
+    let words = match (exchange.dh_bits, exchange.group) {
+        (Some(bits), _) => format!("Diffie-Hellman, {bits} bits"),
+        (None, Some(group)) => NamedGroup(group.0).to_string(),
+        (None, None) => return,
+    };
+    sheet.note("group", &words);
+    sheet.fact(facts.frame(), || {
+        format!(
+            "ServerKeyExchange after this ServerHello ({}): {words}",
+            facts.suite().map_or_else(|| "?".to_owned(), suite_name)
+        )
+    });
+}
+
+/// `tls12-missing-protections`. Renegotiation protection first: a lack of it is the graver.
+fn missing_protections(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let (client, server) = (facts.client_hello?, facts.server_hello?);
+    if !facts.is_clear() || facts.negotiated? <= VersionRank::Ssl30 || facts.record.renegotiation {
+        return None;
+    }
+    let cause = if client.shape.renegotiation_info && !server.shape.renegotiation_info {
+        "no-secure-renegotiation"
+    } else if client.shape.extended_master_secret && !server.shape.extended_master_secret {
+        "no-ems"
+    } else if !client.shape.extended_master_secret && facts.negotiated? == VersionRank::Tls12 {
+        "no-ems-client"
+    } else {
+        return None;
+    };
+    let severity = if cause == "no-ems-client" {
+        Severity::Info
+    } else {
+        Severity::Warning
+    };
+    Some(Verdict::new(severity, Confidence::Certain, cause))
+}
+
+fn by_lacking_side(facts: &Facts<'_>, verdict: Verdict) -> Subject {
+    if verdict.cause == "no-ems-client" {
+        Subject::Client(facts.record.client.ip, "TLS 1.2".into())
+    } else {
+        server_subject(facts, verdict)
+    }
+}
+
+fn describe_protections(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    let (client, server) = match verdict.cause {
+        "no-secure-renegotiation" => (
+            "ClientHello signals secure renegotiation",
+            "ServerHello without renegotiation_info",
+        ),
+        "no-ems" => (
+            "ClientHello with extended_master_secret",
+            "ServerHello without extended_master_secret",
+        ),
+        _ => (
+            "ClientHello without extended_master_secret",
+            "ServerHello at TLS 1.2",
+        ),
+    };
+    if let Some(hello) = facts.client_hello {
+        sheet.fact(hello.frame, || client.to_owned());
+    }
+    sheet.fact(facts.frame(), || server.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, find, has};
+
+    fn severity(made: Make, id: &str) -> Option<Severity> {
+        find(&diagnose(&[made]), id).map(|finding| finding.severity)
+    }
+
+    #[test]
+    fn weak_suites_by_grade() {
+        let made = |suite| Make::new().answer(0x0303, suite);
+        let id = "weak-cipher-negotiated";
+        assert_eq!(severity(made(0x0005), id), Some(Severity::Error));
+        assert_eq!(severity(made(0x000a), id), Some(Severity::Warning));
+        assert_eq!(severity(made(0xc014), id), Some(Severity::Info));
+        assert_eq!(severity(made(0x0034), id), Some(Severity::Error));
+        assert_eq!(severity(made(0xc02f), id), None);
+        assert_eq!(
+            severity(Make::new().tls13().answer(0x0304, 0x1301), id),
+            None
+        );
+        let mail = made(0x0005).with(|record| record.starttls = Some("smtp".into()));
+        assert_eq!(severity(mail, id), Some(Severity::Warning));
+        let compressed = made(0xc02f).reply(|shape| shape.compression = 1);
+        assert_eq!(severity(compressed, id), Some(Severity::Error));
+    }
+
+    #[test]
+    fn forward_secrecy() {
+        let id = "no-forward-secrecy";
+        assert!(has(&Make::new().answer(0x0303, 0x009c), id));
+        assert!(has(
+            &Make::new().suites(&[0x009c]).answer(0x0303, 0x009c),
+            id
+        ));
+        assert!(!has(&Make::new().answer(0x0303, 0xc014), id));
+        assert!(!has(&Make::new().tls13().answer(0x0304, 0x1301), id));
+    }
+
+    #[test]
+    fn groups_by_size() {
+        let made = |bits| {
+            Make::new().answer(0x0303, 0x009e).with(|record| {
+                record.key_exchange = Some(crate::record::KeyExchange {
+                    kind: "dhe".into(),
+                    group: None,
+                    dh_bits: Some(bits),
+                    signature_algorithm: None,
+                });
+            })
+        };
+        let id = "weak-dh-group";
+        assert_eq!(severity(made(768), id), Some(Severity::Error));
+        assert_eq!(severity(made(1024), id), Some(Severity::Warning));
+        assert_eq!(severity(made(2048), id), None);
+        let curve = made(0).with(|record| {
+            if let Some(exchange) = &mut record.key_exchange {
+                exchange.dh_bits = None;
+                exchange.group = Some(crate::record::Code16(0x001d));
+            }
+        });
+        assert_eq!(severity(curve, id), None);
+    }
+
+    #[test]
+    fn protections_of_tls12() {
+        let id = "tls12-missing-protections";
+        let fine = Make::new().answer(0x0303, 0xc02f);
+        assert!(!has(&fine, id));
+        assert!(has(
+            &fine.clone().reply(|shape| shape.renegotiation_info = false),
+            id
+        ));
+        assert!(has(
+            &fine
+                .clone()
+                .reply(|shape| shape.extended_master_secret = false),
+            id
+        ));
+        let old_client = fine
+            .shape(|shape| shape.extended_master_secret = false)
+            .reply(|shape| shape.extended_master_secret = false);
+        assert_eq!(severity(old_client, id), Some(Severity::Info));
+        assert!(!has(&Make::new().tls13().answer(0x0304, 0x1301), id));
+    }
+}

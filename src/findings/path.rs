@@ -1,0 +1,256 @@
+//! The way to the server: connections that do not come up, slow handshakes, proxies by CONNECT.
+
+use super::facts::{Facts, version_name};
+use super::groups::server_subject;
+use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
+use crate::record::{Confidence, Outcome, Scope, Severity};
+
+/// The group's rules.
+pub(super) static RULES: &[Rule] = &[
+    Rule::new(
+        Entry::new(
+            "tcp-connect-failed",
+            Severity::Error,
+            Scope::Client,
+            "RFC 9293 section 3.5",
+        ),
+        connect_failed,
+        pair,
+        describe_connect,
+    ),
+    Rule::new(
+        Entry::new(
+            "slow-handshake",
+            Severity::Warning,
+            Scope::Server,
+            "RFC 6928; RFC 8446 section 2",
+        ),
+        slow,
+        server_subject,
+        describe_slow,
+    ),
+    Rule::new(
+        Entry::new(
+            "explicit-proxy-connect",
+            Severity::Warning,
+            Scope::Client,
+            "RFC 9110 section 9.3.6",
+        ),
+        connect_name,
+        pair,
+        describe_proxy,
+    ),
+];
+
+fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
+    Subject::Pair(facts.record.client.ip, facts.record.server)
+}
+
+/// `tcp-connect-failed`.
+fn connect_failed(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    if !facts.whole {
+        return None;
+    }
+    let cause = match facts.record.outcome {
+        Outcome::ConnectionRefused => "refused",
+        Outcome::NoSynAck if facts.record.tcp.as_ref()?.syn_retransmits >= 2 => "unanswered",
+        _ => return None,
+    };
+    Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
+}
+
+fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    let Some(tcp) = &facts.record.tcp else { return };
+    sheet.fact(tcp.syn_frame.unwrap_or(0), || {
+        format!(
+            "SYN, sent again {} times; {}",
+            tcp.syn_retransmits,
+            facts.record.outcome.as_str()
+        )
+    });
+}
+
+/// Microseconds of the steps, the round trip taken off.
+struct Steps {
+    total: i64,
+    server: Option<i64>,
+    client: Option<i64>,
+}
+
+fn steps(facts: &Facts<'_>) -> Option<Steps> {
+    let timing = &facts.record.timing;
+    let tcp = facts.record.tcp.as_ref();
+    let server = timing
+        .client_hello_to_server_hello_us
+        .zip(tcp.and_then(|tcp| tcp.rtt_server_us))
+        .map(|(step, rtt)| (step - rtt).max(0));
+    let client = facts
+        .observed(|observed| observed.client_reply_us)
+        .zip(tcp.and_then(|tcp| tcp.rtt_client_us))
+        .map(|(step, rtt)| (step - rtt).max(0));
+    Some(Steps {
+        total: timing.handshake_us?,
+        server,
+        client,
+    })
+}
+
+/// `slow-handshake`: completed handshakes only; what never completed has a finding of its own.
+fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    let total = facts.record.timing.handshake_us?;
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+    if total <= ms(settings.slow_total_ms) || !facts.record.outcome.is_complete() {
+        return None;
+    }
+    let rtt = facts
+        .record
+        .tcp
+        .as_ref()
+        .and_then(|tcp| tcp.rtt_us)
+        .unwrap_or(0);
+    if total <= rtt.saturating_mul(i64::from(settings.slow_total_rtts)) {
+        return None;
+    }
+    let steps = steps(facts)?;
+    let cause = if steps
+        .server
+        .is_some_and(|step| step >= ms(settings.slow_server_ms))
+    {
+        "server-thinks"
+    } else if steps
+        .client
+        .is_some_and(|step| step >= ms(settings.slow_client_ms))
+    {
+        "client-thinks"
+    } else if facts
+        .record
+        .tcp
+        .as_ref()
+        .is_some_and(|tcp| tcp.retransmits > 0)
+    {
+        "loss"
+    } else {
+        ""
+    };
+    let severity = if total > ms(settings.slow_warn_ms) {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
+    Some(Verdict::new(severity, Confidence::Certain, cause))
+}
+
+fn describe_slow(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    let Some(steps) = steps(facts) else { return };
+    sheet.fact(facts.frame(), || {
+        let ms = |us: i64| format!("{}.{:03} ms", us / 1_000, us % 1_000);
+        let or_unknown = |step: Option<i64>| step.map_or_else(|| "not observable".to_owned(), ms);
+        let tcp = facts.record.tcp.as_ref();
+        format!(
+            "{} handshake took {}; server thinks {}, client thinks {}, round trip {}, {} retransmits{}",
+            facts.negotiated.map_or("?", version_name),
+            ms(steps.total),
+            or_unknown(steps.server),
+            or_unknown(steps.client),
+            or_unknown(tcp.and_then(|tcp| tcp.rtt_us)),
+            tcp.map_or(0, |tcp| tcp.retransmits),
+            if facts.record.hello_retry_request.is_some() { ", one HelloRetryRequest" } else { "" }
+        )
+    });
+}
+
+/// `explicit-proxy-connect`: the name asked of the proxy is not the one in the hello inside.
+fn connect_name(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    let proxy = facts.record.proxy.as_ref()?;
+    let (host, sni) = (connect_host(proxy.target.as_deref()?), facts.sni()?);
+    let is_address = host.parse::<std::net::IpAddr>().is_ok();
+    (proxy.kind == "http-connect"
+        && !is_address
+        && !host.eq_ignore_ascii_case(sni.trim_end_matches('.')))
+    .then_some(Verdict::new(Severity::Warning, Confidence::Certain, ""))
+}
+
+/// The host of `host:port` or `[v6]:port`.
+fn connect_host(target: &str) -> &str {
+    let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .trim_end_matches('.')
+}
+
+fn describe_proxy(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+    sheet.parties(facts);
+    let target = facts
+        .record
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.target.as_deref())
+        .unwrap_or("?");
+    sheet.note("target", target);
+    sheet.fact(facts.frame(), || {
+        format!(
+            "CONNECT {target}, server name inside: {}",
+            facts.sni().unwrap_or("none")
+        )
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, find, has};
+    use crate::record::Proxy;
+
+    #[test]
+    fn connections_that_do_not_come_up() {
+        let id = "tcp-connect-failed";
+        let no_hello = || Make::new().with(|record| record.client_hello = None);
+        assert!(has(&no_hello().outcome(Outcome::ConnectionRefused), id));
+        let silent = no_hello().outcome(Outcome::NoSynAck);
+        assert!(!has(&silent, id));
+        assert!(has(&silent.tcp(|tcp| tcp.syn_retransmits = 3), id));
+    }
+
+    #[test]
+    fn slow_handshakes_by_step() {
+        let id = "slow-handshake";
+        let took = |ms: i64, server_ms: i64| {
+            Make::new()
+                .answer(0x0303, 0xc02f)
+                .tcp(|tcp| tcp.rtt_server_us = Some(1_000))
+                .with(|record| {
+                    record.timing.handshake_us = Some(ms * 1_000);
+                    record.timing.client_hello_to_server_hello_us = Some(server_ms * 1_000);
+                })
+        };
+        assert!(!has(&took(900, 100), id));
+        let found = diagnose(&[took(4_000, 3_500)]);
+        assert_eq!(find(&found, id).unwrap().severity, Severity::Warning);
+        assert!(
+            find(&found, id).unwrap().evidence[0]
+                .fact
+                .contains("server thinks 3499.000 ms")
+        );
+        // A long way alone is not slow: four round trips are allowed.
+        let far = took(1_500, 400).tcp(|tcp| tcp.rtt_us = Some(600_000));
+        assert!(!has(&far, id));
+    }
+
+    #[test]
+    fn a_name_that_differs_from_the_connect_request() {
+        let id = "explicit-proxy-connect";
+        let made = |target: &str| {
+            Make::new().answer(0x0303, 0xc02f).with(|record| {
+                record.proxy = Some(Proxy {
+                    kind: "http-connect".into(),
+                    target: Some(target.into()),
+                });
+            })
+        };
+        assert!(!has(&made("www.contoso.com:443"), id));
+        assert!(has(&made("mail.contoso.com:443"), id));
+        assert!(!has(&made("192.0.2.7:443"), id));
+    }
+}

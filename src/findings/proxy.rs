@@ -1,0 +1,454 @@
+//! The two legs of a proxy: what it shows to clients, and what it asks of the servers behind it.
+//!
+//! Legs are paired at the level "front name → set of back endpoints", never request by request, since proxies pool their
+//! back connections. A pair is configured, or learned: a host that is server of one connection calls another server within
+//! two seconds, three times at least and for most of its connections. Learned pairs are *likely*, never more.
+
+use super::certificate::card;
+use super::groups::Subject;
+use super::history::Trace;
+use super::survey::{Report, severity_if};
+use super::{Entry, Survey, Verdict, hosts};
+use crate::record::{Confidence, Endpoint, Scope, Severity};
+use crate::tls::code_points::VersionRank;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// Time in which a back connection belongs to a front one.
+const PAIR_US: i64 = 2_000_000;
+/// Coincidences before a pair is believed.
+const PAIRS_MIN: usize = 3;
+
+/// The surveys.
+pub(super) static SURVEYS: &[Survey] = &[
+    Survey {
+        entries: &[Entry::new(
+            "bridge-cert-mismatch",
+            Severity::Warning,
+            Scope::Farm,
+            "RFC 5929 section 4; Microsoft: Configure Windows Extended Protection in Exchange Server (SSL bridging)",
+        )],
+        run: certificates,
+    },
+    Survey {
+        entries: &[Entry::new(
+            "proxy-name-rewrite",
+            Severity::Warning,
+            Scope::Farm,
+            "RFC 6066 section 3; Microsoft: hybrid modern authentication (audience of tokens)",
+        )],
+        run: names,
+    },
+    Survey {
+        entries: &[Entry::new(
+            "tls-interception-suspected",
+            Severity::Warning,
+            Scope::Client,
+            "RFC 5929; Microsoft 365 network connectivity principles",
+        )],
+        run: interception,
+    },
+];
+
+/// A front name with the back connections that belong to it.
+struct Leg {
+    proxy: IpAddr,
+    name: Box<str>,
+    front: Vec<usize>,
+    back: Vec<usize>,
+    configured: bool,
+}
+
+/// Front and back legs of all proxies.
+fn legs(report: &Report<'_>) -> Vec<Leg> {
+    let past = report.past;
+    let mut callers: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        if trace.hello.is_some() {
+            callers.entry(trace.client).or_default().push(index);
+        }
+    }
+    let mut fronts: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
+    for (name, list) in past.names() {
+        for (index, trace) in past.of(list) {
+            fronts
+                .entry((trace.server.ip, name.into()))
+                .or_default()
+                .push(index);
+        }
+    }
+    let mut found = Vec::new();
+    for ((proxy, name), front) in fronts {
+        let configured = report
+            .settings
+            .proxies
+            .iter()
+            .find(|known| known.ip == proxy);
+        let mut back: Vec<usize> = Vec::new();
+        match configured {
+            Some(known) => {
+                for caller in known.calls_from.iter().chain([&known.ip]) {
+                    let calls = callers.get(caller).map_or(&[][..], Vec::as_slice);
+                    back.extend(
+                        past.of(calls)
+                            .filter(|(_, trace)| {
+                                known.backends.is_empty()
+                                    || known.backends.contains(&trace.server.ip)
+                            })
+                            .map(|(index, _)| index),
+                    );
+                }
+            }
+            None => {
+                let calls = callers.get(&proxy).map_or(&[][..], Vec::as_slice);
+                back = coincident(report, &front, calls);
+            }
+        }
+        back.retain(|index| {
+            past.traces.get(*index).is_some_and(|trace| {
+                trace.server.ip != proxy
+                    && !report.settings.internal_ports.contains(&trace.server.port)
+            })
+        });
+        if !back.is_empty() {
+            found.push(Leg {
+                proxy,
+                name,
+                front,
+                back,
+                configured: configured.is_some(),
+            });
+        }
+    }
+    found
+}
+
+/// Calls to one server that follow front connections, often enough.
+fn coincident(report: &Report<'_>, front: &[usize], calls: &[usize]) -> Vec<usize> {
+    let past = report.past;
+    let mut by_server: BTreeMap<Endpoint, (BTreeSet<usize>, Vec<usize>)> = BTreeMap::new();
+    for (call, back) in past.of(calls) {
+        let belongs = past
+            .of(front)
+            .filter(|(_, front)| follows(front, back))
+            .map(|(index, _)| index)
+            .last();
+        if let Some(front) = belongs {
+            let slot = by_server.entry(back.server).or_default();
+            slot.0.insert(front);
+            slot.1.push(call);
+        }
+    }
+    by_server
+        .into_values()
+        .filter(|(fronts, _)| fronts.len() >= PAIRS_MIN && fronts.len() * 10 >= front.len() * 6)
+        .flat_map(|(_, calls)| calls)
+        .collect()
+}
+
+/// The back connection begins once the front handshake is done, within the window.
+fn follows(front: &Trace, back: &Trace) -> bool {
+    let gap = back.start.micros_since(front.start);
+    let ready = front.handshake_us.unwrap_or(0);
+    gap > 0 && gap <= ready.saturating_add(PAIR_US)
+}
+
+fn shows_certificate(report: &Report<'_>, list: &[usize]) -> Option<usize> {
+    report
+        .past
+        .of(list)
+        .find(|(_, trace)| {
+            trace.negotiated <= Some(VersionRank::Tls12)
+                && report.past.leaf(trace).is_some_and(|leaf| !leaf.malformed)
+        })
+        .map(|(index, _)| index)
+}
+
+/// `bridge-cert-mismatch`: only where both legs show their certificate in clear.
+fn certificates(report: &mut Report<'_>) {
+    let past = report.past;
+    for leg in legs(report) {
+        let (Some(front), Some(back)) = (
+            shows_certificate(report, &leg.front),
+            shows_certificate(report, &leg.back),
+        ) else {
+            continue;
+        };
+        let (Some(one), Some(other)) = (past.traces.get(front), past.traces.get(back)) else {
+            continue;
+        };
+        let (Some(outer), Some(inner)) = (past.leaf(one), past.leaf(other)) else {
+            continue;
+        };
+        if outer.sha256 == inner.sha256 {
+            continue;
+        }
+        let declared = report
+            .settings
+            .extended_protection
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&leg.name));
+        let confidence = if leg.configured {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        };
+        let verdict = Verdict::new(severity_if(declared), confidence, "");
+        let evidence = vec![
+            past.evidence_of(
+                one,
+                format!("front leg {} → {}: {}", one.client, one.server, card(outer)),
+            ),
+            past.evidence_of(
+                other,
+                format!(
+                    "back leg {} → {}: {}",
+                    other.client,
+                    other.server,
+                    card(inner)
+                ),
+            ),
+        ];
+        let subject = Subject::Named(format!("{} at {}", leg.name, leg.proxy).into());
+        if let Some(group) = report.tell(
+            "bridge-cert-mismatch",
+            verdict,
+            subject,
+            &[front, back],
+            &[],
+        ) {
+            group.replace_examples(verdict.severity, evidence);
+            group.set("front", &outer.sha1.to_string());
+            group.set("back", &inner.sha1.to_string());
+        }
+    }
+}
+
+/// `proxy-name-rewrite`: the name in the back hello is another. The HTTP Host inside is not visible, so it is possible only.
+fn names(report: &mut Report<'_>) {
+    let past = report.past;
+    for leg in legs(report) {
+        let mut others: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+        for (index, trace) in past.of(&leg.back) {
+            if let Some(name) = past.name(trace)
+                && !name.eq_ignore_ascii_case(&leg.name)
+            {
+                others.entry(name.into()).or_default().push(index);
+            }
+        }
+        let kept = past.of(&leg.back).any(|(_, trace)| {
+            past.name(trace)
+                .is_some_and(|name| name.eq_ignore_ascii_case(&leg.name))
+        });
+        for (other, traces) in others {
+            if kept || traces.len() < PAIRS_MIN {
+                continue;
+            }
+            let autodiscover = leg.name.starts_with("autodiscover.");
+            let verdict = Verdict::new(severity_if(autodiscover), Confidence::Possible, "");
+            let subject = Subject::Named(format!("{} → {other} at {}", leg.name, leg.proxy).into());
+            if let Some(group) = report.tell(
+                "proxy-name-rewrite",
+                verdict,
+                subject,
+                &traces,
+                leg.front.get(..1).unwrap_or(&[]),
+            ) {
+                group.set("front", &leg.name);
+                group.set("back", &other);
+            }
+        }
+    }
+}
+
+/// Words in issuers' or subjects' names that inspection products use.
+const INSPECTION: [&str; 15] = [
+    "do_not_trust",
+    "fiddler",
+    "mitmproxy",
+    "zscaler",
+    "netskope",
+    "fortinet",
+    "fortigate",
+    "palo alto",
+    "sophos",
+    "kaspersky",
+    "avast",
+    "eset ssl",
+    "blue coat",
+    "mcafee web gateway",
+    "cisco umbrella",
+];
+
+/// Organisations that issue Microsoft's certificates; dated with the list of hosts.
+const MICROSOFT_ISSUERS: [&str; 4] = [
+    "microsoft corporation",
+    "digicert",
+    "baltimore",
+    "microsoft it",
+];
+
+/// `tls-interception-suspected` by the issuer: inspection products' names, or an issuer that Microsoft does not use.
+fn interception(report: &mut Report<'_>) {
+    let past = report.past;
+    let mut found: BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        let Some(leaf) = past.leaf(trace) else {
+            continue;
+        };
+        let Some(issuer) = leaf.issuer.as_deref() else {
+            continue;
+        };
+        let words = format!("{issuer} {}", leaf.subject.as_deref().unwrap_or("")).to_lowercase();
+        let own = report
+            .settings
+            .inspection_issuers
+            .iter()
+            .any(|known| words.contains(&known.to_lowercase()));
+        let target = past.target(trace);
+        let cause = if own || INSPECTION.iter().any(|word| words.contains(word)) {
+            "inspection-product"
+        } else if hosts::is_strict(&target)
+            && !MICROSOFT_ISSUERS
+                .iter()
+                .any(|known| issuer.to_lowercase().contains(known))
+        {
+            "unexpected-issuer"
+        } else {
+            continue;
+        };
+        let slot = found
+            .entry((target, cause))
+            .or_insert_with(|| (Vec::new(), issuer.into()));
+        slot.0.push(index);
+    }
+    for ((target, cause), (traces, issuer)) in found {
+        let verdict = Verdict::new(Severity::Warning, Confidence::Likely, cause);
+        let evidence = past
+            .of(&traces)
+            .take(2)
+            .filter_map(|(_, trace)| Some(past.evidence_of(trace, card(past.leaf(trace)?))))
+            .collect();
+        if let Some(group) = report.tell(
+            "tls-interception-suspected",
+            verdict,
+            Subject::Named(target),
+            &traces,
+            &[],
+        ) {
+            group.replace_examples(verdict.severity, evidence);
+            group.set("issuer", &issuer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::Settings;
+    use crate::findings::testing::{Make, cert, diagnose, diagnose_with, find};
+
+    fn leg(front: &str, back: &str, back_name: &str, n: i64) -> [Make; 2] {
+        let shown = |made: Make, subject: &str| {
+            made.answer(0x0303, 0xc02f)
+                .certificate(cert(subject, &["mail.contoso.com"]))
+        };
+        let outer = Make::new()
+            .sni("mail.contoso.com")
+            .server("10.0.0.20:443")
+            .at(10 * n);
+        let inner = Make::new()
+            .client("10.0.0.20")
+            .sni(back_name)
+            .server("10.0.0.30:443")
+            .at_ms(10_000 * n + 300);
+        [shown(outer, front), shown(inner, back)]
+    }
+
+    fn legs_of(front: &str, back: &str, back_name: &str) -> Vec<Make> {
+        (0..4)
+            .flat_map(|n| leg(front, back, back_name, n))
+            .collect()
+    }
+
+    #[test]
+    fn certificates_of_the_two_legs() {
+        let id = "bridge-cert-mismatch";
+        let name = "mail.contoso.com";
+        let found = diagnose(&legs_of("CN=front", "CN=back", name));
+        let mismatch = find(&found, id).unwrap();
+        assert_eq!(
+            (mismatch.severity, mismatch.confidence),
+            (Severity::Warning, Confidence::Likely)
+        );
+        assert!(find(&diagnose(&legs_of("CN=same", "CN=same", name)), id).is_none());
+        // Two coincidences are not enough, unless the proxy is configured.
+        let two = &legs_of("CN=front", "CN=back", name)[..4];
+        assert!(find(&diagnose(two), id).is_none());
+        let text = "extended-protection = [\"mail.contoso.com\"]\n[[proxies]]\nip = \"10.0.0.20\"\nbackends = [\"10.0.0.30\"]";
+        let settings: Settings = toml::from_str(text).unwrap();
+        let found = diagnose_with(two, &settings);
+        let mismatch = find(&found, id).unwrap();
+        assert_eq!(
+            (mismatch.severity, mismatch.confidence),
+            (Severity::Error, Confidence::Certain)
+        );
+    }
+
+    #[test]
+    fn names_of_the_two_legs() {
+        let id = "proxy-name-rewrite";
+        let found = diagnose(&legs_of("CN=a", "CN=a", "exchange.contoso.local"));
+        assert_eq!(find(&found, id).unwrap().confidence, Confidence::Possible);
+        assert!(find(&diagnose(&legs_of("CN=a", "CN=a", "mail.contoso.com")), id).is_none());
+    }
+
+    #[test]
+    fn issuers_that_inspect() {
+        let id = "tls-interception-suspected";
+        let shown = |name: &str, issuer: &str| {
+            let mut leaf = cert(&format!("CN={name}"), &[name]);
+            leaf.issuer = Some(issuer.into());
+            Make::new()
+                .sni(name)
+                .answer(0x0303, 0xc02f)
+                .certificate(leaf)
+        };
+        assert!(
+            find(
+                &diagnose(&[shown("www.contoso.com", "CN=DO_NOT_TRUST_FiddlerRoot")]),
+                id
+            )
+            .is_some()
+        );
+        assert!(
+            find(
+                &diagnose(&[shown(
+                    "login.microsoftonline.com",
+                    "CN=Corp Proxy CA, O=Contoso"
+                )]),
+                id
+            )
+            .is_some()
+        );
+        assert!(
+            find(
+                &diagnose(&[shown(
+                    "login.microsoftonline.com",
+                    "CN=DigiCert SHA2 Secure Server CA, O=DigiCert Inc"
+                )]),
+                id
+            )
+            .is_none()
+        );
+        assert!(
+            find(
+                &diagnose(&[shown("www.contoso.com", "CN=Corp CA, O=Contoso")]),
+                id
+            )
+            .is_none()
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! What surveys share: the traces, the groups that they fill, and which failures are explained already.
+//!
+//! Surveys run in the order of their table. One that finds the reason of a failure marks its traces, so that a later one
+//! with a vaguer answer (`hello-reset`) leaves them alone.
+
+use super::groups::{Group, Groups, Subject};
+use super::history::{Past, Trace};
+use super::{Entry, Settings, Verdict, catalogue};
+use crate::record::{Evidence, Outcome, Severity};
+
+/// Traces shown of each finding.
+const EXAMPLES_MAX: usize = 4;
+
+/// A survey's view: what was seen, and where to tell of it.
+pub(super) struct Report<'r> {
+    pub(super) past: &'r Past,
+    pub(super) settings: &'r Settings,
+    pub(super) groups: &'r mut Groups,
+    /// By trace: its failure has a reason already.
+    explained: Vec<bool>,
+    /// By trace: it is a load balancer's health probe.
+    probes: Vec<bool>,
+}
+
+impl<'r> Report<'r> {
+    pub(super) fn new(past: &'r Past, settings: &'r Settings, groups: &'r mut Groups) -> Self {
+        let mut report = Self {
+            explained: vec![false; past.traces.len()],
+            probes: vec![false; past.traces.len()],
+            past,
+            settings,
+            groups,
+        };
+        report.find_probes();
+        report
+    }
+
+    /// The failure of these traces has its reason.
+    pub(super) fn explain(&mut self, traces: &[usize]) {
+        for index in traces {
+            if let Some(slot) = self.explained.get_mut(*index) {
+                *slot = true;
+            }
+        }
+    }
+
+    pub(super) fn is_explained(&self, index: usize) -> bool {
+        self.explained.get(index).copied().unwrap_or(false)
+    }
+
+    pub(super) fn is_probe(&self, index: usize) -> bool {
+        self.probes.get(index).copied().unwrap_or(false)
+    }
+
+    /// Makes or adds to a finding about `traces`; `contrast` are shown beside the first of them. `None` where the finding
+    /// is left out, where there is no trace, or at the cap.
+    pub(super) fn tell(
+        &mut self,
+        id: &'static str,
+        verdict: Verdict,
+        subject: Subject,
+        traces: &[usize],
+        contrast: &[usize],
+    ) -> Option<&mut Group> {
+        if self
+            .settings
+            .leave_out
+            .iter()
+            .any(|left_out| left_out == id)
+        {
+            return None;
+        }
+        let entry: &'static Entry = catalogue().find(|entry| entry.id == id)?;
+        let past = self.past;
+        let first = past.of(traces).next()?.1.start;
+        let last = past.of(traces).map(|(_, trace)| trace.start).max()?;
+        let group = self.groups.open(entry, verdict, subject)?;
+        group.count(traces.len() as u64, first, last);
+        let shown = traces.iter().take(EXAMPLES_MAX - contrast.len().min(2));
+        let evidence: Vec<Evidence> = shown
+            .chain(contrast.iter().take(4))
+            .filter_map(|index| Some(past.evidence(past.traces.get(*index)?)))
+            .collect();
+        group.example(verdict.severity, first, evidence);
+        for (_, trace) in past.of(traces) {
+            group.note("clients", &trace.client.to_string());
+            group.note("server", &trace.server.to_string());
+            group.note("outcome", trace.outcome.as_str());
+            if let Some(name) = past.name(trace) {
+                group.note("name", name);
+            }
+            if let Some(offered) = trace.offer_max {
+                group.note("offered", super::facts::version_name(offered));
+            }
+        }
+        Some(group)
+    }
+
+    /// Health probes: one source, six or more in a row at a regular interval, no payload or a hello and then a close.
+    fn find_probes(&mut self) {
+        let past = self.past;
+        for list in past.pairs.values() {
+            let probes: Vec<usize> = past
+                .of(list)
+                .filter(|(_, trace)| looks_like_probe(trace))
+                .map(|(index, _)| index)
+                .collect();
+            if is_regular(past, &probes) {
+                for index in probes {
+                    if let Some(slot) = self.probes.get_mut(index) {
+                        *slot = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Probes by pair, with their interval in seconds.
+    pub(super) fn probes(&self) -> Vec<(Vec<usize>, f64)> {
+        let past = self.past;
+        past.pairs
+            .values()
+            .filter_map(|list| {
+                let probes: Vec<usize> = list
+                    .iter()
+                    .copied()
+                    .filter(|index| self.is_probe(*index))
+                    .collect();
+                let interval = intervals(past, &probes).0;
+                (!probes.is_empty()).then_some((probes, interval))
+            })
+            .collect()
+    }
+}
+
+fn looks_like_probe(trace: &Trace) -> bool {
+    matches!(
+        trace.outcome,
+        Outcome::NoClientHello | Outcome::ClientAbort | Outcome::EstablishedThenClosed
+    )
+}
+
+/// Mean and standard deviation of the times between traces, in seconds.
+#[allow(clippy::cast_precision_loss)] // times of a capture, for a ratio
+fn intervals(past: &Past, list: &[usize]) -> (f64, f64) {
+    let starts: Vec<i64> = past.of(list).map(|(_, trace)| trace.start.0).collect();
+    let gaps: Vec<f64> = starts
+        .windows(2)
+        .filter_map(|pair| Some((pair.get(1)? - pair.first()?) as f64 / 1e9))
+        .collect();
+    if gaps.is_empty() {
+        return (0.0, 0.0);
+    }
+    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+    let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+    (mean, spread.sqrt())
+}
+
+/// Six or more, with a coefficient of variation below a fifth.
+fn is_regular(past: &Past, list: &[usize]) -> bool {
+    if list.len() < 6 {
+        return false;
+    }
+    let (mean, deviation) = intervals(past, list);
+    mean > 0.5 && deviation / mean < 0.2
+}
+
+/// The worse of two severities by a condition.
+pub(super) fn severity_if(error: bool) -> Severity {
+    if error {
+        Severity::Error
+    } else {
+        Severity::Warning
+    }
+}

@@ -1,0 +1,63 @@
+//! Particulars of a connection that only a few diagnoses ask for.
+//!
+//! Each is left out where the capture could not show it; absence proves nothing. They stand apart from the record's main
+//! facts so that a connection for which none was noted costs one pointer.
+
+use super::Side;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Particulars of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Observed {
+    /// Time to live (or hop limit) of the server's SYN-ACK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syn_ack_ttl: Option<u8>,
+    /// Time to live (or hop limit) of the packet with the first FIN or RST.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_ttl: Option<u8>,
+    /// Maximum segment size that the client announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_mss: Option<u16>,
+    /// Maximum segment size that the server announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_mss: Option<u16>,
+    /// The server's TCP acknowledged the whole ClientHello.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello_acknowledged: Option<bool>,
+    /// How often segments of the ClientHello were sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello_retransmits: Option<u32>,
+    /// First packet of the connection to the complete ClientHello, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_hello_us: Option<i64>,
+    /// Last byte of the server's first flight to the first byte of the client's second flight, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_reply_us: Option<i64>,
+    /// The ClientHello came in the format of SSL 2.0 (RFC 5246 appendix E.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sslv2_hello: Option<bool>,
+    /// The client's Certificate message held no certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_empty: Option<bool>,
+    /// Names of authorities in the CertificateRequest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority_names: Option<u32>,
+    /// Length of the CertificateRequest message in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_request_bytes: Option<u32>,
+    /// TLS 1.3: length of the client's first record of outer type application_data: 19 is an alert, 53 or 69 a Finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_client_record_bytes: Option<u16>,
+    /// TLS 1.3: bytes in the server's records of outer type application_data before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_flight_bytes: Option<u32>,
+    /// Number of the packet with the first handshake record after the client's first application data (TLS 1.2 and
+    /// below): a renegotiation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_handshake_frame: Option<u64>,
+    /// Who sent that record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_handshake_from: Option<Side>,
+}
