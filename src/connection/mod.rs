@@ -107,6 +107,12 @@ pub struct Connection {
     first_end: Option<(Direction, Close)>,
     ends: [Option<End>; 2],
     syn_retransmits: u16,
+    /// The sequence number behind the segment being taken.
+    segment_end: Seq,
+    syn_ack_ttl: u8,
+    close_ttl: u8,
+    /// Maximum segment sizes that the opener and the other side announced; 0 where none.
+    mss: [u16; 2],
     /// Bytes on the heap now, and when the shard was last told.
     weight: u32,
     weighed: u32,
@@ -155,6 +161,10 @@ impl Connection {
             first_end: None,
             ends: [None; 2],
             syn_retransmits: 0,
+            segment_end: Seq(0),
+            syn_ack_ttl: 0,
+            close_ttl: 0,
+            mss: [0; 2],
             weight: 0,
             weighed: 0,
             syn_seen: false,
@@ -236,6 +246,13 @@ impl Connection {
         {
             self.established_ns = arrival.time_ns;
         }
+        if let Phase::Tls(session) = &mut self.phase
+            && flags.ack()
+        {
+            session
+                .draft
+                .acknowledged(direction, Seq(segment.acknowledgement));
+        }
         if !segment.payload.is_empty() || (segment.cut > 0 && !flags.syn()) {
             self.payload(direction, at, segment, arrival, context);
         }
@@ -255,11 +272,13 @@ impl Connection {
     fn syn(&mut self, direction: Direction, segment: &Segment<'_>, arrival: Arrival) {
         let stream = &mut self.streams[direction as usize];
         stream.anchor(Seq(segment.sequence).plus(1));
+        self.mss[direction as usize] = segment.mss().unwrap_or(0);
         if segment.flags.ack() {
             self.opener = Some(direction.reverse());
             if !self.syn_ack_seen {
                 self.syn_ack_seen = true;
                 self.syn_ack_ns = arrival.time_ns;
+                self.syn_ack_ttl = segment.ttl;
             }
         } else if self.syn_seen {
             self.syn_retransmits = self.syn_retransmits.saturating_add(1);
@@ -284,6 +303,7 @@ impl Connection {
         self.opener.get_or_insert(direction);
         self.payload_seen[direction as usize] = true;
         self.snapped |= segment.cut > 0;
+        self.segment_end = at.plus(segment.payload.len() + segment.cut as usize);
         if self.streams[direction as usize].absorb(at, segment.payload.len() + segment.cut as usize)
         {
             return;
@@ -406,6 +426,7 @@ impl Connection {
             frame: lent.stamp,
             time_ns: arrival.time_ns,
             segments: lent.segments,
+            end: self.segment_end,
         };
         let Context {
             limits: caps,
@@ -458,6 +479,7 @@ impl Connection {
             self.first_end = Some((direction, close));
             self.close_frame = arrival.frame;
             self.close_ns = arrival.time_ns;
+            self.close_ttl = segment.ttl;
         }
         self.ends[direction as usize] = Some(end);
         let refused = end == End::Rst && !self.payload_seen[0] && !self.payload_seen[1];

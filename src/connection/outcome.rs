@@ -8,8 +8,8 @@ use super::session::Draft;
 use super::{Arrival, Connection, Context, Finished, UNSEEN};
 use crate::flow::Direction;
 use crate::record::{
-    ApplicationBytes, Close, Defect, Endpoint, Handshake, Outcome, Protocol, Side, Tcp, Timestamp,
-    Transport,
+    ApplicationBytes, Close, Defect, Endpoint, Handshake, Observed, Outcome, Protocol, Side, Tcp,
+    Timestamp, Transport,
 };
 use crate::tls::code_points::VersionRank;
 
@@ -254,6 +254,46 @@ impl Connection {
         }
     }
 
+    /// Particulars that only some diagnoses ask for.
+    fn observed(&self, draft: &Draft) -> Observed {
+        let client = self.client(draft);
+        let seen = |value: u16| (value != 0).then_some(value);
+        let unanswered = draft.client_hello.is_some() && draft.server_hello.is_none();
+        let since_start = |ns: i64| Timestamp(ns).micros_since(Timestamp(self.start_ns));
+        let tls13 = draft.version() == Some(VersionRank::Tls13);
+        Observed {
+            syn_ack_ttl: self.syn_ack_seen.then_some(self.syn_ack_ttl),
+            close_ttl: self.first_end.map(|_| self.close_ttl),
+            client_mss: seen(self.mss[client as usize]),
+            server_mss: seen(self.mss[client.reverse() as usize]),
+            hello_acknowledged: unanswered.then_some(draft.client_hello_acknowledged),
+            hello_retransmits: unanswered.then(|| self.streams[client as usize].retransmits()),
+            client_hello_us: draft.client_hello_ns.map(since_start),
+            client_reply_us: draft.client_reply_us,
+            client_certificate_empty: draft.client_certificate_empty,
+            authority_names: draft.certificate_request.and_then(|(_, names)| names),
+            certificate_request_bytes: draft.certificate_request.map(|(bytes, _)| bytes),
+            first_client_record_bytes: draft
+                .flight(Side::Client)
+                .first_record
+                .filter(|_| tls13)
+                .and_then(|bytes| u16::try_from(bytes).ok()),
+            server_flight_bytes: draft
+                .server_flight_bytes
+                .filter(|_| tls13)
+                .and_then(|bytes| u32::try_from(bytes).ok()),
+            late_handshake_frame: draft
+                .late_handshake
+                .filter(|_| !tls13)
+                .map(|(frame, _)| frame),
+            late_handshake_from: draft
+                .late_handshake
+                .filter(|_| !tls13)
+                .map(|(_, direction)| self.side(draft, direction)),
+            sslv2_hello: None,
+        }
+    }
+
     fn emit(
         &mut self,
         mut draft: Draft,
@@ -269,6 +309,7 @@ impl Connection {
         let tls = draft.has_handshake();
         let tcp = self.tcp(&draft);
         let timing = draft.timing(tcp.rtt_us);
+        let observed = self.observed(&draft);
         let defects = self.defects(&mut draft);
         let application_bytes = draft
             .complete_ns
@@ -320,6 +361,7 @@ impl Connection {
             timing,
             defects,
             findings: Vec::new(),
+            observed: Some(Box::new(observed)),
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),

@@ -1,6 +1,6 @@
 //! The TLS side of a conversation: events become the draft of a record.
 
-use crate::flow::Direction;
+use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::record::{
     Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, ServerHello, Side, Timestamp,
@@ -8,6 +8,7 @@ use crate::record::{
 };
 use crate::stats::{Counters, Skip};
 use crate::tls::{
+    certificate::authority_names,
     code_points::{AlertDescription, AlertLevel, CipherSuite, HandshakeType, Version, VersionRank},
     fingerprint::Carrier,
     handshake::{Event, Machine},
@@ -21,6 +22,8 @@ pub(super) struct Seen {
     pub frame: u64,
     pub time_ns: i64,
     pub segments: u32,
+    /// The sequence number behind the packet.
+    pub end: Seq,
 }
 
 /// What the session needs from its shard.
@@ -69,6 +72,18 @@ pub(super) struct Draft {
     /// Application bytes at the time of completion, which are not application data but handshake.
     pub bytes_at_completion: [u64; 2],
     pub renegotiation: bool,
+    /// When the server's first flight ended, and how long the client took to answer it.
+    pub server_flight_ns: Option<i64>,
+    pub client_reply_us: Option<i64>,
+    pub client_certificate_empty: Option<bool>,
+    pub certificate_request: Option<(u32, Option<u32>)>,
+    /// Bytes of the server's encrypted flight when the client's first encrypted record came.
+    pub server_flight_bytes: Option<u64>,
+    /// A handshake record after the client's first application data: its packet and its sender.
+    pub late_handshake: Option<(u64, Direction)>,
+    /// The sequence number behind the ClientHello's last segment.
+    pub client_hello_end: Option<Seq>,
+    pub client_hello_acknowledged: bool,
 }
 
 /// A TLS conversation.
@@ -142,6 +157,7 @@ impl Draft {
         seen: Seen,
         desk: &mut Desk<'_>,
     ) {
+        self.clock(direction, seen);
         match event {
             Event::ClientHello {
                 hello,
@@ -181,6 +197,7 @@ impl Draft {
                 self.stopped_after = Some(HandshakeType::SERVER_KEY_EXCHANGE);
                 self.server_key_exchange(body);
             }
+            Event::CertificateRequest(body) => self.certificate_request(body),
             Event::Message(kind) => self.message(kind),
             Event::Alert { level, code } => {
                 self.alert(direction, Some((level, code)), seen, desk.limits.alerts_max)
@@ -195,6 +212,9 @@ impl Draft {
             Event::ChangeCipherSpec => self.flights[direction as usize].change_cipher_spec = true,
             Event::EncryptedHandshake => {
                 self.flights[direction as usize].encrypted_handshakes += 1;
+                if self.complete_ns.is_some() && self.flight(Side::Client).records > 0 {
+                    self.late_handshake.get_or_insert((seen.frame, direction));
+                }
                 self.check_complete(seen);
             }
             Event::ApplicationData { length } => self.application_data(direction, length, seen),
@@ -203,6 +223,33 @@ impl Draft {
                 self.defect(Defect::MessageTooLong);
                 desk.counters.skip(Skip::MessageCap);
             }
+        }
+    }
+
+    /// An acknowledgement: does the server's TCP have the whole ClientHello?
+    #[inline]
+    pub(super) fn acknowledged(&mut self, direction: Direction, position: Seq) {
+        if !self.client_hello_acknowledged
+            && self.client != Some(direction)
+            && self
+                .client_hello_end
+                .is_some_and(|end| position.ahead_of(end) >= 0)
+        {
+            self.client_hello_acknowledged = true;
+        }
+    }
+
+    /// Keeps the times of the flights.
+    fn clock(&mut self, direction: Direction, seen: Seen) {
+        if self.client_reply_us.is_some() || self.server_hello.is_none() {
+            return;
+        }
+        match (self.side(direction), self.server_flight_ns) {
+            (Side::Server, _) => self.server_flight_ns = Some(seen.time_ns),
+            (Side::Client, Some(since)) => {
+                self.client_reply_us = Some(Timestamp(seen.time_ns).micros_since(Timestamp(since)));
+            }
+            (Side::Client, None) => {}
         }
     }
 
@@ -237,6 +284,7 @@ impl Draft {
             self.session_id = (!session_id.is_empty()).then(|| session_id.into());
             self.client_hello = Some(hello);
             self.client_hello_ns = Some(seen.time_ns);
+            self.client_hello_end = Some(seen.end);
         }
     }
 
@@ -278,6 +326,7 @@ impl Draft {
             }
             self.server_hello = Some(owned);
             self.server_hello_ns = Some(seen.time_ns);
+            self.server_flight_ns = Some(seen.time_ns);
         }
     }
 
@@ -295,6 +344,7 @@ impl Draft {
             .map(|der| desk.interner.certificate(der))
             .collect();
         if side == Side::Client {
+            self.client_certificate_empty = Some(list.is_empty());
             self.client_certificates = owned;
             return;
         }
@@ -320,10 +370,19 @@ impl Draft {
         exchange.signature_algorithm = view.signature_algorithm.map(Code16);
     }
 
+    fn certificate_request(&mut self, body: &[u8]) {
+        self.stopped_after = Some(HandshakeType::CERTIFICATE_REQUEST);
+        self.certificate_requested = true;
+        let version = self
+            .server_hello
+            .as_ref()
+            .map_or(0, |hello| hello.shape.version.0);
+        self.certificate_request = Some((body.len() as u32 + 4, authority_names(body, version)));
+    }
+
     fn message(&mut self, kind: HandshakeType) {
         self.stopped_after = Some(kind);
         match kind {
-            HandshakeType::CERTIFICATE_REQUEST => self.certificate_requested = true,
             HandshakeType::CERTIFICATE_STATUS => self.ocsp_stapled = true,
             HandshakeType::CLIENT_KEY_EXCHANGE => self.client_key_exchange = true,
             _ => {}
@@ -376,6 +435,9 @@ impl Draft {
         }
         if self.server_hello.is_some() && flight.first_record.is_none() {
             flight.first_record = Some(length as u32);
+            if self.side(direction) == Side::Client {
+                self.server_flight_bytes = Some(self.flight(Side::Server).bytes);
+            }
             return self.check_complete_other(direction, seen);
         }
         self.check_complete(seen);

@@ -138,6 +138,7 @@ fn transport(
                 acknowledgement: header.acknowledgment_number(),
                 flags: TcpFlags(bits),
                 ttl,
+                options: header.slice().get(20..).unwrap_or(&[]),
                 payload: body.bytes.get(header.slice().len()..).unwrap_or(&[]),
                 cut: body.cut,
             }))

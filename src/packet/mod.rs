@@ -91,10 +91,28 @@ pub struct Segment<'a> {
     pub flags: TcpFlags,
     /// Time to live, or hop limit.
     pub ttl: u8,
+    /// TCP options.
+    pub options: &'a [u8],
     /// Payload, without link-layer padding.
     pub payload: &'a [u8],
     /// Payload bytes that the snap length cut off.
     pub cut: u32,
+}
+
+impl Segment<'_> {
+    /// The maximum segment size that a SYN announces (RFC 9293 section 3.7.1).
+    pub fn mss(&self) -> Option<u16> {
+        let mut rest = self.options;
+        loop {
+            match *rest {
+                [0, ..] | [] => return None,
+                [1, ref after @ ..] => rest = after,
+                [2, 4, high, low, ..] => return Some(u16::from_be_bytes([high, low])),
+                [_, length, ..] => rest = rest.get(usize::from(length).max(2)..)?,
+                [_] => return None,
+            }
+        }
+    }
 }
 
 /// A UDP datagram inside the capture block.

@@ -29,6 +29,8 @@ pub enum Event<'a> {
     Certificate(CertificateList<'a>),
     /// The body of a ServerKeyExchange.
     ServerKeyExchange(&'a [u8]),
+    /// The body of a CertificateRequest in clear.
+    CertificateRequest(&'a [u8]),
     /// Any other handshake message in clear.
     Message(HandshakeType),
     /// A handshake record that is encrypted.
@@ -236,6 +238,7 @@ fn event(record_version: u16, message: Message<'_>) -> Event<'_> {
         HandshakeType(6) => ServerHelloView::parse_draft_retry(message.body)
             .map_or(Event::Malformed, Event::ServerHello),
         HandshakeType::CERTIFICATE => Event::Certificate(CertificateList::parse(message.body)),
+        HandshakeType::CERTIFICATE_REQUEST => Event::CertificateRequest(message.body),
         HandshakeType::SERVER_KEY_EXCHANGE => Event::ServerKeyExchange(message.body),
         other => Event::Message(other),
     }
