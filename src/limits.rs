@@ -5,6 +5,7 @@
 //! ```text
 //! memory ≤ blocks_in_flight × (block_bytes + 64 bytes a packet)     the capture's bytes being worked on
 //!        + flow_memory_bytes_max                                    connections, tombstones, buffers, records not yet written
+//!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet
 //!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
 //! ```
 //!
@@ -45,6 +46,12 @@ pub struct Limits {
     pub interned_max: usize,
     /// Link-layer tags and tunnels inside one packet.
     pub encapsulation_depth_max: usize,
+    /// IP packets of which some fragments are held.
+    pub fragment_packets_max: usize,
+    /// Bytes of IP fragments that are held.
+    pub fragment_bytes_max: usize,
+    /// A packet whose fragments are not all there after this long is given up.
+    pub fragment_age_ns: i64,
     /// Server endpoints that are remembered to have spoken TLS.
     pub tls_endpoints_max: usize,
 }
@@ -67,6 +74,9 @@ impl Default for Limits {
             list_entries_max: 512,
             interned_max: 4096,
             encapsulation_depth_max: 8,
+            fragment_packets_max: 1024,
+            fragment_bytes_max: 8 << 20,
+            fragment_age_ns: 30_000_000_000,
             tls_endpoints_max: 65_536,
         }
     }

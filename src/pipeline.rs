@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::findings::{self, Settings};
 use crate::flow::FlowKey;
 use crate::limits::Limits;
-use crate::packet::{self, Decoded, Encapsulation};
+use crate::packet::{self, Decoded, Encapsulation, Reassembler};
 use crate::record::{Handshake, Timestamp};
 use crate::shard::{Bench, SHARDS, Shard, shard_of};
 use crate::stats::{CaptureSummary, Counters, Skip, Summary};
@@ -123,6 +123,7 @@ pub fn run(
     let mut summary = sink.summary;
     let mut counters = reader.counters;
     counters.skip_many(Skip::NoTls, sink.not_shown);
+    counters.skip_many(Skip::Fragment, reader.fragments.loose());
     for shard in &shards {
         counters.add(&shard.counters);
     }
@@ -159,12 +160,13 @@ struct Job {
 }
 
 impl Job {
-    fn arrival(&self, index: usize, packet: &capture::Packet) -> Arrival {
+    fn arrival(&self, index: usize, packet: &capture::Packet, around: &Encapsulation) -> Arrival {
         Arrival {
             time_ns: packet.time_ns,
             frame: packet.frame,
             order: self.order + index as u64,
             capture: self.block.capture,
+            point: packet.interface ^ around.digest(),
         }
     }
 }
@@ -179,11 +181,14 @@ fn inline(
     let mut bench = Bench::new(limits);
     let mut batch = Batch::default();
     let mut spare = Some(Block::default());
-    while let Some(job) = reader.next(spare.take().unwrap_or_default()) {
+    while let Some(mut job) = reader.next(spare.take().unwrap_or_default()) {
         for shard in &mut shards {
             shard.tick(job.time_ns, job.order, limits, shared.captures, &mut bench);
         }
-        for (index, packet) in job.block.packets.iter().enumerate() {
+        let mut next = 0;
+        while let Some(packet) = job.block.packets.get(next) {
+            let index = next;
+            next += 1;
             let mut around = Encapsulation::default();
             match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
                 Ok(Decoded::Tcp(segment)) => {
@@ -195,7 +200,7 @@ fn inline(
                     let Some(shard) = shards.get_mut(shard_of(&key)) else {
                         continue;
                     };
-                    let arrival = job.arrival(index, packet);
+                    let arrival = job.arrival(index, packet, &around);
                     shard.take(
                         key,
                         direction,
@@ -208,6 +213,11 @@ fn inline(
                     );
                 }
                 Ok(Decoded::Udp(_)) => reader.counters.skip(Skip::Udp),
+                Ok(Decoded::Fragment(_)) => {
+                    if reader.reassemble(&mut job.block, index) {
+                        next = index;
+                    }
+                }
                 Err(why) => reader.counters.skip(why),
             }
         }
@@ -379,6 +389,7 @@ struct Reader<'a> {
     order: u64,
     last_ns: i64,
     counters: Counters,
+    fragments: Reassembler,
     summaries: Vec<CaptureSummary>,
     errors: Vec<Error>,
 }
@@ -393,6 +404,7 @@ impl<'a> Reader<'a> {
             order: 0,
             last_ns: i64::MIN,
             counters: Counters::default(),
+            fragments: Reassembler::default(),
             summaries: Vec::new(),
             errors: Vec::new(),
         }
@@ -500,11 +512,42 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Puts packet `index`, which is an IP fragment, together with those before it. `true`: now all are
+    /// there, and the packet is the whole one; its bytes are appended to the block's.
+    #[cold]
+    fn reassemble(&mut self, block: &mut Block, index: usize) -> bool {
+        let limits = &self.shared.options.limits;
+        let Some(packet) = block.packets.get(index).copied() else {
+            return false;
+        };
+        let mut around = Encapsulation::default();
+        let bytes = block.data(&packet);
+        let decoded = packet::decode(packet.link, bytes, &mut around, limits);
+        let Ok(Decoded::Fragment(fragment)) = decoded else {
+            return false;
+        };
+        // Tags say nothing about lengths: they are kept in front of the whole packet.
+        let front = bytes.len().saturating_sub(fragment.packet.len());
+        let (front, link) = if around.is_tags_only() {
+            (front, packet.link)
+        } else {
+            (0, LinkType::RAW)
+        };
+        let (counters, time_ns) = (&mut self.counters, packet.time_ns);
+        let whole = self
+            .fragments
+            .take(&fragment, &around, time_ns, limits, counters);
+        whole.is_some_and(|whole| block.exchange(index, link, front, whole))
+    }
+
     /// Sorts the block's packets by shard.
     fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<u32>>) {
         parts.iter_mut().for_each(Vec::clear);
         parts.resize_with(SHARDS, Vec::new);
-        for (index, packet) in job.block.packets.iter().enumerate() {
+        let mut next = 0;
+        while let Some(packet) = job.block.packets.get(next) {
+            let index = next;
+            next += 1;
             let mut around = Encapsulation::default();
             match packet::decode(
                 packet.link,
@@ -523,6 +566,11 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Ok(Decoded::Udp(_)) => self.counters.skip(Skip::Udp),
+                Ok(Decoded::Fragment(_)) => {
+                    if self.reassemble(&mut job.block, index) {
+                        next = index;
+                    }
+                }
                 Err(why) => self.counters.skip(why),
             }
         }
@@ -746,7 +794,7 @@ impl<'s> Crew<'s, '_, '_> {
                 segment.source_port,
                 segment.destination_port,
             );
-            let arrival = job.arrival(at as usize, packet);
+            let arrival = job.arrival(at as usize, packet, &around);
             shard.take(
                 key, direction, &segment, arrival, &around, limits, captures, bench,
             );

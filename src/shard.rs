@@ -178,6 +178,7 @@ impl Shard {
             frame: 0,
             order,
             capture: 0,
+            point: 0,
         };
         for id in self.table.due(now_ns) {
             let Some(connection) = self.table.get_mut(id) else {
@@ -230,6 +231,7 @@ impl Shard {
             frame: 0,
             order,
             capture: 0,
+            point: 0,
         };
         for (key, mut connection) in self.table.drain() {
             let mut context = Context {

@@ -18,8 +18,14 @@ pub enum Skip {
     NotTcpUdp,
     /// UDP that is not analysed.
     Udp,
-    /// An IP fragment.
+    /// An IP fragment that was not put together with others.
     Fragment,
+    /// An IP packet whose fragments contradict one another.
+    FragmentOverlap,
+    /// An IP packet whose fragments gave way to others at the cap.
+    FragmentCap,
+    /// A copy of a packet that was seen at another point.
+    Duplicate,
     /// A header contradicts its own lengths.
     MalformedHeader,
     /// The snap length cut the headers.
@@ -42,12 +48,15 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcpUdp,
         Self::Udp,
         Self::Fragment,
+        Self::FragmentOverlap,
+        Self::FragmentCap,
+        Self::Duplicate,
         Self::MalformedHeader,
         Self::CutHeader,
         Self::TooDeep,
@@ -67,6 +76,9 @@ impl Skip {
             Self::NotTcpUdp => "packets_not_tcp_or_udp",
             Self::Udp => "packets_udp",
             Self::Fragment => "packets_ip_fragment",
+            Self::FragmentOverlap => "ip_packets_fragments_overlap",
+            Self::FragmentCap => "ip_packets_fragments_cap",
+            Self::Duplicate => "packets_duplicate",
             Self::MalformedHeader => "packets_malformed_header",
             Self::CutHeader => "packets_header_cut",
             Self::TooDeep => "packets_nested_too_deep",

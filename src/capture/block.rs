@@ -26,6 +26,50 @@ impl LinkType {
     pub const IPV6: Self = Self(229);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
+    /// IP over a serial line.
+    pub const SLIP: Self = Self(8);
+    /// PPP.
+    pub const PPP: Self = Self(9);
+    /// FDDI.
+    pub const FDDI: Self = Self(10);
+    /// PPP in HDLC framing.
+    pub const PPP_SERIAL: Self = Self(50);
+    /// PPPoE without Ethernet's header.
+    pub const PPP_ETHER: Self = Self(51);
+    /// LLC over ATM.
+    pub const ATM_RFC1483: Self = Self(100);
+    /// Cisco HDLC.
+    pub const C_HDLC: Self = Self(104);
+    /// IEEE 802.11.
+    pub const IEEE802_11: Self = Self(105);
+    /// Frame relay.
+    pub const FRAME_RELAY: Self = Self(107);
+    /// OpenBSD's IPsec interface.
+    pub const ENC: Self = Self(109);
+    /// IEEE 802.11 behind a Prism header.
+    pub const IEEE802_11_PRISM: Self = Self(119);
+    /// IEEE 802.11 behind a radiotap header.
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    /// IEEE 802.11 behind an AVS header.
+    pub const IEEE802_11_AVS: Self = Self(163);
+    /// PPP behind a byte that tells the direction, as pppd writes it.
+    pub const PPP_PPPD: Self = Self(166);
+    /// Per-packet information.
+    pub const PPI: Self = Self(192);
+    /// PPP behind a byte that tells the direction.
+    pub const PPP_WITH_DIR: Self = Self(204);
+    /// MPLS without a link layer.
+    pub const MPLS: Self = Self(219);
+    /// Linux netfilter log.
+    pub const NFLOG: Self = Self(239);
+    /// Ethernet behind the header of a netANALYZER.
+    pub const NETANALYZER: Self = Self(240);
+    /// Apple's packet tap.
+    pub const PKTAP: Self = Self(258);
+    /// Ethernet with its preamble.
+    pub const ETHERNET_MPACKET: Self = Self(274);
+    /// Ethernet behind a Broadcom switch tag.
+    pub const DSA_BRCM_PREPEND: Self = Self(282);
 
     /// The name that the summary shows.
     pub fn name(self) -> String {
@@ -38,6 +82,28 @@ impl LinkType {
             Self::IPV4 => "raw-ipv4".into(),
             Self::IPV6 => "raw-ipv6".into(),
             Self::LINUX_SLL2 => "linux-sll2".into(),
+            Self::SLIP => "slip".into(),
+            Self::PPP => "ppp".into(),
+            Self::FDDI => "fddi".into(),
+            Self::PPP_SERIAL => "ppp-serial".into(),
+            Self::PPP_ETHER => "pppoe".into(),
+            Self::ATM_RFC1483 => "atm".into(),
+            Self::C_HDLC => "hdlc".into(),
+            Self::IEEE802_11 => "wifi".into(),
+            Self::FRAME_RELAY => "frame-relay".into(),
+            Self::ENC => "enc".into(),
+            Self::IEEE802_11_PRISM => "wifi-prism".into(),
+            Self::IEEE802_11_RADIOTAP => "wifi-radiotap".into(),
+            Self::IEEE802_11_AVS => "wifi-avs".into(),
+            Self::PPP_PPPD => "ppp-pppd".into(),
+            Self::PPI => "ppi".into(),
+            Self::PPP_WITH_DIR => "ppp-with-direction".into(),
+            Self::MPLS => "mpls".into(),
+            Self::NFLOG => "nflog".into(),
+            Self::NETANALYZER => "netanalyzer".into(),
+            Self::PKTAP => "pktap".into(),
+            Self::ETHERNET_MPACKET => "ethernet-mpacket".into(),
+            Self::DSA_BRCM_PREPEND => "dsa-tag".into(),
             Self(other) => format!("linktype-{other}"),
         }
     }
@@ -82,6 +148,39 @@ impl Block {
         self.bytes
             .get(start..start + packet.captured_len as usize)
             .unwrap_or(&[])
+    }
+
+    /// Exchanges a packet's bytes behind its first `front` ones for `rest`, which is appended to the
+    /// block. `false`: there is no such packet, or no room for it.
+    pub fn exchange(&mut self, index: usize, link: LinkType, front: usize, rest: &[u8]) -> bool {
+        let Some(packet) = self.packets.get_mut(index) else {
+            return false;
+        };
+        let start = packet.offset as usize;
+        let length = front.saturating_add(rest.len());
+        let end = self.filled.saturating_add(length);
+        let (Ok(offset), Ok(captured_len), Ok(_)) = (
+            u32::try_from(self.filled),
+            u32::try_from(length),
+            u32::try_from(end),
+        ) else {
+            return false;
+        };
+        if front > packet.captured_len as usize || start + front > self.bytes.len() {
+            return false;
+        }
+        self.bytes.truncate(self.filled);
+        self.bytes.extend_from_within(start..start + front);
+        self.bytes.extend_from_slice(rest);
+        self.filled = end;
+        *packet = Packet {
+            offset,
+            captured_len,
+            original_len: captured_len,
+            link,
+            ..*packet
+        };
+        true
     }
 
     /// Forgets what it held and keeps its memory.

@@ -102,9 +102,8 @@ impl<R: Read> Feed<R> {
             .block_bytes
             .max(self.need.min(self.packet_bytes_max.saturating_add(1024)))
             .max(self.carry.len() + 1);
-        if block.bytes.len() < wanted {
-            block.bytes.resize(wanted, 0);
-        }
+        // Never longer: where blocks end must not depend on what their memory was used for before.
+        block.bytes.resize(wanted, 0);
         if let Some(start) = block.bytes.get_mut(..self.carry.len()) {
             start.copy_from_slice(&self.carry);
         }

@@ -13,9 +13,9 @@ pub use outcome::Ended;
 use crate::detect::{self, Verdict};
 use crate::flow::{Answer, Direction, FlowKey, Lent, Seq, Stream, StreamLimits};
 use crate::limits::Limits;
-use crate::packet::{Encapsulation, Segment};
+use crate::packet::{Encapsulation, Segment, duplicates::Copies};
 use crate::record::{Close, Handshake, Side, copy::Interner};
-use crate::stats::Counters;
+use crate::stats::{Counters, Skip};
 use crate::tls::handshake::MachineLimits;
 use session::{Desk, Draft, Seen, Session};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub struct Arrival {
     pub order: u64,
     /// Its capture.
     pub capture: u32,
+    /// Where it was seen: tells interfaces, tags and tunnels apart.
+    pub point: u32,
 }
 
 /// A record that is ready, and where it stands in the order of the output.
@@ -125,6 +127,7 @@ pub struct Connection {
     tls_before: bool,
     snapped: bool,
     around: Option<Box<Encapsulation>>,
+    copies: Copies,
     phase: Phase,
 }
 
@@ -174,6 +177,7 @@ impl Connection {
             tls_before: false,
             snapped: false,
             around: (!around.is_empty()).then(|| Box::new(*around)),
+            copies: Copies::default(),
             phase: Phase::Opening,
         }
     }
@@ -191,7 +195,9 @@ impl Connection {
             }
             _ => 0,
         };
-        session + self.streams.iter().map(Stream::heap_bytes).sum::<usize>()
+        session
+            + self.copies.heap_bytes()
+            + self.streams.iter().map(Stream::heap_bytes).sum::<usize>()
     }
 
     /// When the conversation is over, if no packet comes any more.
@@ -232,6 +238,14 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Grown {
         if self.is_closed() {
+            return Grown::default();
+        }
+        let Arrival { point, time_ns, .. } = arrival;
+        if self
+            .copies
+            .has(direction as usize, segment, point, time_ns, self.last_ns)
+        {
+            context.counters.skip(Skip::Duplicate);
             return Grown::default();
         }
         self.last_ns = self.last_ns.max(arrival.time_ns);

@@ -4,30 +4,51 @@
 //! IP length of 0 is a packet that the sending driver had not cut into segments yet (large send
 //! offload): its payload reaches to the end. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768.
 
-use super::{Addresses, Datagram, Decoded, Segment, TcpFlags};
-use crate::stats::Skip;
+use super::wire::{behind, u8_at, u32_at};
+use super::{Addresses, Datagram, Decoded, Encapsulation, Fragment, Segment, Tag, TcpFlags};
+use super::{link, tunnel};
+use crate::{limits::Limits, stats::Skip};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const AUTHENTICATION: u8 = 51;
 /// Extension headers of one IPv6 packet that are followed.
 const EXTENSIONS_MAX: usize = 8;
 
 /// IPv4 or IPv6, by the version number.
-pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+pub fn decode<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
     match bytes.first().map(|first| first >> 4) {
-        Some(4) => decode_v4(bytes),
-        Some(6) => decode_v6(bytes),
+        Some(4) => decode_v4(bytes, around, limits),
+        Some(6) => decode_v6(bytes, around, limits),
         Some(_) => Err(Skip::NotIp),
         None => Err(Skip::CutHeader),
     }
 }
 
+/// Could this be an IP packet, where nothing before it says so?
+pub(super) fn is_plausible(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x45..=0x4f, _, high, low, ..] => {
+            let length = u16::from_be_bytes([*high, *low]);
+            length == 0 || length >= 20
+        }
+        [0x60..=0x6f, ..] => bytes.len() >= 40,
+        _ => false,
+    }
+}
+
 /// A payload, and how many of its bytes the snap length cut.
 #[derive(Clone, Copy)]
-struct Body<'a> {
-    bytes: &'a [u8],
-    cut: u32,
+pub(super) struct Body<'a> {
+    /// What is there.
+    pub(super) bytes: &'a [u8],
+    /// How much is not.
+    pub(super) cut: u32,
 }
 
 impl<'a> Body<'a> {
@@ -51,7 +72,11 @@ impl<'a> Body<'a> {
 
 /// An IPv4 packet.
 #[inline]
-pub fn decode_v4(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+pub fn decode_v4<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| header_fault(bytes, 20))?;
     let header_len = header.slice().len();
     let rest = bytes.get(header_len..).unwrap_or(&[]);
@@ -59,24 +84,47 @@ pub fn decode_v4(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
         0 => None,
         total => Some(total.checked_sub(header_len).ok_or(Skip::MalformedHeader)?),
     };
-    if header.is_fragmenting_payload() {
-        return Err(Skip::Fragment);
-    }
     let addresses = Addresses::V4 {
         source: u32::from_be_bytes(header.source()),
         destination: u32::from_be_bytes(header.destination()),
     };
-    transport(
-        header.protocol().0,
-        Body::new(rest, length),
+    let carrier = Carrier {
         addresses,
-        header.ttl(),
-    )
+        ttl: header.ttl(),
+        id: header.identification(),
+    };
+    let body = Body::new(rest, length);
+    if header.is_fragmenting_payload() {
+        return Ok(Decoded::Fragment(Fragment {
+            addresses,
+            identification: u32::from(header.identification()),
+            protocol: header.protocol().0,
+            ttl: header.ttl(),
+            offset: u32::from(header.fragments_offset().value()) * 8,
+            more: header.more_fragments(),
+            payload: body.bytes,
+            cut: body.cut,
+            packet: bytes,
+        }));
+    }
+    transport(header.protocol().0, body, carrier, around, limits)
+}
+
+/// What the transport layer is told of the IP header.
+#[derive(Clone, Copy)]
+struct Carrier {
+    addresses: Addresses,
+    ttl: u8,
+    id: u16,
 }
 
 /// An IPv6 packet.
 #[inline]
-pub fn decode_v6(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+pub fn decode_v6<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| header_fault(bytes, 40))?;
     let rest = bytes.get(40..).unwrap_or(&[]);
     let length = match usize::from(header.payload_length()) {
@@ -87,76 +135,155 @@ pub fn decode_v6(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
         source: u128::from_be_bytes(header.source()),
         destination: u128::from_be_bytes(header.destination()),
     };
-    let (protocol, body) = extensions(header.next_header().0, Body::new(rest, length))?;
-    transport(protocol, body, addresses, header.hop_limit())
+    let carrier = Carrier {
+        addresses,
+        ttl: header.hop_limit(),
+        id: 0,
+    };
+    let (protocol, body) = match extensions(header.next_header().0, Body::new(rest, length))? {
+        Next::Payload(protocol, body) => (protocol, body),
+        Next::Fragment(protocol, header, body) => {
+            let place = u32::from(u16::from_be_bytes([header[2], header[3]]));
+            return Ok(Decoded::Fragment(Fragment {
+                addresses,
+                identification: u32_at(&header, 4)?,
+                protocol,
+                ttl: carrier.ttl,
+                offset: place & 0xfff8,
+                more: place & 1 != 0,
+                payload: body.bytes,
+                cut: body.cut,
+                packet: bytes,
+            }));
+        }
+    };
+    transport(protocol, body, carrier, around, limits)
 }
 
-/// Steps over extension headers to the transport header.
-fn extensions(mut next: u8, mut body: Body<'_>) -> Result<(u8, Body<'_>), Skip> {
+/// What extension headers lead to.
+enum Next<'a> {
+    /// Another protocol's header.
+    Payload(u8, Body<'a>),
+    /// A part of one: the protocol, and the fragment header.
+    Fragment(u8, [u8; 8], Body<'a>),
+}
+
+/// Steps over extension headers.
+fn extensions(mut next: u8, mut body: Body<'_>) -> Result<Next<'_>, Skip> {
     for _ in 0..EXTENSIONS_MAX {
         let length = match next {
-            TCP | UDP => return Ok((next, body)),
             // Hop-by-hop, routing, destination options, mobility, HIP, shim6: units of 8 bytes.
-            0 | 43 | 60 | 135 | 139 | 140 => {
-                8 * (usize::from(*body.bytes.get(1).ok_or(Skip::CutHeader)?) + 1)
-            }
+            0 | 43 | 60 | 135 | 139 | 140 => 8 * (usize::from(u8_at(body.bytes, 1)?) + 1),
             // Authentication header: units of 4 bytes (RFC 4302 section 2.2).
-            51 => 4 * (usize::from(*body.bytes.get(1).ok_or(Skip::CutHeader)?) + 2),
+            AUTHENTICATION => 4 * (usize::from(u8_at(body.bytes, 1)?) + 2),
             44 => {
-                let header = body.bytes.first_chunk::<8>().ok_or(Skip::CutHeader)?;
+                let (header, rest) = body.bytes.split_first_chunk::<8>().ok_or(Skip::CutHeader)?;
                 // Offset 0 and no more fragments: a whole packet with a fragment header (RFC 6946).
                 if u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0 {
-                    return Err(Skip::Fragment);
+                    body.bytes = rest;
+                    return Ok(Next::Fragment(header[0], *header, body));
                 }
                 8
             }
-            _ => return Err(Skip::NotTcpUdp),
+            _ => return Ok(Next::Payload(next, body)),
         };
-        next = *body.bytes.first().ok_or(Skip::CutHeader)?;
-        body.bytes = body.bytes.get(length..).ok_or(Skip::CutHeader)?;
+        next = u8_at(body.bytes, 0)?;
+        body.bytes = behind(body.bytes, length)?;
     }
     Err(Skip::TooDeep)
 }
 
 #[inline]
-fn transport(
+fn transport<'a>(
     protocol: u8,
-    body: Body<'_>,
-    addresses: Addresses,
-    ttl: u8,
-) -> Result<Decoded<'_>, Skip> {
+    body: Body<'a>,
+    carrier: Carrier,
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    if protocol != TCP {
+        return beside_tcp(protocol, body, carrier, around, limits);
+    }
+    let header =
+        TcpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 20))?;
+    let bits = header.slice().get(13).copied().unwrap_or(0);
+    Ok(Decoded::Tcp(Segment {
+        addresses: carrier.addresses,
+        source_port: header.source_port(),
+        destination_port: header.destination_port(),
+        sequence: header.sequence_number(),
+        acknowledgement: header.acknowledgment_number(),
+        flags: TcpFlags(bits),
+        ttl: carrier.ttl,
+        id: carrier.id,
+        options: header.slice().get(20..).unwrap_or(&[]),
+        payload: body.bytes.get(header.slice().len()..).unwrap_or(&[]),
+        cut: body.cut,
+    }))
+}
+
+/// Everything that IP carries other than TCP: UDP, and tunnels (protocol numbers of IANA).
+fn beside_tcp<'a>(
+    protocol: u8,
+    body: Body<'a>,
+    carrier: Carrier,
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    let bytes = body.bytes;
+    let is_v4 = matches!(carrier.addresses, Addresses::V4 { .. });
     match protocol {
-        TCP => {
-            let header =
-                TcpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 20))?;
-            let bits = header.slice().get(13).copied().unwrap_or(0);
-            Ok(Decoded::Tcp(Segment {
-                addresses,
-                source_port: header.source_port(),
-                destination_port: header.destination_port(),
-                sequence: header.sequence_number(),
-                acknowledgement: header.acknowledgment_number(),
-                flags: TcpFlags(bits),
-                ttl,
-                options: header.slice().get(20..).unwrap_or(&[]),
-                payload: body.bytes.get(header.slice().len()..).unwrap_or(&[]),
+        UDP => udp(body, carrier, around, limits),
+        4 => {
+            let tag = if is_v4 { Tag::IpInIp } else { Tag::FourInSix };
+            around.enter(tag, 0, limits)?;
+            decode_v4(bytes, around, limits)
+        }
+        41 => {
+            let tag = if is_v4 { Tag::SixInFour } else { Tag::SixInSix };
+            around.enter(tag, 0, limits)?;
+            decode_v6(bytes, around, limits)
+        }
+        47 => tunnel::gre(bytes, around, limits),
+        // In IPv6 it was stepped over with the other extension headers.
+        AUTHENTICATION => {
+            around.descend(limits)?;
+            let length = 4 * (usize::from(u8_at(bytes, 1)?) + 2);
+            let body = Body {
+                bytes: behind(bytes, length)?,
                 cut: body.cut,
-            }))
+            };
+            transport(u8_at(bytes, 0)?, body, carrier, around, limits)
         }
-        UDP => {
-            let header =
-                UdpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 8))?;
-            let rest = body.bytes.get(8..).unwrap_or(&[]);
-            let length = usize::from(header.length()).checked_sub(8);
-            let payload = length.and_then(|length| rest.get(..length)).unwrap_or(rest);
-            Ok(Decoded::Udp(Datagram {
-                addresses,
-                source_port: header.source_port(),
-                destination_port: header.destination_port(),
-                payload,
-            }))
+        // Ethernet in IP: version 3 in the first four bits (RFC 3378).
+        97 if u8_at(bytes, 0)? == 0x30 => {
+            around.enter(Tag::EtherIp, 0, limits)?;
+            link::ethernet(behind(bytes, 2)?, around, limits)
         }
+        137 => link::mpls(bytes, around, limits),
         _ => Err(Skip::NotTcpUdp),
+    }
+}
+
+fn udp<'a>(
+    body: Body<'a>,
+    carrier: Carrier,
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    let header = UdpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 8))?;
+    let rest = body.bytes.get(8..).unwrap_or(&[]);
+    let length = usize::from(header.length()).checked_sub(8);
+    let payload = length.and_then(|length| rest.get(..length)).unwrap_or(rest);
+    let datagram = Datagram {
+        addresses: carrier.addresses,
+        source_port: header.source_port(),
+        destination_port: header.destination_port(),
+        payload,
+    };
+    match tunnel::of_ports(datagram.source_port, datagram.destination_port) {
+        Some(open) => tunnel::inside(open, datagram, body.cut, around, limits),
+        None => Ok(Decoded::Udp(datagram)),
     }
 }
 
@@ -183,6 +310,10 @@ mod tests {
         ]);
         bytes.extend(payload);
         bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Skip> {
+        super::decode(bytes, &mut Encapsulation::default(), &Limits::default())
     }
 
     fn segment(bytes: &[u8]) -> Segment<'_> {
@@ -241,6 +372,14 @@ mod tests {
         assert_eq!(segment(&bytes).payload, b"");
         assert_eq!(segment(&bytes).destination_port, 443);
         bytes[50] = 0x01; // now a true fragment
-        assert_eq!(decode(&bytes), Err(Skip::Fragment));
+        assert!(matches!(
+            decode(&bytes),
+            Ok(Decoded::Fragment(Fragment {
+                offset: 0,
+                more: true,
+                protocol: TCP,
+                ..
+            }))
+        ));
     }
 }

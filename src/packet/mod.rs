@@ -4,8 +4,18 @@
 //! one; lengths that the snap length or an offloading driver made wrong are judged here, so that no
 //! later stage has to.
 
+pub mod duplicates;
+mod encapsulation;
+pub mod fragments;
 pub mod ip;
 pub mod link;
+mod ppp;
+mod tunnel;
+mod wifi;
+mod wire;
+
+pub use encapsulation::{Encapsulation, Layer, Tag};
+pub use fragments::Reassembler;
 
 use crate::{capture::LinkType, limits::Limits, stats::Skip};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -93,6 +103,8 @@ pub struct Segment<'a> {
     pub ttl: u8,
     /// TCP options.
     pub options: &'a [u8],
+    /// Identification of the IPv4 packet; 0 for IPv6.
+    pub id: u16,
     /// Payload, without link-layer padding.
     pub payload: &'a [u8],
     /// Payload bytes that the snap length cut off.
@@ -128,6 +140,29 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
+/// A part of an IP packet (RFC 791 section 3.2, RFC 8200 section 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// Sender's and receiver's address.
+    pub addresses: Addresses,
+    /// What the parts of one packet have in common.
+    pub identification: u32,
+    /// Protocol of the whole packet's payload.
+    pub protocol: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Where in the packet's payload this part begins, in bytes.
+    pub offset: u32,
+    /// It is not the last part.
+    pub more: bool,
+    /// This part of the payload.
+    pub payload: &'a [u8],
+    /// Bytes of it that the snap length cut off.
+    pub cut: u32,
+    /// From the IP header to the end of the captured packet.
+    pub packet: &'a [u8],
+}
+
 /// What a packet carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded<'a> {
@@ -135,52 +170,11 @@ pub enum Decoded<'a> {
     Tcp(Segment<'a>),
     /// UDP.
     Udp(Datagram<'a>),
+    /// A part of an IP packet, which [`Reassembler`] may put together with others.
+    Fragment(Fragment<'a>),
 }
 
-/// The tags and tunnels around a packet, outermost first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Encapsulation {
-    layers: [Option<Layer>; Self::MAX],
-}
-
-/// One tag or tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layer {
-    /// An 802.1Q or 802.1ad tag with its VLAN id.
-    Vlan(u16),
-}
-
-impl Encapsulation {
-    const MAX: usize = 8;
-
-    /// Adds an inner layer; beyond the eighth they are not kept.
-    pub fn push(&mut self, layer: Layer) {
-        if let Some(slot) = self.layers.iter_mut().find(|slot| slot.is_none()) {
-            *slot = Some(layer);
-        }
-    }
-
-    /// No tag and no tunnel.
-    pub fn is_empty(&self) -> bool {
-        self.layers[0].is_none()
-    }
-
-    /// The layers, outermost first.
-    pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
-        self.layers.iter().map_while(|layer| *layer)
-    }
-}
-
-impl core::fmt::Display for Layer {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Vlan(id) => write!(f, "vlan:{id}"),
-        }
-    }
-}
-
-/// Takes a packet apart. `original_len` is its length on the wire; what lies between that and
-/// `bytes.len()` was cut by the snap length. `around` is filled with tags and tunnels.
+/// Takes a packet apart, through all tags and tunnels, which are put into `around`.
 #[inline]
 pub fn decode<'a>(
     link: LinkType,
@@ -193,7 +187,7 @@ pub fn decode<'a>(
         && let Some((header, ip)) = bytes.split_first_chunk::<14>()
         && let [.., 0x08, 0x00] = header
     {
-        return ip::decode_v4(ip);
+        return ip::decode_v4(ip, around, limits);
     }
     link::decode(link, bytes, around, limits)
 }
