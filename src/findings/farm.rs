@@ -76,10 +76,16 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
             members,
         });
     }
+    // Names that share their servers are one group.
+    let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
     for (name, list) in past.names() {
         let members: BTreeSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
-        let known = found.iter().any(|group| members.is_subset(&group.members));
+        let known = found
+            .iter()
+            .take(report.settings.farms.len())
+            .any(|group| members.is_subset(&group.members))
+            || !seen.insert(members.clone());
         let private = members.iter().all(|member| is_private(member.ip));
         if !known && private && ports.len() == 1 && hosts::microsoft(name).is_none() {
             found.push(Group {
@@ -267,6 +273,9 @@ fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>) -> Option<Contra
     })
 }
 
+/// Changes of certificate that are followed at one server.
+const RUNS_MAX: usize = 16;
+
 /// A certificate at a member: where it was seen first and last.
 struct Shown {
     digest: Digest<32>,
@@ -292,8 +301,11 @@ fn shown(report: &Report<'_>, list: &[usize], ecdsa: bool) -> Vec<Shown> {
         if kind(leaf) != ecdsa || leaf.malformed {
             continue;
         }
+        let full = runs.len() >= RUNS_MAX;
         match runs.last_mut() {
             Some(run) if run.digest == leaf.sha256 => run.last = index,
+            // More changes than this say nothing new.
+            _ if full => break,
             _ => runs.push(Shown {
                 digest: leaf.sha256,
                 first: index,
@@ -337,9 +349,15 @@ fn certificates(report: &mut Report<'_>) {
                 .filter(|(_, runs)| !runs.is_empty())
                 .collect();
             rotations(report, &name, &runs);
-            let grouped = groups.iter().any(|group| {
-                group.name == name || runs.keys().all(|member| group.members.contains(member))
-            });
+            let private = runs.keys().all(|member| is_private(member.ip))
+                && hosts::microsoft(&name).is_none();
+            let configured = groups
+                .iter()
+                .take(report.settings.farms.len())
+                .any(|group| {
+                    group.name == name || runs.keys().all(|member| group.members.contains(member))
+                });
+            let grouped = runs.len() >= 2 && (private || configured);
             if grouped {
                 differing(report, &name, &runs);
             }
@@ -351,7 +369,7 @@ fn certificates(report: &mut Report<'_>) {
 fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
     let past = report.past;
     for (server, runs) in runs {
-        let &[ref old, ref new] = runs.as_slice() else {
+        let [old, new] = runs.as_slice() else {
             continue;
         };
         let (Some(before), Some(after)) = (past.traces.get(old.last), past.traces.get(new.first))

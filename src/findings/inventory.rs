@@ -271,8 +271,8 @@ fn hello_retry(report: &mut Report<'_>) {
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     let past = report.past;
-    let mut clients: BTreeMap<IpAddr, BTreeMap<(VersionRank, Option<Family>), usize>> =
-        BTreeMap::new();
+    type Kinds = BTreeMap<(VersionRank, Option<Family>), usize>;
+    let mut clients: BTreeMap<IpAddr, Kinds> = BTreeMap::new();
     for (index, trace) in past.traces.iter().enumerate() {
         let (Some(offer), Some(hello)) = (trace.offer_max, past.hello(trace)) else {
             continue;

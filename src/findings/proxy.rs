@@ -21,6 +21,9 @@ const PAIR_US: i64 = 2_000_000;
 /// Coincidences before a pair is believed.
 const PAIRS_MIN: usize = 3;
 
+/// Front connections before a call that are looked at.
+const RECENT: usize = 8;
+
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[
     Survey {
@@ -130,11 +133,16 @@ fn coincident(report: &Report<'_>, front: &[usize], calls: &[usize]) -> Vec<usiz
     let past = report.past;
     let mut by_server: BTreeMap<Endpoint, (BTreeSet<usize>, Vec<usize>)> = BTreeMap::new();
     for (call, back) in past.of(calls) {
+        // Both lists are in order of time: only the last few front connections before the call can belong to it.
+        let before = front.partition_point(|index| *index < call);
+        let recent = front
+            .get(before.saturating_sub(RECENT)..before)
+            .unwrap_or(&[]);
         let belongs = past
-            .of(front)
+            .of(recent)
             .filter(|(_, front)| follows(front, back))
             .map(|(index, _)| index)
-            .last();
+            .max();
         if let Some(front) = belongs {
             let slot = by_server.entry(back.server).or_default();
             slot.0.insert(front);
@@ -293,7 +301,8 @@ const MICROSOFT_ISSUERS: [&str; 4] = [
 /// `tls-interception-suspected` by the issuer: inspection products' names, or an issuer that Microsoft does not use.
 fn interception(report: &mut Report<'_>) {
     let past = report.past;
-    let mut found: BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)> = BTreeMap::new();
+    type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
+    let mut found = Found::new();
     for (index, trace) in past.traces.iter().enumerate() {
         let Some(leaf) = past.leaf(trace) else {
             continue;

@@ -165,6 +165,20 @@ fn is_regular(past: &Past, list: &[usize]) -> bool {
     mean > 0.5 && deviation / mean < 0.2
 }
 
+/// Traces of a list that fit.
+pub(super) fn pick(
+    report: &Report<'_>,
+    list: &[usize],
+    fits: impl Fn(usize, &Trace) -> bool,
+) -> Vec<usize> {
+    report
+        .past
+        .of(list)
+        .filter(|(index, trace)| fits(*index, trace))
+        .map(|(index, _)| index)
+        .collect()
+}
+
 /// The worse of two severities by a condition.
 pub(super) fn severity_if(error: bool) -> Severity {
     if error {
