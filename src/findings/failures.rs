@@ -5,7 +5,8 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
-use super::history::{Ledger, Trace};
+use super::history::Trace;
+use super::past::Ledger;
 use super::survey::{Report, pick, severity_if};
 use super::{Entry, Rule, Settings, Survey, Verdict};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
@@ -112,6 +113,12 @@ fn usable(suite: CipherSuite, version: VersionRank) -> bool {
     version >= VersionRank::Tls12 || !entry.aead
 }
 
+/// The first few suites of a list, for people.
+fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
+    let names: Vec<String> = suites.take(6).map(suite_name).collect();
+    names.join(", ")
+}
+
 /// `no-common-cipher`: nothing of what was offered was ever chosen by this server for anyone.
 fn no_common_cipher(report: &mut Report<'_>) {
     let past = report.past;
@@ -153,15 +160,8 @@ fn no_common_cipher(report: &mut Report<'_>) {
             (true, false) | (false, true) => Confidence::Likely,
             (false, false) => Confidence::Possible,
         };
-        let words = |suites: &mut dyn Iterator<Item = CipherSuite>| {
-            suites
-                .take(6)
-                .map(suite_name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let offered = words(&mut past.offered(example).into_iter());
-        let accepted = words(&mut ledger.suites.keys().map(|code| CipherSuite(*code)));
+        let offered = suite_words(past.offered(example).into_iter());
+        let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
         let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
         let verdict = Verdict::new(Severity::Error, confidence, "");
         if let Some(group) = report.tell(

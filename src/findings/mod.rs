@@ -12,16 +12,21 @@ mod facts;
 mod failures;
 mod fallback;
 mod farm;
+mod farm_certificates;
 mod groups;
 mod history;
 mod hosts;
 mod http2;
 mod hygiene;
+mod intern;
 mod inventory;
+mod late;
 mod names;
 mod negotiation;
+mod past;
 mod path;
 mod proxy;
+mod quality;
 mod server_name;
 mod settings;
 mod stack;
@@ -146,6 +151,7 @@ pub static RULES: &[&[Rule]] = &[
     version::RULES,
     fallback::RULES,
     negotiation::RULES,
+    late::RULES,
     failures::RULES,
     server_name::RULES,
     names::RULES,
@@ -160,9 +166,12 @@ pub static SURVEYS: &[&[Survey]] = &[
     server_name::SURVEYS,
     backend::SURVEYS,
     failures::SURVEYS,
+    late::SURVEYS,
     farm::SURVEYS,
+    farm_certificates::SURVEYS,
     proxy::SURVEYS,
     inventory::SURVEYS,
+    quality::SURVEYS,
 ];
 
 fn surveys() -> impl Iterator<Item = &'static Survey> {

@@ -4,7 +4,8 @@
 //! with a vaguer answer (`hello-reset`) leaves them alone.
 
 use super::groups::{Group, Groups, Subject};
-use super::history::{Past, Trace};
+use super::history::Trace;
+use super::past::Past;
 use super::{Entry, Settings, Verdict, catalogue};
 use crate::record::{Evidence, Outcome, Severity};
 
