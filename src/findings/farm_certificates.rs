@@ -165,14 +165,10 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
     }
 }
 
-/// Members that show different certificates at the same time, for ten minutes or to and fro.
-fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
+/// Two traces that prove it: ten minutes side by side, or to and fro.
+fn apart(report: &Report<'_>, flat: &[(&Endpoint, &Shown)]) -> Option<(usize, usize)> {
     const OVERLAP_US: i64 = 600_000_000;
     let past = report.past;
-    let flat: Vec<(&Endpoint, &Shown)> = runs
-        .iter()
-        .flat_map(|(member, runs)| runs.iter().map(move |run| (member, run)))
-        .collect();
     let mut timeline: Vec<(usize, Digest<32>)> = flat
         .iter()
         .flat_map(|(_, run)| [(run.first, run.digest), (run.last, run.digest)])
@@ -194,7 +190,7 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         })?;
         Some((run, other))
     });
-    let pair = found
+    found
         .map(|(run, other)| (run.last, other.first))
         .or_else(|| {
             let first = flat.first()?;
@@ -202,8 +198,19 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
                 .iter()
                 .find(|(member, run)| *member != first.0 && run.digest != first.1.digest)?;
             (changes >= 3).then_some((first.1.last, other.1.last))
-        });
-    let Some((one, other)) = pair else { return };
+        })
+}
+
+/// Members that show different certificates at the same time, for ten minutes or to and fro.
+fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
+    let past = report.past;
+    let flat: Vec<(&Endpoint, &Shown)> = runs
+        .iter()
+        .flat_map(|(member, runs)| runs.iter().map(move |run| (member, run)))
+        .collect();
+    let Some((one, other)) = apart(report, &flat) else {
+        return;
+    };
     let declared = report
         .settings
         .extended_protection

@@ -64,15 +64,9 @@ struct Leg {
     configured: bool,
 }
 
-/// Front and back legs of all proxies.
-fn legs(report: &Report<'_>) -> Vec<Leg> {
+/// Connections by server address and name.
+fn fronts(report: &Report<'_>) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
-    let mut callers: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if trace.hello.is_some() {
-            callers.entry(trace.client).or_default().push(index);
-        }
-    }
     let mut fronts: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
     for (name, list) in past.names() {
         for (index, trace) in past.of(list) {
@@ -82,8 +76,20 @@ fn legs(report: &Report<'_>) -> Vec<Leg> {
                 .push(index);
         }
     }
+    fronts
+}
+
+/// Front and back legs of all proxies.
+fn legs(report: &Report<'_>) -> Vec<Leg> {
+    let past = report.past;
+    let mut callers: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        if trace.hello.is_some() {
+            callers.entry(trace.client).or_default().push(index);
+        }
+    }
     let mut found = Vec::new();
-    for ((proxy, name), front) in fronts {
+    for ((proxy, name), front) in fronts(report) {
         let configured = report
             .settings
             .proxies
