@@ -6,6 +6,7 @@
 use super::facts::{Facts, version_name};
 use super::groups::Subject;
 use super::history::Trace;
+use super::past::Past;
 use super::stack::Stack;
 use super::survey::{Report, severity_if};
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
@@ -97,6 +98,19 @@ fn same_family(report: &Report<'_>, a: &Trace, b: &Trace) -> bool {
     }
 }
 
+/// The rungs in a few words, as `TLS 1.2 hello-reset → TLS 1.0 established`.
+fn ladder(past: &Past, rungs: &[usize]) -> String {
+    let words: Vec<String> = past
+        .of(rungs)
+        .take(6)
+        .map(|(_, trace)| {
+            let offer = trace.offer_max.map_or("?", version_name);
+            format!("{offer} {}", trace.outcome.as_str())
+        })
+        .collect();
+    words.join(" → ")
+}
+
 /// `version-fallback-retry`.
 fn retries(report: &mut Report<'_>) {
     let past = report.past;
@@ -139,17 +153,6 @@ fn retries(report: &mut Report<'_>) {
             ""
         };
         let verdict = Verdict::new(Severity::Warning, confidence, cause);
-        let ladder: Vec<String> = past
-            .of(&rungs)
-            .take(6)
-            .map(|(_, trace)| {
-                format!(
-                    "{} {}",
-                    trace.offer_max.map_or("?", version_name),
-                    trace.outcome.as_str()
-                )
-            })
-            .collect();
         if let Some(group) = report.tell(
             "version-fallback-retry",
             verdict,
@@ -157,7 +160,7 @@ fn retries(report: &mut Report<'_>) {
             &rungs,
             &[],
         ) {
-            group.set("ladder", &ladder.join(" → "));
+            group.set("ladder", &ladder(past, &rungs));
         }
     }
 }

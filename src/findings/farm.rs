@@ -3,13 +3,12 @@
 //! A group is what the administrator names (authoritative), or what received one name, with private addresses only: public
 //! addresses behind one name are content networks, which differ on purpose. The reason for the grouping is printed.
 
-use super::certificate::card;
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Trace;
 use super::survey::{Report, severity_if};
 use super::{Entry, Survey, Verdict, hosts};
-use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
+use crate::record::{Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::VersionRank;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,50 +16,33 @@ use std::{
 };
 
 /// The surveys.
-pub(super) static SURVEYS: &[Survey] = &[
-    Survey {
-        entries: &[Entry::new(
-            "farm-tls-inconsistent",
-            Severity::Error,
-            Scope::Farm,
-            "RFC 9325; Microsoft: Exchange Extended Protection prerequisites (identical TLS settings)",
-        )],
-        run: tls,
-    },
-    Survey {
-        entries: &[
-            Entry::new(
-                "farm-cert-inconsistent",
-                Severity::Warning,
-                Scope::Farm,
-                "RFC 9325; Microsoft: Exchange Extended Protection prerequisites (certificates)",
-            ),
-            Entry::new(
-                "cert-rotation",
-                Severity::Info,
-                Scope::Server,
-                "RFC 5280 section 4.1.2.5",
-            ),
-        ],
-        run: certificates,
-    },
-];
+pub(super) static SURVEYS: &[Survey] = &[Survey {
+    entries: &[Entry::new(
+        "farm-tls-inconsistent",
+        Severity::Error,
+        Scope::Farm,
+        "RFC 9325; Microsoft: Exchange Extended Protection prerequisites (identical TLS settings)",
+    )],
+    run: tls,
+}];
 
 /// Servers that should answer alike.
-struct Group {
-    name: Box<str>,
-    reason: &'static str,
-    members: BTreeSet<Endpoint>,
+pub(super) struct Group {
+    pub(super) name: Box<str>,
+    pub(super) reason: &'static str,
+    pub(super) members: BTreeSet<Endpoint>,
 }
 
-fn is_private(ip: IpAddr) -> bool {
+/// The address is not reachable from the internet.
+pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 
-fn groups(report: &Report<'_>) -> Vec<Group> {
+/// Groups of two members at least, the configured ones first.
+pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
     let past = report.past;
     let mut found: Vec<Group> = Vec::new();
     for farm in &report.settings.farms {
@@ -76,10 +58,16 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
             members,
         });
     }
+    // Names that share their servers are one group.
+    let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
     for (name, list) in past.names() {
         let members: BTreeSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
-        let known = found.iter().any(|group| members.is_subset(&group.members));
+        let known = found
+            .iter()
+            .take(report.settings.farms.len())
+            .any(|group| members.is_subset(&group.members))
+            || !seen.insert(members.clone());
         let private = members.iter().all(|member| is_private(member.ip));
         if !known && private && ports.len() == 1 && hosts::microsoft(name).is_none() {
             found.push(Group {
@@ -267,212 +255,11 @@ fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>) -> Option<Contra
     })
 }
 
-/// A certificate at a member: where it was seen first and last.
-struct Shown {
-    digest: Digest<32>,
-    first: usize,
-    last: usize,
-}
-
-/// The kind of signature: servers may have one certificate of each.
-fn kind(certificate: &Certificate) -> bool {
-    certificate
-        .key
-        .as_deref()
-        .is_some_and(|key| key.starts_with("ecdsa"))
-}
-
-/// Certificates in order of time at one endpoint for one name, with each change.
-fn shown(report: &Report<'_>, list: &[usize], ecdsa: bool) -> Vec<Shown> {
-    let mut runs: Vec<Shown> = Vec::new();
-    for (index, trace) in report.past.of(list) {
-        let Some(leaf) = report.past.leaf(trace) else {
-            continue;
-        };
-        if kind(leaf) != ecdsa || leaf.malformed {
-            continue;
-        }
-        match runs.last_mut() {
-            Some(run) if run.digest == leaf.sha256 => run.last = index,
-            _ => runs.push(Shown {
-                digest: leaf.sha256,
-                first: index,
-                last: index,
-            }),
-        }
-    }
-    runs
-}
-
-/// `farm-cert-inconsistent` and `cert-rotation`.
-fn certificates(report: &mut Report<'_>) {
-    let past = report.past;
-    let groups = groups(report);
-    let mut names: Vec<(Box<str>, Vec<usize>)> = past
-        .names()
-        .map(|(name, list)| (name.into(), list.to_vec()))
-        .collect();
-    for group in groups.iter().filter(|group| group.reason == "configured") {
-        let mut all: Vec<usize> = group
-            .members
-            .iter()
-            .filter_map(|member| past.servers.get(member))
-            .flatten()
-            .copied()
-            .collect();
-        all.sort_unstable();
-        names.push((group.name.clone(), all));
-    }
-    for (name, list) in names {
-        for ecdsa in [false, true] {
-            let mut members: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
-            for (index, trace) in past.of(&list) {
-                if !report.settings.internal_ports.contains(&trace.server.port) {
-                    members.entry(trace.server).or_default().push(index);
-                }
-            }
-            let runs: BTreeMap<Endpoint, Vec<Shown>> = members
-                .iter()
-                .map(|(member, list)| (*member, shown(report, list, ecdsa)))
-                .filter(|(_, runs)| !runs.is_empty())
-                .collect();
-            rotations(report, &name, &runs);
-            let grouped = groups.iter().any(|group| {
-                group.name == name || runs.keys().all(|member| group.members.contains(member))
-            });
-            if grouped {
-                differing(report, &name, &runs);
-            }
-        }
-    }
-}
-
-/// A certificate that gave way to another and never came back.
-fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
-    let past = report.past;
-    for (server, runs) in runs {
-        let &[ref old, ref new] = runs.as_slice() else {
-            continue;
-        };
-        let (Some(before), Some(after)) = (past.traces.get(old.last), past.traces.get(new.first))
-        else {
-            continue;
-        };
-        let (Some(one), Some(other)) = (past.leaf(before), past.leaf(after)) else {
-            continue;
-        };
-        let lost: Vec<&str> = one
-            .san
-            .iter()
-            .filter(|name| !other.san.contains(name))
-            .map(AsRef::as_ref)
-            .collect();
-        let (severity, cause) = if lost.is_empty() {
-            (Severity::Info, "")
-        } else {
-            (Severity::Warning, "name-lost")
-        };
-        let verdict = Verdict::new(severity, Confidence::Certain, cause);
-        let subject = Subject::Named(format!("{name} ({server})").into());
-        let facts = [(before, card(one)), (after, card(other))];
-        let evidence = facts
-            .map(|(trace, fact)| past.evidence_of(trace, fact))
-            .to_vec();
-        if let Some(group) = report.tell(
-            "cert-rotation",
-            verdict,
-            subject,
-            &[old.last, new.first],
-            &[],
-        ) {
-            group.replace_examples(severity, evidence);
-            for name in lost {
-                group.note("lost", name);
-            }
-        }
-    }
-}
-
-/// Members that show different certificates at the same time, for ten minutes or to and fro.
-fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
-    const OVERLAP_US: i64 = 600_000_000;
-    let past = report.past;
-    let flat: Vec<(&Endpoint, &Shown)> = runs
-        .iter()
-        .flat_map(|(member, runs)| runs.iter().map(move |run| (member, run)))
-        .collect();
-    let mut timeline: Vec<(usize, Digest<32>)> = flat
-        .iter()
-        .flat_map(|(_, run)| [(run.first, run.digest), (run.last, run.digest)])
-        .collect();
-    timeline.sort_unstable_by_key(|(index, _)| *index);
-    timeline.dedup();
-    let changes = timeline
-        .windows(2)
-        .filter(|pair| pair.first().map(|one| one.1) != pair.get(1).map(|two| two.1))
-        .count();
-    let time = |index: usize| past.traces.get(index).map(|trace| trace.start);
-    let found = flat.iter().find_map(|(member, run)| {
-        let (_, other) = flat.iter().find(|(second, later)| {
-            second != member
-                && later.digest != run.digest
-                && time(run.last)
-                    .zip(time(later.first))
-                    .is_some_and(|(last, first)| last.micros_since(first) >= OVERLAP_US)
-        })?;
-        Some((run, other))
-    });
-    let pair = found
-        .map(|(run, other)| (run.last, other.first))
-        .or_else(|| {
-            let first = flat.first()?;
-            let other = flat
-                .iter()
-                .find(|(member, run)| *member != first.0 && run.digest != first.1.digest)?;
-            (changes >= 3).then_some((first.1.last, other.1.last))
-        });
-    let Some((one, other)) = pair else { return };
-    let declared = report
-        .settings
-        .extended_protection
-        .iter()
-        .any(|wanted| wanted.eq_ignore_ascii_case(name));
-    let verdict = Verdict::new(severity_if(declared), Confidence::Certain, "");
-    let rows: Vec<String> = flat
-        .iter()
-        .filter_map(|(member, run)| {
-            let leaf = past.leaf(past.traces.get(run.last)?)?;
-            Some(format!("{member}: {}", card(leaf)))
-        })
-        .take(8)
-        .collect();
-    let evidence: Vec<_> = [one, other]
-        .iter()
-        .filter_map(|index| {
-            let trace = past.traces.get(*index)?;
-            Some(past.evidence_of(
-                trace,
-                format!("{} shows {}", trace.server, card(past.leaf(trace)?)),
-            ))
-        })
-        .collect();
-    if let Some(group) = report.tell(
-        "farm-cert-inconsistent",
-        verdict,
-        Subject::Named(name.into()),
-        &[one, other],
-        &[],
-    ) {
-        group.replace_examples(verdict.severity, evidence);
-        group.set("rows", &rows.join("; "));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::findings::Settings;
-    use crate::findings::testing::{Make, cert, diagnose, diagnose_with, find};
+    use crate::findings::testing::{Make, diagnose, diagnose_with, find};
 
     fn member(server: &str, suite: u16, at: i64) -> Make {
         Make::new().server(server).answer(0x0303, suite).at(at)
@@ -531,40 +318,5 @@ mod tests {
         .unwrap();
         let found = diagnose_with(&made, &settings);
         assert_eq!(find(&found, id).unwrap().subject.as_ref(), "web");
-    }
-
-    fn with_cert(server: &str, subject: &str, at: i64) -> Make {
-        member(server, 0xc02f, at).certificate(cert(subject, &["www.contoso.com"]))
-    }
-
-    #[test]
-    fn members_with_different_certificates() {
-        let id = "farm-cert-inconsistent";
-        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
-        let long = [
-            with_cert(a, "CN=old", 0),
-            with_cert(b, "CN=new", 10),
-            with_cert(a, "CN=old", 700),
-        ];
-        assert!(find(&diagnose(&long), id).is_some());
-        // A short overlap is a rotation in progress.
-        let rotation = [
-            with_cert(a, "CN=old", 0),
-            with_cert(b, "CN=old", 5),
-            with_cert(b, "CN=new", 10),
-            with_cert(a, "CN=new", 20),
-        ];
-        let found = diagnose(&rotation);
-        assert!(find(&found, id).is_none());
-        assert_eq!(
-            found
-                .iter()
-                .filter(|finding| finding.id == "cert-rotation")
-                .count(),
-            2
-        );
-        let same = [with_cert(a, "CN=old", 0), with_cert(b, "CN=old", 700)];
-        let found = diagnose(&same);
-        assert!(find(&found, id).is_none() && find(&found, "cert-rotation").is_none());
     }
 }

@@ -129,6 +129,11 @@ impl Group {
         self.last_seen = self.last_seen.max(last);
     }
 
+    /// Which reason.
+    pub(super) fn cause(&self) -> &'static str {
+        self.cause
+    }
+
     /// Counts a value under a placeholder of the texts.
     pub(super) fn note(&mut self, key: &'static str, value: &str) {
         self.note_many(key, value, 1);

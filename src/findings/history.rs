@@ -6,23 +6,21 @@
 //! or saved records came does not matter.
 
 use super::Settings;
-use super::facts::{Facts, is_fatal, suite_name, version_name};
+use super::facts::{Facts, is_fatal};
+use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
+use super::past::Past;
 use super::stack::Stack;
 use crate::record::{
-    Certificate, ClientHelloShape, Close, Defect, Digest, Endpoint, Evidence, Outcome, Protocol,
+    Certificate, ClientHelloShape, Close, Defect, Digest, Endpoint, Outcome, Protocol,
     ServerHelloShape, Side, Timestamp,
 };
-use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
-use core::hash::Hash;
+use crate::tls::code_points::{VersionRank, is_grease};
 use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
 };
-
-/// Distinct names, shapes and certificates that are kept; traces with others lack them.
-const INTERNED_MAX: usize = 65_536;
 
 /// What is kept of one handshake.
 #[derive(Clone, Debug)]
@@ -113,75 +111,6 @@ pub(super) struct Hello {
     pub(super) key: u32,
     /// Who sends such hellos, as far as the shape tells.
     pub(super) stack: Option<Stack>,
-}
-
-/// Values that are stored once and have a number.
-#[derive(Debug)]
-struct Interned<T> {
-    numbers: HashMap<T, u32>,
-}
-
-impl<T: Hash + Eq> Interned<T> {
-    fn new() -> Self {
-        Self {
-            numbers: HashMap::new(),
-        }
-    }
-
-    /// The number of a value, and whether it is new; `None` at the cap.
-    fn number<Q>(&mut self, value: &Q) -> Option<(u32, bool)>
-    where
-        Q: Hash + hashbrown::Equivalent<T> + ?Sized,
-        T: for<'q> From<&'q Q>,
-    {
-        if let Some(number) = self.numbers.get(value) {
-            return Some((*number, false));
-        }
-        if self.numbers.len() >= INTERNED_MAX {
-            return None;
-        }
-        let number = u32::try_from(self.numbers.len()).ok()?;
-        self.numbers.insert(value.into(), number);
-        Some((number, true))
-    }
-}
-
-/// Shapes by content, with a short way for an `Arc` that came before.
-#[derive(Debug)]
-struct Shapes<S> {
-    by_address: HashMap<usize, (u32, Arc<S>)>,
-    by_content: HashMap<Arc<S>, u32>,
-}
-
-impl<S: Hash + Eq> Shapes<S> {
-    fn new() -> Self {
-        Self {
-            by_address: HashMap::new(),
-            by_content: HashMap::new(),
-        }
-    }
-
-    fn number(&mut self, shape: &Arc<S>) -> Option<(u32, bool)> {
-        // The table holds the Arc, so that its address stays its own.
-        let address = Arc::as_ptr(shape).addr();
-        if let Some((number, _)) = self.by_address.get(&address) {
-            return Some((*number, false));
-        }
-        let found = match self.by_content.get(shape) {
-            Some(number) => (*number, false),
-            None if self.by_content.len() >= INTERNED_MAX => return None,
-            None => {
-                let number = u32::try_from(self.by_content.len()).ok()?;
-                self.by_content.insert(Arc::clone(shape), number);
-                (number, true)
-            }
-        };
-        if self.by_address.len() < INTERNED_MAX && Arc::strong_count(shape) > 2 {
-            self.by_address
-                .insert(address, (found.0, Arc::clone(shape)));
-        }
-        Some(found)
-    }
 }
 
 /// Traces and what they refer to.
@@ -351,12 +280,6 @@ impl History {
     }
 }
 
-fn texts(interned: Interned<Box<str>>) -> Vec<Box<str>> {
-    let mut numbered: Vec<_> = interned.numbers.into_iter().collect();
-    numbered.sort_by_key(|(_, number)| *number);
-    numbered.into_iter().map(|(text, _)| text).collect()
-}
-
 fn flags(facts: &Facts<'_>) -> Flags {
     let record = facts.record;
     let hello = facts.client_hello;
@@ -418,175 +341,4 @@ fn hello_key(shape: &ClientHelloShape) -> Vec<u16> {
         key.extend(protocol.bytes().map(u16::from));
     }
     key
-}
-
-/// All traces at the end, in order of time.
-pub(super) struct Past {
-    pub(super) traces: Vec<Trace>,
-    captures: Vec<Arc<str>>,
-    names: Vec<Box<str>>,
-    hellos: Vec<Hello>,
-    answers: Vec<Arc<ServerHelloShape>>,
-    certificates: Vec<Arc<Certificate>>,
-    others: Vec<u32>,
-    /// Traces by server endpoint.
-    pub(super) servers: BTreeMap<Endpoint, Vec<usize>>,
-    /// Traces by client address and server endpoint.
-    pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
-    by_name: BTreeMap<u32, Vec<usize>>,
-}
-
-/// What a server endpoint was seen to be able to: lower bounds, never "cannot".
-pub(super) struct Ledger {
-    /// `srv.can`: the best version that it chose, or said that it could choose.
-    pub(super) can: Option<VersionRank>,
-    /// The oldest version that it accepted.
-    pub(super) lowest: Option<VersionRank>,
-    /// Suites that it chose, with a trace each.
-    pub(super) suites: BTreeMap<u16, usize>,
-    /// Handshakes with an answer.
-    pub(super) answered: usize,
-}
-
-impl Past {
-    /// The traces of a list.
-    pub(super) fn of<'p>(&'p self, list: &'p [usize]) -> impl Iterator<Item = (usize, &'p Trace)> {
-        list.iter()
-            .filter_map(|index| Some((*index, self.traces.get(*index)?)))
-    }
-
-    pub(super) fn name(&self, trace: &Trace) -> Option<&str> {
-        self.names
-            .get(usize::try_from(trace.name?).ok()?)
-            .map(AsRef::as_ref)
-    }
-
-    pub(super) fn hello(&self, trace: &Trace) -> Option<&Hello> {
-        self.hellos.get(usize::try_from(trace.hello?).ok()?)
-    }
-
-    pub(super) fn answer(&self, trace: &Trace) -> Option<&ServerHelloShape> {
-        self.answers
-            .get(usize::try_from(trace.answer?).ok()?)
-            .map(AsRef::as_ref)
-    }
-
-    pub(super) fn leaf(&self, trace: &Trace) -> Option<&Certificate> {
-        self.certificates
-            .get(usize::try_from(trace.leaf?).ok()?)
-            .map(AsRef::as_ref)
-    }
-
-    /// Certificates that were sent behind a leaf.
-    pub(super) fn others(&self) -> impl Iterator<Item = &Certificate> {
-        self.others.iter().filter_map(|number| {
-            let certificate = self.certificates.get(usize::try_from(*number).ok()?)?;
-            Some(certificate.as_ref())
-        })
-    }
-
-    pub(super) fn suite(&self, trace: &Trace) -> Option<CipherSuite> {
-        Some(CipherSuite(self.answer(trace)?.cipher_suite.0))
-    }
-
-    /// Suites that a trace's client offered, without GREASE and signals.
-    pub(super) fn offered(&self, trace: &Trace) -> Vec<CipherSuite> {
-        self.hello(trace).map_or_else(Vec::new, |hello| {
-            let suites = hello
-                .shape
-                .cipher_suites
-                .iter()
-                .map(|code| CipherSuite(code.0));
-            suites
-                .filter(|suite| !is_grease(suite.0) && !suite.is_signalling())
-                .collect()
-        })
-    }
-
-    /// Names in use, with their traces.
-    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.by_name.iter().filter_map(|(number, list)| {
-            let name = self.names.get(usize::try_from(*number).ok()?)?;
-            Some((name.as_ref(), list.as_slice()))
-        })
-    }
-
-    /// The name, or else the address, that a trace's client wanted.
-    pub(super) fn target(&self, trace: &Trace) -> Box<str> {
-        self.name(trace)
-            .map_or_else(|| trace.server.to_string().into(), Box::from)
-    }
-
-    pub(super) fn capture(&self, trace: &Trace) -> Arc<str> {
-        let found = usize::try_from(trace.capture)
-            .ok()
-            .and_then(|index| self.captures.get(index));
-        found.map_or_else(|| Arc::from("?"), Arc::clone)
-    }
-
-    /// The ledger of some traces of one server.
-    pub(super) fn ledger(&self, list: &[usize]) -> Ledger {
-        let mut ledger = Ledger {
-            can: None,
-            lowest: None,
-            suites: BTreeMap::new(),
-            answered: 0,
-        };
-        for (index, trace) in self.of(list) {
-            let (Some(answer), Some(version)) = (self.answer(trace), trace.negotiated) else {
-                continue;
-            };
-            let said = answer.downgrade_sentinel.map(|sentinel| match sentinel {
-                crate::record::Sentinel::Tls12 => VersionRank::Tls13,
-                crate::record::Sentinel::Tls11 => VersionRank::Tls12,
-            });
-            ledger.can = ledger.can.max(Some(version)).max(said);
-            ledger.lowest = Some(ledger.lowest.map_or(version, |lowest| lowest.min(version)));
-            ledger.suites.entry(answer.cipher_suite.0).or_insert(index);
-            ledger.answered += 1;
-        }
-        ledger
-    }
-
-    /// What one trace shows, as evidence.
-    pub(super) fn evidence(&self, trace: &Trace) -> Evidence {
-        self.evidence_of(trace, self.story(trace))
-    }
-
-    /// A trace's frame with other words.
-    pub(super) fn evidence_of(&self, trace: &Trace, fact: String) -> Evidence {
-        Evidence {
-            capture: self.capture(trace),
-            frame: trace.frame,
-            fact: fact.into(),
-        }
-    }
-
-    /// One line about a trace: who, what was offered, what came of it.
-    fn story(&self, trace: &Trace) -> String {
-        let mut story = format!("{} {} → {}", trace.start, trace.client, trace.server);
-        if let Some(name) = self.name(trace) {
-            story.push_str(&format!(" ({name})"));
-        }
-        if let Some(offered) = trace.offer_max {
-            story.push_str(&format!(", offers {}", version_name(offered)));
-        }
-        match (trace.negotiated, self.suite(trace)) {
-            (Some(version), Some(suite)) => {
-                story.push_str(&format!(
-                    ": {}, {}",
-                    version_name(version),
-                    suite_name(suite)
-                ));
-                if !trace.is_complete() {
-                    story.push_str(&format!("; {}", trace.outcome.as_str()));
-                }
-            }
-            _ => story.push_str(&format!(": {}", trace.outcome.as_str())),
-        }
-        if let Some((_, code)) = trace.alert {
-            story.push_str(&format!(", alert {code} {}", AlertDescription(code)));
-        }
-        story
-    }
 }

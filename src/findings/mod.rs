@@ -6,21 +6,28 @@
 //! guesses: it is *certain* where bytes prove it, *likely* where the pattern has few other causes, *possible* as a hint;
 //! what the capture could not show raises nothing. One file per group of findings; the words stand in `text/`.
 
+mod backend;
 mod certificate;
 mod facts;
 mod failures;
 mod fallback;
 mod farm;
+mod farm_certificates;
 mod groups;
 mod history;
 mod hosts;
 mod http2;
 mod hygiene;
+mod intern;
 mod inventory;
+mod late;
 mod names;
 mod negotiation;
+mod past;
 mod path;
 mod proxy;
+mod quality;
+mod server_name;
 mod settings;
 mod stack;
 mod survey;
@@ -144,7 +151,9 @@ pub static RULES: &[&[Rule]] = &[
     version::RULES,
     fallback::RULES,
     negotiation::RULES,
+    late::RULES,
     failures::RULES,
+    server_name::RULES,
     names::RULES,
     certificate::RULES,
     hygiene::RULES,
@@ -154,10 +163,15 @@ pub static RULES: &[&[Rule]] = &[
 /// The surveys in the order in which they run: those that explain a failure before those that only state it.
 pub static SURVEYS: &[&[Survey]] = &[
     fallback::SURVEYS,
+    server_name::SURVEYS,
+    backend::SURVEYS,
     failures::SURVEYS,
+    late::SURVEYS,
     farm::SURVEYS,
+    farm_certificates::SURVEYS,
     proxy::SURVEYS,
     inventory::SURVEYS,
+    quality::SURVEYS,
 ];
 
 fn surveys() -> impl Iterator<Item = &'static Survey> {
@@ -266,8 +280,93 @@ impl Diagnosis {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{Make, diagnose, diagnose_with, ids};
     use super::*;
     use std::collections::BTreeSet;
+
+    fn reset(n: i64) -> Make {
+        Make::new()
+            .client(&format!("10.1.{}.{}", n / 200, n % 200))
+            .outcome(crate::record::Outcome::HelloReset)
+            .at(n)
+    }
+
+    #[test]
+    fn the_order_of_records_does_not_matter() {
+        let mut made: Vec<Make> = (0..20).map(reset).collect();
+        made.extend((0..9).map(|n| Make::new().offer(0x0301).answer(0x0301, 0x0005).at(n)));
+        let forwards = diagnose(&made);
+        made.reverse();
+        assert_eq!(forwards, diagnose(&made));
+        assert!(forwards.is_sorted_by(|a, b| a.severity >= b.severity));
+    }
+
+    #[test]
+    fn state_is_capped_and_what_is_beyond_is_counted() {
+        let settings = Settings {
+            groups_max: 4,
+            history_bytes_max: 10 * size_of::<history::Trace>(),
+            ..Settings::default()
+        };
+        let mut diagnosis = Diagnosis::new(&settings);
+        for n in 0..50 {
+            let old = reset(n).offer(0x0301).answer(0x0301, 0x0005);
+            diagnosis.add(&old.record);
+        }
+        assert_eq!(diagnosis.handshakes_forgotten(), 40);
+        assert!(diagnosis.hits_beyond_cap() > 0);
+        assert_eq!(diagnosis.finish().len(), 4);
+        assert!(size_of::<history::Trace>() <= 256);
+    }
+
+    #[test]
+    fn incomplete_captures_raise_no_failure() {
+        use crate::record::{Defect, Outcome};
+        for outcome in Outcome::ALL {
+            for defect in [Defect::OneDirection, Defect::Gap, Defect::MidStream] {
+                let mut made = Make::new().outcome(outcome).lasts_ms(60_000);
+                made.record.defects.push(defect);
+                assert!(ids(&mut made).is_empty(), "{outcome:?} {defect:?}");
+                let found = diagnose(&[made]);
+                assert!(found.iter().all(|finding| finding.id == "capture-quality"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_healthy_handshake_raises_nothing() {
+        let healthy = [
+            Make::new().answer(0x0303, 0xc02f),
+            Make::new().tls13().answer(0x0304, 0x1301),
+        ];
+        for mut made in healthy {
+            assert!(ids(&mut made).is_empty());
+            assert!(diagnose(&[made]).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_left_out() {
+        let settings = Settings {
+            leave_out: vec!["hello-reset".to_owned()],
+            ..Settings::default()
+        };
+        let mut made = reset(1);
+        judge(&mut made.record, &settings);
+        assert!(made.record.findings.is_empty());
+        assert!(diagnose_with(&[made], &settings).is_empty());
+    }
+
+    #[test]
+    fn findings_can_be_told_in_japanese() {
+        let settings = Settings {
+            lang: Lang::Ja,
+            ..Settings::default()
+        };
+        let found = diagnose_with(&[reset(1)], &settings);
+        assert!(found[0].title.contains("ClientHello の直後"));
+        assert_eq!(found[0].id, "hello-reset");
+    }
 
     #[test]
     fn ids_are_unique() {

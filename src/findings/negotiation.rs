@@ -1,5 +1,4 @@
-//! Negotiations that fail or go wrong within one handshake: ALPN, suites, signatures, names, client certificates, and
-//! failures that TLS 1.3 hides.
+//! Negotiations that fail or go wrong within one handshake: ALPN, suites, signatures, downgrades.
 //!
 //! Each is raised from what one record proves; where the reason needs other handshakes (what else did this server
 //! accept?), a survey in `failures` speaks.
@@ -10,7 +9,7 @@ use super::names::{certificate_name, leaf};
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side};
-use crate::tls::code_points::{KeyExchange, SignatureScheme, VersionRank, is_grease};
+use crate::tls::code_points::{SignatureScheme, VersionRank, is_grease};
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
@@ -57,39 +56,6 @@ pub(super) static RULES: &[Rule] = &[
         signature,
         server_subject,
         describe_signature,
-    ),
-    Rule::new(
-        Entry::new(
-            "client-cert-problem",
-            Severity::Warning,
-            Scope::Handshake,
-            "RFC 5246 section 7.4.4",
-        ),
-        client_certificate,
-        server_subject,
-        describe_client_certificate,
-    ),
-    Rule::new(
-        Entry::new(
-            "tls13-abort-hidden",
-            Severity::Warning,
-            Scope::Client,
-            "RFC 8446 sections 5.2 and 6",
-        ),
-        abort_hidden,
-        pair,
-        describe_abort,
-    ),
-    Rule::new(
-        Entry::new(
-            "late-handshake-failure",
-            Severity::Warning,
-            Scope::Client,
-            "RFC 5246 section 7.4.7; RFC 7627 section 5.3; Microsoft KB4557473, KB4528489",
-        ),
-        late_failure,
-        pair,
-        describe_late,
     ),
 ];
 
@@ -283,162 +249,11 @@ fn describe_signature(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     describe_alerts(facts, sheet);
 }
 
-/// `client-cert-problem`. An empty Certificate and then success is normal, and not reported.
-fn client_certificate(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let record = facts.record;
-    let certain = |cause| Some(Verdict::new(Severity::Warning, Confidence::Certain, cause));
-    let names = facts
-        .observed(|observed| observed.authority_names)
-        .unwrap_or(0);
-    let bytes = facts
-        .observed(|observed| observed.certificate_request_bytes)
-        .unwrap_or(0);
-    if names > 0 && (16_320..=16_400).contains(&bytes) {
-        return Some(Verdict::new(
-            Severity::Warning,
-            Confidence::Likely,
-            "list-cut",
-        ));
-    }
-    if record.outcome.is_complete() || !facts.whole {
-        return None;
-    }
-    if !record.client_certificates.is_empty()
-        && matches!(facts.fatal_code(Side::Server), Some(42..=51 | 116))
-    {
-        return certain("rejected");
-    }
-    let empty = facts.observed(|observed| observed.client_certificate_empty) == Some(true);
-    let refused = matches!(record.outcome, Outcome::ServerAlert | Outcome::LateFailure);
-    (empty && refused).then_some(())?;
-    certain("none-sent")
-}
-
-fn describe_client_certificate(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.parties(facts);
-    let names = facts.observed(|observed| observed.authority_names);
-    sheet.fact(facts.frame(), || {
-        let names = names.map_or_else(|| "unknown number of".to_owned(), |names| names.to_string());
-        format!(
-            "the server asks for a client certificate ({names} authority names); the client sent {} certificate(s); outcome: {}",
-            facts.record.client_certificates.len(),
-            facts.record.outcome.as_str()
-        )
-    });
-    for certificate in facts.record.client_certificates.iter().take(1) {
-        sheet.note("certificate", &certificate_name(certificate));
-    }
-    describe_alerts(facts, sheet);
-}
-
-/// `tls13-abort-hidden`: the client's first encrypted record has the size of an alert, or it closes without any.
-fn abort_hidden(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    if facts.negotiated != Some(VersionRank::Tls13)
-        || !facts.whole
-        || facts.fatal_alert(Side::Client).is_some()
-    {
-        return None;
-    }
-    let short_tag = facts.suite()?.0 == 0x1305;
-    let alert_bytes = if short_tag { 11 } else { 19 };
-    let flight = facts.observed(|observed| observed.server_flight_bytes);
-    if flight.is_some_and(|bytes| bytes < 600) && !facts.server_hello?.resumed {
-        return None;
-    }
-    match facts.observed(|observed| observed.first_client_record_bytes) {
-        Some(bytes) if bytes == alert_bytes => Some(Verdict::new(
-            Severity::Warning,
-            Confidence::Likely,
-            "alert-sized",
-        )),
-        Some(_) => None,
-        None if facts.record.outcome == Outcome::ClientAbort => Some(Verdict::new(
-            Severity::Warning,
-            Confidence::Possible,
-            "closed",
-        )),
-        None => None,
-    }
-}
-
-fn describe_abort(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.parties(facts);
-    sheet.fact(facts.frame(), || {
-        format!(
-            "ServerHello: TLS 1.3, {}",
-            facts.suite().map_or_else(|| "?".to_owned(), suite_name)
-        )
-    });
-    let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
-    sheet.fact(close.unwrap_or_else(|| facts.frame()), || {
-        if verdict.cause == "closed" {
-            "the client closed without an encrypted record".to_owned()
-        } else {
-            "before this, the client's first encrypted record had the length of an alert, not of a Finished".to_owned()
-        }
-    });
-}
-
-/// `late-handshake-failure`.
-fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let record = facts.record;
-    if !facts.is_clear() || !facts.whole || record.outcome.is_complete() {
-        return None;
-    }
-    let late_alert = record.outcome == Outcome::ServerAlert
-        && matches!(facts.fatal_code(Side::Server), Some(20 | 51 | 80));
-    if record.outcome != Outcome::LateFailure && !late_alert {
-        return None;
-    }
-    // A client certificate or its absence is the matter of another finding.
-    if !record.client_certificates.is_empty() || record.certificate_requested {
-        return None;
-    }
-    let hello = facts.server_hello?;
-    let dhe = facts
-        .suite()
-        .and_then(|suite| suite.entry())
-        .is_some_and(|entry| entry.key_exchange == KeyExchange::Dhe);
-    let (cause, confidence) = if dhe {
-        ("dhe-padding", Confidence::Possible)
-    } else if hello.resumed
-        && facts.client_hello?.shape.extended_master_secret != hello.shape.extended_master_secret
-    {
-        ("ems-resumption", Confidence::Likely)
-    } else {
-        ("", Confidence::Certain)
-    };
-    Some(Verdict::new(Severity::Warning, confidence, cause))
-}
-
-fn describe_late(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.parties(facts);
-    if let Some(suite) = facts.suite() {
-        sheet.note("suite", suite.name().unwrap_or("?"));
-    }
-    sheet.fact(facts.frame(), || {
-        let ems = |present: bool| if present { "with" } else { "without" };
-        format!(
-            "ServerHello: {}, {}, {} extended_master_secret (client {}); outcome: {}",
-            facts.negotiated.map_or("?", version_name),
-            facts.suite().map_or_else(|| "?".to_owned(), suite_name),
-            ems(facts
-                .server_hello
-                .is_some_and(|hello| hello.shape.extended_master_secret)),
-            ems(facts
-                .client_hello
-                .is_some_and(|hello| hello.shape.extended_master_secret)),
-            facts.record.outcome.as_str()
-        )
-    });
-    describe_alerts(facts, sheet);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, cert, has};
-    use crate::record::{Code16, Defect, Sentinel};
+    use crate::record::{Code16, Sentinel};
 
     #[test]
     fn alpn_that_fails_or_was_not_offered() {
@@ -504,66 +319,5 @@ mod tests {
         assert!(!has(&shown("sha256WithRSAEncryption"), id));
         // An algorithm that we do not know proves nothing.
         assert!(!has(&shown("1.2.3.4"), id));
-    }
-
-    #[test]
-    fn client_certificates() {
-        let id = "client-cert-problem";
-        let asked = || {
-            Make::new()
-                .answer(0x0303, 0xc02f)
-                .with(|record| record.certificate_requested = true)
-        };
-        let refused = asked()
-            .with(|record| record.client_certificates.push(cert("CN=joe", &[]).into()))
-            .alert(Side::Server, 48)
-            .outcome(Outcome::ServerAlert);
-        assert!(has(&refused, id));
-        let optional = asked().observed(|observed| observed.client_certificate_empty = Some(true));
-        assert!(!has(&optional, id));
-        assert!(has(&optional.outcome(Outcome::LateFailure), id));
-        let long = asked().observed(|observed| {
-            observed.authority_names = Some(150);
-            observed.certificate_request_bytes = Some(16_380);
-        });
-        assert!(has(&long, id));
-    }
-
-    #[test]
-    fn aborts_that_tls13_hides() {
-        let id = "tls13-abort-hidden";
-        let made = |bytes| {
-            Make::new()
-                .tls13()
-                .answer(0x0304, 0x1301)
-                .outcome(Outcome::ClientAbort)
-                .observed(|observed| {
-                    observed.first_client_record_bytes = bytes;
-                    observed.server_flight_bytes = Some(3_000);
-                })
-        };
-        assert!(has(&made(Some(19)), id));
-        assert!(has(&made(None), id));
-        assert!(!has(&made(Some(53)), id));
-        assert!(!has(
-            &made(None).with(|record| record.defects.push(Defect::OneDirection)),
-            id
-        ));
-        assert!(!has(&made(None).answer(0x0303, 0xc02f), id));
-    }
-
-    #[test]
-    fn late_failures() {
-        let id = "late-handshake-failure";
-        let late = Make::new()
-            .answer(0x0303, 0x009e)
-            .outcome(Outcome::LateFailure);
-        assert!(has(&late, id));
-        assert!(!has(&late.clone().outcome(Outcome::Truncated), id));
-        assert!(!has(
-            &late.with(|record| record.defects.push(Defect::Gap)),
-            id
-        ));
-        assert!(!has(&Make::new().answer(0x0303, 0x009e), id));
     }
 }

@@ -21,6 +21,9 @@ const PAIR_US: i64 = 2_000_000;
 /// Coincidences before a pair is believed.
 const PAIRS_MIN: usize = 3;
 
+/// Front connections before a call that are looked at.
+const RECENT: usize = 8;
+
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[
     Survey {
@@ -61,15 +64,9 @@ struct Leg {
     configured: bool,
 }
 
-/// Front and back legs of all proxies.
-fn legs(report: &Report<'_>) -> Vec<Leg> {
+/// Connections by server address and name.
+fn fronts(report: &Report<'_>) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
-    let mut callers: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if trace.hello.is_some() {
-            callers.entry(trace.client).or_default().push(index);
-        }
-    }
     let mut fronts: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
     for (name, list) in past.names() {
         for (index, trace) in past.of(list) {
@@ -79,8 +76,20 @@ fn legs(report: &Report<'_>) -> Vec<Leg> {
                 .push(index);
         }
     }
+    fronts
+}
+
+/// Front and back legs of all proxies.
+fn legs(report: &Report<'_>) -> Vec<Leg> {
+    let past = report.past;
+    let mut callers: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        if trace.hello.is_some() {
+            callers.entry(trace.client).or_default().push(index);
+        }
+    }
     let mut found = Vec::new();
-    for ((proxy, name), front) in fronts {
+    for ((proxy, name), front) in fronts(report) {
         let configured = report
             .settings
             .proxies
@@ -130,11 +139,16 @@ fn coincident(report: &Report<'_>, front: &[usize], calls: &[usize]) -> Vec<usiz
     let past = report.past;
     let mut by_server: BTreeMap<Endpoint, (BTreeSet<usize>, Vec<usize>)> = BTreeMap::new();
     for (call, back) in past.of(calls) {
+        // Both lists are in order of time: only the last few front connections before the call can belong to it.
+        let before = front.partition_point(|index| *index < call);
+        let recent = front
+            .get(before.saturating_sub(RECENT)..before)
+            .unwrap_or(&[]);
         let belongs = past
-            .of(front)
+            .of(recent)
             .filter(|(_, front)| follows(front, back))
             .map(|(index, _)| index)
-            .last();
+            .max();
         if let Some(front) = belongs {
             let slot = by_server.entry(back.server).or_default();
             slot.0.insert(front);
@@ -293,7 +307,8 @@ const MICROSOFT_ISSUERS: [&str; 4] = [
 /// `tls-interception-suspected` by the issuer: inspection products' names, or an issuer that Microsoft does not use.
 fn interception(report: &mut Report<'_>) {
     let past = report.past;
-    let mut found: BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)> = BTreeMap::new();
+    type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
+    let mut found = Found::new();
     for (index, trace) in past.traces.iter().enumerate() {
         let Some(leaf) = past.leaf(trace) else {
             continue;

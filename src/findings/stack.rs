@@ -158,7 +158,7 @@ fn schannel(shape: &ClientHelloShape) -> Option<Stack> {
     // Old builds of Windows 7 and 8.1 put renegotiation_info first.
     let first = extensions().next() == Some(0xff01);
     let rest = extensions().skip(usize::from(first));
-    let last = extensions().last() == Some(0xff01);
+    let last = extensions().next_back() == Some(0xff01);
     if !(first || last) || !is_in_order(rest, &ORDER) {
         return None;
     }

@@ -4,7 +4,8 @@
 //! with a vaguer answer (`hello-reset`) leaves them alone.
 
 use super::groups::{Group, Groups, Subject};
-use super::history::{Past, Trace};
+use super::history::Trace;
+use super::past::Past;
 use super::{Entry, Settings, Verdict, catalogue};
 use crate::record::{Evidence, Outcome, Severity};
 
@@ -163,6 +164,20 @@ fn is_regular(past: &Past, list: &[usize]) -> bool {
     }
     let (mean, deviation) = intervals(past, list);
     mean > 0.5 && deviation / mean < 0.2
+}
+
+/// Traces of a list that fit.
+pub(super) fn pick(
+    report: &Report<'_>,
+    list: &[usize],
+    fits: impl Fn(usize, &Trace) -> bool,
+) -> Vec<usize> {
+    report
+        .past
+        .of(list)
+        .filter(|(index, trace)| fits(*index, trace))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 /// The worse of two severities by a condition.

@@ -4,6 +4,7 @@
 //! ServerHello.random (RFC 8446 section 4.1.3) settle from one handshake whether the server could have done better.
 
 use super::facts::{Facts, suite_name, version_name};
+use super::stack::Stack;
 use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict, hosts};
 use crate::record::{Confidence, Scope, Sentinel, Severity, Side};
 use crate::tls::code_points::{AlertDescription, VersionRank};
@@ -92,8 +93,20 @@ fn refused_by_client(facts: &Facts<'_>) -> bool {
 
 /// `legacy-version-negotiated`.
 fn legacy_negotiated(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+    // The format of the hello tells of an old client, whatever was negotiated.
+    let sslv2_hello = facts.observed(|observed| observed.sslv2_hello) == Some(true);
+    let modern = facts
+        .negotiated
+        .is_none_or(|version| version > VersionRank::Tls11);
+    if modern && sslv2_hello {
+        return Some(Verdict::new(
+            Severity::Warning,
+            Confidence::Certain,
+            "sslv2-hello-format",
+        ));
+    }
     let negotiated = facts.negotiated?;
-    if negotiated > VersionRank::Tls11 || refused_by_client(facts) {
+    if modern || refused_by_client(facts) {
         return None;
     }
     let severe = negotiated <= VersionRank::Ssl30 || facts.sni().is_some_and(hosts::is_strict);
@@ -189,6 +202,12 @@ fn offer_fact(facts: &Facts<'_>) -> String {
 fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     note_parties(facts, sheet);
     if let Some(hello) = facts.client_hello {
+        // Recognising a stack costs more than the rest, so only examples are asked.
+        if sheet.wants_evidence()
+            && let Some(stack) = Stack::of(&hello.shape)
+        {
+            sheet.note("stack", &stack.words());
+        }
         sheet.fact(hello.frame, || offer_fact(facts));
     }
     if let (Some(hello), Some(suite)) = (facts.server_hello, facts.suite()) {
@@ -308,6 +327,15 @@ mod tests {
         assert_eq!(severity(ssl3), Some(Severity::Error));
         assert_eq!(severity(office), Some(Severity::Error));
         assert_eq!(severity(other), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn a_hello_in_the_format_of_ssl2() {
+        let old = Make::new()
+            .answer(0x0303, 0xc02f)
+            .observed(|observed| observed.sslv2_hello = Some(true));
+        assert!(has(&old, "legacy-version-negotiated"));
+        assert!(diagnose(&[old])[0].title.contains("SSL 2.0"));
     }
 
     #[test]

@@ -1,0 +1,283 @@
+//! Servers behind something: hellos too large for a box in the path, servers that boot, Exchange's back end.
+//!
+//! Each needs a contrast: the same server answers smaller hellos, was down before, or works on its front port.
+
+use super::groups::Subject;
+use super::history::Trace;
+use super::survey::{Report, pick};
+use super::{Entry, Survey, Verdict};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
+use std::collections::BTreeSet;
+
+/// The surveys.
+pub(super) static SURVEYS: &[Survey] = &[
+    Survey {
+        entries: &[Entry::new(
+            "large-hello-unanswered",
+            Severity::Error,
+            Scope::Client,
+            "RFC 8446 section 4.1.2; RFC 9293; https://tldr.fail",
+        )],
+        run: large_hello,
+    },
+    Survey {
+        entries: &[Entry::new(
+            "backend-unready-series",
+            Severity::Error,
+            Scope::Server,
+            "RFC 9293 section 3.5; RFC 8446 section 2",
+        )],
+        run: unready_series,
+    },
+    Survey {
+        entries: &[Entry::new(
+            "backend-444-down",
+            Severity::Error,
+            Scope::Server,
+            "Microsoft: OfficeDocs-Support issue 1784 (Exchange Back End binding)",
+        )],
+        run: back_end,
+    },
+];
+
+/// `large-hello-unanswered`: hellos beyond one segment fail where smaller ones are answered.
+fn large_hello(report: &mut Report<'_>) {
+    /// Assumed where the server's was not seen: Ethernet without options.
+    const MSS: u32 = 1_460;
+    const RECORD_HEADER: u32 = 5;
+    let past = report.past;
+    for (server, list) in &past.servers {
+        let is_large = |trace: &Trace| {
+            let mss = if trace.mss == 0 {
+                MSS
+            } else {
+                u32::from(trace.mss)
+            };
+            trace.hello_bytes + RECORD_HEADER > mss
+        };
+        let hellos = pick(report, list, |_, trace| {
+            trace.hello.is_some() && !trace.flags.quic && trace.flags.whole
+        });
+        let failed = pick(report, &hellos, |index, trace| {
+            is_large(trace) && trace.failed_silently() && !report.is_explained(index)
+        });
+        let large_served = pick(report, &hellos, |_, trace| {
+            is_large(trace) && trace.answer.is_some()
+        });
+        let small_served = pick(report, &hellos, |_, trace| {
+            !is_large(trace) && trace.answer.is_some()
+        });
+        let retried = failed
+            .iter()
+            .any(|bad| followed_by(report, *bad, &small_served));
+        let enough = failed.len() >= 3 && small_served.len() >= 3;
+        if failed.is_empty()
+            || !large_served.is_empty()
+            || !(enough || (retried && !small_served.is_empty()))
+        {
+            continue;
+        }
+        let confidence = if retried && enough {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        };
+        let verdict = Verdict::new(Severity::Error, confidence, "");
+        let sizes: BTreeSet<u32> = past
+            .of(&failed)
+            .map(|(_, trace)| trace.hello_bytes)
+            .collect();
+        if let Some(group) = report.tell(
+            "large-hello-unanswered",
+            verdict,
+            Subject::Server(*server),
+            &failed,
+            small_served.get(..2).unwrap_or(&small_served),
+        ) {
+            for size in sizes {
+                group.note("bytes", &size.to_string());
+            }
+        }
+        report.explain(&failed);
+    }
+}
+
+/// The same client tried again within the retry window, as one of `later`.
+fn followed_by(report: &Report<'_>, index: usize, later: &[usize]) -> bool {
+    let Some(first) = report.past.traces.get(index) else {
+        return false;
+    };
+    let window = i64::try_from(report.settings.retry_window_s)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000);
+    // Both lists are in order of time.
+    let begin = later.partition_point(|other| *other <= index);
+    let soon = report.past.of(later.get(begin..).unwrap_or(&[]));
+    soon.take_while(|(_, trace)| trace.start.micros_since(first.start) <= window)
+        .any(|(_, trace)| trace.client == first.client)
+}
+
+/// `backend-unready-series`: TCP is up again after an outage, TLS is not yet.
+fn unready_series(report: &mut Report<'_>) {
+    let past = report.past;
+    for (server, list) in &past.servers {
+        let tries = pick(report, list, |_, trace| {
+            trace.failed_to_connect() || trace.failed_silently() || trace.is_complete()
+        });
+        let is =
+            |index: &usize, fits: fn(&Trace) -> bool| past.traces.get(*index).is_some_and(fits);
+        let Some(down) = tries
+            .iter()
+            .rposition(|index| is(index, Trace::failed_to_connect))
+        else {
+            continue;
+        };
+        let after = tries.get(down + 1..).unwrap_or(&[]);
+        let series: Vec<usize> = after
+            .iter()
+            .copied()
+            .take_while(|index| is(index, Trace::failed_silently))
+            .collect();
+        if series.len() < report.settings.series_min as usize {
+            continue;
+        }
+        let recovered = after.get(series.len()).copied();
+        let first_down = tries
+            .iter()
+            .position(|index| is(index, Trace::failed_to_connect))
+            .unwrap_or(down);
+        let mut contrast = vec![tries.get(first_down).copied().unwrap_or_default()];
+        contrast.extend(recovered);
+        let cause = if recovered.is_some() {
+            "recovered"
+        } else {
+            "stuck"
+        };
+        let verdict = Verdict::new(Severity::Error, Confidence::Likely, cause);
+        let span = |from: usize, to: usize| {
+            let times = past.traces.get(from).zip(past.traces.get(to));
+            times.map_or(0, |(from, to)| {
+                to.start.micros_since(from.start) / 1_000_000
+            })
+        };
+        let (first, last) = (
+            series.first().copied().unwrap_or_default(),
+            series.last().copied().unwrap_or_default(),
+        );
+        if let Some(group) = report.tell(
+            "backend-unready-series",
+            verdict,
+            Subject::Server(*server),
+            &series,
+            &contrast,
+        ) {
+            group.set(
+                "seconds",
+                &span(first, recovered.unwrap_or(last)).to_string(),
+            );
+        }
+        report.explain(&series);
+    }
+}
+
+/// `backend-444-down`: Exchange's front end works, its back end does not.
+fn back_end(report: &mut Report<'_>) {
+    let past = report.past;
+    for (server, list) in past.servers.iter().filter(|(server, _)| server.port == 444) {
+        let failed = pick(report, list, |_, trace| {
+            trace.failed_silently() || trace.outcome == Outcome::ConnectionRefused
+        });
+        let worked = pick(report, list, |_, trace| trace.is_complete());
+        let front = Endpoint {
+            ip: server.ip,
+            port: 443,
+        };
+        let front_works = past.servers.get(&front).map_or_else(Vec::new, |all| {
+            pick(report, all, |_, trace| trace.is_complete())
+        });
+        if failed.len() < 2 || !worked.is_empty() || front_works.is_empty() {
+            continue;
+        }
+        let verdict = Verdict::new(Severity::Error, Confidence::Likely, "");
+        report.tell(
+            "backend-444-down",
+            verdict,
+            Subject::Server(*server),
+            &failed,
+            front_works.get(..1).unwrap_or(&[]),
+        );
+        report.explain(&failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, find};
+    use crate::record::{Close, Side};
+
+    fn reset() -> Make {
+        Make::new().outcome(Outcome::HelloReset).tcp(|tcp| {
+            tcp.close = Close::Rst;
+            tcp.closed_by = Some(Side::Server);
+        })
+    }
+
+    fn good() -> Make {
+        Make::new().answer(0x0303, 0xc02f)
+    }
+
+    #[test]
+    fn large_hellos_need_the_contrast() {
+        let large = |at| {
+            Make::new()
+                .hello(|hello| hello.length = 1_750)
+                .outcome(Outcome::HelloUnanswered)
+                .at(at)
+                .lasts_ms(20_000)
+        };
+        let failed: Vec<Make> = (0..3).map(large).collect();
+        let id = "large-hello-unanswered";
+        assert!(find(&diagnose(&failed), id).is_none());
+        let mut with_small = failed.clone();
+        with_small.extend((0..3).map(|at| good().at(at)));
+        let found = diagnose(&with_small);
+        assert!(find(&found, id).is_some());
+        assert!(find(&found, "hello-unanswered").is_none());
+        with_small.push(good().hello(|hello| hello.length = 1_750));
+        assert!(find(&diagnose(&with_small), id).is_none());
+    }
+
+    #[test]
+    fn a_boot_in_three_phases() {
+        let refused = Make::new()
+            .with(|record| record.client_hello = None)
+            .outcome(Outcome::ConnectionRefused);
+        let mut made = vec![good().at(0), refused.at(60)];
+        made.extend((0..6).map(|n| reset().at(100 + 10 * n)));
+        let id = "backend-unready-series";
+        assert!(find(&diagnose(&made), id).is_some());
+        made.push(good().at(200));
+        let found = diagnose(&made);
+        assert!(
+            find(&found, id).unwrap().title.contains("100"),
+            "{}",
+            find(&found, id).unwrap().title
+        );
+        assert!(find(&found, "hello-reset").is_none());
+        // Without the outage before it, it is a reset like any other.
+        let only: Vec<Make> = (0..6).map(|n| reset().at(10 * n)).collect();
+        let found = diagnose(&only);
+        assert!(find(&found, id).is_none() && find(&found, "hello-reset").is_some());
+    }
+
+    #[test]
+    fn exchange_back_end() {
+        let id = "backend-444-down";
+        let back = || reset().server("10.0.0.5:444");
+        assert!(find(&diagnose(&[back(), back().at(3), good()]), id).is_some());
+        assert!(find(&diagnose(&[back(), back().at(3)]), id).is_none());
+        let works = good().server("10.0.0.5:444");
+        assert!(find(&diagnose(&[back(), back().at(3), good(), works]), id).is_none());
+    }
+}
