@@ -1,1 +1,7 @@
+//! What tests share.
+
+#![allow(dead_code)]
+
+pub mod trace;
 pub mod windows;
+pub mod xpress;

@@ -241,7 +241,7 @@ impl<R> EtlReader<R> {
     /// After `netsh trace stop` nothing says that a circular trace wrapped around: its size and first packet do.
     fn began_later(&self) -> Option<Note> {
         let full = u64::from(self.header.file_mib_max) << 20;
-        let seconds = (self.first_packet_ns? - filetime_ns(self.header.start_filetime)) / 1_000_000_000;
+        let seconds = self.first_packet_ns?.saturating_sub(filetime_ns(self.header.start_filetime)) / 1_000_000_000;
         (full > 0 && self.file_bytes >= full / 10 * 9 && seconds > 10).then_some(Note::BeganLater { seconds })
     }
 }

@@ -15,12 +15,9 @@ use std::hash::{BuildHasher, Hash, Hasher};
 const SOON_NS: i64 = 50_000_000;
 /// The same where the system numbers the packets.
 const SOON_NUMBERED_NS: i64 = 5_000_000_000;
-/// Bytes of the payload's start that are part of the key.
-const PAYLOAD_HEAD_BYTES: usize = 64;
-/// The same of a packet that the capture cut.
-const PAYLOAD_HEAD_CUT_BYTES: usize = 32;
-/// Bytes of the payload's end that are part of the key.
-const PAYLOAD_TAIL_BYTES: usize = 16;
+/// Bytes of the payload's start that are part of the key: how much there is of a cut packet depends on the headers
+/// before it, so more could differ between places.
+const PAYLOAD_HEAD_BYTES: usize = 32;
 
 /// Was a packet seen before?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +94,6 @@ impl Sightings {
         let ip = ip_packet(link, bytes)?;
         let claimed = ip_bytes(ip)?;
         // Padding of short frames is not the packet's; a large send claims no length.
-        let cut = claimed > ip.len();
         let ip = if claimed == 0 { ip } else { ip.get(..claimed).unwrap_or(ip) };
         let mut hasher = self.keys.build_hasher();
         claimed.hash(&mut hasher);
@@ -127,13 +123,10 @@ impl Sightings {
             }
             _ => return None,
         };
-        // How much is left of a cut packet depends on the headers before it, so less of it can be compared.
-        let head_bytes = if cut { PAYLOAD_HEAD_CUT_BYTES } else { PAYLOAD_HEAD_BYTES };
-        payload.get(..payload.len().min(head_bytes))?.hash(&mut hasher);
-        if !cut {
+        if claimed == 0 {
             payload.len().hash(&mut hasher);
-            payload.get(payload.len().saturating_sub(PAYLOAD_TAIL_BYTES)..)?.hash(&mut hasher);
         }
+        payload.get(..payload.len().min(PAYLOAD_HEAD_BYTES))?.hash(&mut hasher);
         Some(hasher.finish())
     }
 }
