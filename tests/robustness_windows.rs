@@ -1,6 +1,12 @@
 //! Every prefix and many damaged copies of every Windows capture: no panic, no hang, and bounded memory.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod support;
 
@@ -14,7 +20,13 @@ use tlscope::limits::Limits;
 
 /// Small caps, so that damaged sizes hit them.
 fn limits() -> Limits {
-    Limits { block_bytes: 64 << 10, trace_open_bytes_max: 4 << 20, sightings_max: 256, trace_names_max: 64, ..Limits::default() }
+    Limits {
+        block_bytes: 64 << 10,
+        trace_open_bytes_max: 4 << 20,
+        sightings_max: 256,
+        trace_names_max: 64,
+        ..Limits::default()
+    }
 }
 
 /// Reads as much as it gives; how many bytes of packets that was.
@@ -23,20 +35,38 @@ fn read(bytes: &[u8]) -> u64 {
     let mut block = Block::default();
     let mut total = 0;
     let mut count = |block: &Block| {
-        total += block.packets.iter().map(|packet| u64::from(packet.captured_len)).sum::<u64>();
-        assert!(block.packets.iter().all(|packet| block.data(packet).len() == packet.captured_len as usize));
+        total += block
+            .packets
+            .iter()
+            .map(|packet| u64::from(packet.captured_len))
+            .sum::<u64>();
+        assert!(
+            block
+                .packets
+                .iter()
+                .all(|packet| block.data(packet).len() == packet.captured_len as usize)
+        );
         assert!(block.filled <= limits.block_bytes + limits.packet_bytes_max);
     };
     if etl::matches(bytes) {
-        let Ok(mut reader) = EtlReader::open(Cursor::new(bytes), "x", &limits) else { return 0 };
+        let Ok(mut reader) = EtlReader::open(Cursor::new(bytes), "x", &limits) else {
+            return 0;
+        };
         reader.show_all_sightings();
         while reader.fill(&mut block).is_ok_and(|more| {
             count(&block);
             more
         }) {}
-        let _ = (reader.summary(), reader.interfaces(), reader.take_drops(), reader.take_evidence());
+        let _ = (
+            reader.summary(),
+            reader.interfaces(),
+            reader.take_drops(),
+            reader.take_evidence(),
+        );
     } else if netmon::matches(bytes) {
-        let Ok(mut reader) = NetmonReader::open(Cursor::new(bytes), "x", &limits) else { return 0 };
+        let Ok(mut reader) = NetmonReader::open(Cursor::new(bytes), "x", &limits) else {
+            return 0;
+        };
         while reader.fill(&mut block).is_ok_and(|more| {
             count(&block);
             more
@@ -58,10 +88,22 @@ impl Numbers {
 }
 
 fn captures() -> Vec<(String, Vec<u8>)> {
-    let Some(folder) = windows::folder() else { return Vec::new() };
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let windows = |path: &std::path::Path| path.extension().is_some_and(|end| end == "etl" || end.eq_ignore_ascii_case("cap"));
-    let named = |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap());
+    let Some(folder) = windows::folder() else {
+        return Vec::new();
+    };
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let windows = |path: &std::path::Path| {
+        path.extension()
+            .is_some_and(|end| end == "etl" || end.eq_ignore_ascii_case("cap"))
+    };
+    let named = |path: std::path::PathBuf| {
+        (
+            path.file_name().unwrap().to_string_lossy().into_owned(),
+            std::fs::read(path).unwrap(),
+        )
+    };
     let mut captures: Vec<_> = files.filter(|path| windows(path)).map(named).collect();
     captures.sort();
     captures
@@ -92,7 +134,11 @@ fn damaged_copies_neither_panic_nor_hang() {
             let mut damaged = bytes.clone();
             for _ in 0..=numbers.next(8) {
                 // Headers more often than the rest.
-                let region = if numbers.next(2) == 0 { damaged.len() } else { damaged.len().min(1024) };
+                let region = if numbers.next(2) == 0 {
+                    damaged.len()
+                } else {
+                    damaged.len().min(1024)
+                };
                 let at = numbers.next(region);
                 damaged[at] = match numbers.next(4) {
                     0 => 0,
@@ -102,7 +148,11 @@ fn damaged_copies_neither_panic_nor_hang() {
             }
             let begin = Instant::now();
             read(&damaged);
-            assert!(begin.elapsed() < Duration::from_secs(10), "{name} round {round} takes {:?}", begin.elapsed());
+            assert!(
+                begin.elapsed() < Duration::from_secs(10),
+                "{name} round {round} takes {:?}",
+                begin.elapsed()
+            );
         }
     }
 }

@@ -2,44 +2,47 @@
 //!
 //! dissect.etl 3.14 accepts what the writer writes: see `support/trace.rs`.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod support;
 
 use std::io::Cursor;
 use std::path::Path;
-use support::trace::{self, ETHERNET_IN, ETHERNET_OUT, Manifest, NDIS, PKTMON, START, Trace};
-use support::windows::{self, Shown};
+use support::trace::{self, ETHERNET_IN, ETHERNET_OUT, Manifest, NDIS, START, Trace};
+use support::windows::{self, Shown, frames, read};
 use tlscope::capture::block::LinkType;
 use tlscope::capture::etl::{Direction, EtlReader, Fact, Note, Place};
-use tlscope::error::Error;
 use tlscope::limits::Limits;
-
-/// Frames of real handshakes, 1 ms apart.
-fn frames() -> Vec<(i64, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
-    let names = ["tls12.pcap", "ipv6.pcap", "hello-two-segments.pcap", "tls13.pcap"];
-    let frames = names.iter().flat_map(|name| windows::pcap(&folder.join(name)));
-    frames.enumerate().map(|(number, (_, bytes))| (START + 5_000_000 + number as i64 * 10_007, bytes)).collect()
-}
 
 /// A trace by netsh, its packets dealt to three processors.
 fn netsh(trace: &mut Trace, new: bool, narrow: bool, items: bool) -> Vec<i64> {
     let mut times = Vec::new();
     for (number, (filetime, frame)) in frames().iter().enumerate() {
         let (stamp, time) = trace.stamp(*filetime);
-        let keyword = if number % 2 == 0 { ETHERNET_IN } else { ETHERNET_OUT };
-        let event = Manifest { narrow, items, ..Manifest::new(NDIS, 1001, keyword) };
-        trace.push(number / 7 % 3, stamp, event.bytes(stamp, &trace::ndis(7, 7, frame, new)));
+        let keyword = if number % 2 == 0 {
+            ETHERNET_IN
+        } else {
+            ETHERNET_OUT
+        };
+        let event = Manifest {
+            narrow,
+            items,
+            ..Manifest::new(NDIS, 1001, keyword)
+        };
+        trace.push(
+            number / 7 % 3,
+            stamp,
+            event.bytes(stamp, &trace::ndis(7, 7, frame, new)),
+        );
         times.push(time);
     }
     times
-}
-
-fn read(file: &[u8], limits: &Limits) -> (Vec<Shown>, Option<Error>, EtlReader<Cursor<Vec<u8>>>) {
-    let mut reader = EtlReader::open(Cursor::new(file.to_vec()), "test", limits).unwrap();
-    let (shown, error) = windows::drain(|block| reader.fill(block));
-    (shown, error, reader)
 }
 
 fn assert_frames(shown: &[Shown], times: &[i64], variant: &str) {
@@ -57,18 +60,114 @@ fn variants() -> Vec<(&'static str, Trace, Vec<i64>)> {
     let plain = Trace::default;
     let traces = [
         ("plain", plain(), true, false, false),
-        ("frequency", Trace { frequency: 3_312_788, ..plain() }, true, false, false),
-        ("system-time", Trace { clock: 2, ..plain() }, true, false, false),
-        ("cycles", Trace { clock: 3, ..plain() }, true, false, false),
-        ("compressed", Trace { compressed: true, ..plain() }, true, false, false),
-        ("compressed-large", Trace { compressed: true, buffer_bytes: 1 << 20, ..plain() }, true, false, false),
-        ("wrapped", Trace { reversed: true, buffer_bytes: 8 << 10, mode: 0x10003, ..plain() }, true, false, false),
-        ("wrapped-compressed", Trace { reversed: true, compressed: true, buffer_bytes: 8 << 10, ..plain() }, true, false, false),
-        ("windows-7", Trace { one_byte_processor: true, build: 7601, ..plain() }, false, false, false),
+        (
+            "frequency",
+            Trace {
+                frequency: 3_312_788,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "system-time",
+            Trace {
+                clock: 2,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "cycles",
+            Trace {
+                clock: 3,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "compressed",
+            Trace {
+                compressed: true,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "compressed-large",
+            Trace {
+                compressed: true,
+                buffer_bytes: 1 << 20,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "wrapped",
+            Trace {
+                reversed: true,
+                buffer_bytes: 8 << 10,
+                mode: 0x10003,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "wrapped-compressed",
+            Trace {
+                reversed: true,
+                compressed: true,
+                buffer_bytes: 8 << 10,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
+        (
+            "windows-7",
+            Trace {
+                one_byte_processor: true,
+                build: 7601,
+                ..plain()
+            },
+            false,
+            false,
+            false,
+        ),
         ("32-bit-events", plain(), true, true, false),
-        ("32-bit-file", Trace { narrow: true, ..plain() }, true, true, false),
+        (
+            "32-bit-file",
+            Trace {
+                narrow: true,
+                ..plain()
+            },
+            true,
+            true,
+            false,
+        ),
         ("items", plain(), true, false, true),
-        ("not-closed", Trace { ended: false, ..plain() }, true, false, false),
+        (
+            "not-closed",
+            Trace {
+                ended: false,
+                ..plain()
+            },
+            true,
+            false,
+            false,
+        ),
     ];
     let write = |(name, mut trace, new, narrow, items): (&'static str, Trace, bool, bool, bool)| {
         let times = netsh(&mut trace, new, narrow, items);
@@ -82,8 +181,14 @@ fn every_variant_gives_the_frames_that_were_written() {
     for (name, trace, times) in variants() {
         let file = trace.write();
         if let Some(folder) = std::env::var_os("TLSCOPE_WRITE_TRACES") {
-            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            let line = |(time, (_, frame)): (&i64, (i64, Vec<u8>))| format!("{time}\t{}\n", hex(&frame));
+            let hex = |bytes: &[u8]| {
+                bytes
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>()
+            };
+            let line =
+                |(time, (_, frame)): (&i64, (i64, Vec<u8>))| format!("{time}\t{}\n", hex(&frame));
             let truth: String = times.iter().zip(frames()).map(line).collect();
             std::fs::write(Path::new(&folder).join(format!("{name}.etl")), &file).unwrap();
             std::fs::write(Path::new(&folder).join(format!("{name}.tsv")), truth).unwrap();
@@ -105,7 +210,10 @@ fn every_variant_gives_the_frames_that_were_written() {
 #[test]
 fn small_blocks_hold_the_same_packets() {
     for (name, trace, times) in variants() {
-        let limits = Limits { block_bytes: 3000, ..Limits::default() };
+        let limits = Limits {
+            block_bytes: 3000,
+            ..Limits::default()
+        };
         let (shown, _, _) = read(&trace.write(), &limits);
         assert_frames(&shown, &times, name);
     }
@@ -115,26 +223,57 @@ fn small_blocks_hold_the_same_packets() {
 fn at_the_memory_cap_all_packets_come_but_not_in_order() {
     let mut trace = Trace::default();
     netsh(&mut trace, true, false, false);
-    let limits = Limits { trace_open_bytes_max: 20 << 10, ..Limits::default() };
+    let limits = Limits {
+        trace_open_bytes_max: 20 << 10,
+        ..Limits::default()
+    };
     let (shown, _, reader) = read(&trace.write(), &limits);
     assert_eq!(shown.len(), frames().len());
-    assert!(reader.summary().notes.iter().any(|note| matches!(note, Note::Unordered { .. })));
+    assert!(
+        reader
+            .summary()
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::Unordered { .. }))
+    );
 }
 
 #[test]
 fn buffers_and_processors_beyond_the_caps_are_counted() {
-    let mut trace = Trace { buffer_bytes: 4 << 10, ..Trace::default() };
+    let mut trace = Trace {
+        buffer_bytes: 4 << 10,
+        ..Trace::default()
+    };
     netsh(&mut trace, true, false, false);
-    for limits in [Limits { trace_buffers_max: 2, ..Limits::default() }, Limits { trace_names_max: 2, ..Limits::default() }] {
+    for limits in [
+        Limits {
+            trace_buffers_max: 2,
+            ..Limits::default()
+        },
+        Limits {
+            trace_names_max: 2,
+            ..Limits::default()
+        },
+    ] {
         let (shown, _, reader) = read(&trace.write(), &limits);
         assert!(!shown.is_empty() && shown.len() < frames().len());
-        assert!(reader.summary().notes.iter().any(|note| matches!(note, Note::BeyondCaps { buffers: 1.., .. })));
+        assert!(
+            reader
+                .summary()
+                .notes
+                .iter()
+                .any(|note| matches!(note, Note::BeyondCaps { buffers: 1.., .. }))
+        );
     }
 }
 
 #[test]
 fn fragments_are_joined_by_thread() {
-    let mut trace = Trace { build: 7601, one_byte_processor: true, ..Trace::default() };
+    let mut trace = Trace {
+        build: 7601,
+        one_byte_processor: true,
+        ..Trace::default()
+    };
     let mut times = Vec::new();
     let frames = frames();
     // Two threads write their halves in turn.
@@ -142,8 +281,16 @@ fn fragments_are_joined_by_thread() {
         for part in 0..2 {
             for (thread, (filetime, frame)) in pair.iter().enumerate() {
                 let (stamp, time) = trace.stamp(filetime + i64::from(part) * 20);
-                let keyword = ETHERNET_IN & if part == 0 { trace::START_ONLY } else { trace::END_ONLY };
-                let event = Manifest { thread: (4, thread as u32), ..Manifest::new(NDIS, 1001, keyword) };
+                let keyword = ETHERNET_IN
+                    & if part == 0 {
+                        trace::START_ONLY
+                    } else {
+                        trace::END_ONLY
+                    };
+                let event = Manifest {
+                    thread: (4, thread as u32),
+                    ..Manifest::new(NDIS, 1001, keyword)
+                };
                 let (head, tail) = frame.split_at(frame.len() / 2);
                 let bytes = trace::ndis(7, 7, if part == 0 { head } else { tail }, false);
                 trace.push(0, stamp, event.bytes(stamp, &bytes));
@@ -167,7 +314,11 @@ fn halves_of_packets_are_counted() {
     let mut part = |number: i64, keyword: u64, bytes: &[u8]| {
         let event = Manifest::new(NDIS, 1001, keyword);
         let (stamp, _) = trace.stamp(START + number);
-        trace.push(0, stamp, event.bytes(stamp, &trace::ndis(7, 7, bytes, false)));
+        trace.push(
+            0,
+            stamp,
+            event.bytes(stamp, &trace::ndis(7, 7, bytes, false)),
+        );
     };
     part(1, ETHERNET_IN & trace::END_ONLY, frame);
     part(2, ETHERNET_IN & trace::START_ONLY, &frame[..40]);
@@ -175,9 +326,15 @@ fn halves_of_packets_are_counted() {
     part(4, ETHERNET_IN & trace::START_ONLY, &other[..30]);
     let (shown, _, reader) = read(&trace.write(), &Limits::default());
     let bytes: Vec<_> = shown.iter().map(|one| one.bytes.clone()).collect();
-    assert_eq!(bytes, [frame[..40].to_vec(), other.clone(), other[..30].to_vec()]);
+    assert_eq!(
+        bytes,
+        [frame[..40].to_vec(), other.clone(), other[..30].to_vec()]
+    );
     assert!(shown[0].packet.original_len > 40 && shown[2].packet.original_len > 30);
-    assert!(reader.summary().notes.contains(&Note::HalfPackets { headless: 1, endless: 2 }));
+    assert!(reader.summary().notes.contains(&Note::HalfPackets {
+        headless: 1,
+        endless: 2
+    }));
 }
 
 #[test]
@@ -201,7 +358,11 @@ fn other_kinds_of_events_are_stepped_over() {
         };
         trace.push(0, stamp, other);
         let event = Manifest::new(NDIS, 1001, ETHERNET_IN);
-        trace.push(0, stamp, event.bytes(stamp, &trace::ndis(7, 7, frame, true)));
+        trace.push(
+            0,
+            stamp,
+            event.bytes(stamp, &trace::ndis(7, 7, frame, true)),
+        );
         times.push(time);
     }
     let (shown, _, reader) = read(&trace.write(), &Limits::default());
@@ -213,16 +374,28 @@ fn other_kinds_of_events_are_stepped_over() {
 
 #[test]
 fn a_damaged_buffer_is_left_and_the_next_one_is_read() {
-    let mut trace = Trace { buffer_bytes: 8 << 10, ..Trace::default() };
+    let mut trace = Trace {
+        buffer_bytes: 8 << 10,
+        ..Trace::default()
+    };
     netsh(&mut trace, true, false, false);
     let mut file = trace.write();
     // The second event of the second buffer.
-    let second = (8 << 10) + 72 + usize::from(u16::from_le_bytes([file[(8 << 10) + 72], file[(8 << 10) + 73]])).next_multiple_of(8);
+    let second = (8 << 10)
+        + 72
+        + usize::from(u16::from_le_bytes([
+            file[(8 << 10) + 72],
+            file[(8 << 10) + 73],
+        ]))
+        .next_multiple_of(8);
     file[second + 2] = 0x77;
     let (shown, error, reader) = read(&file, &Limits::default());
     assert!(error.is_none());
     assert!(shown.len() < frames().len() && shown.len() > frames().len() / 2);
-    assert!(reader.summary().notes.contains(&Note::Damaged { buffers: 1, events: 0 }));
+    assert!(reader.summary().notes.contains(&Note::Damaged {
+        buffers: 1,
+        events: 0
+    }));
 }
 
 #[test]
@@ -237,116 +410,99 @@ fn space_that_was_never_written_is_no_damage() {
     assert_eq!(reader.summary().notes, [Note::BlankTail]);
 }
 
-/// A trace by pktmon: each frame at four places; the last of them drops some.
-fn pktmon(trace: &mut Trace, numbered: bool, bytes_max: usize, dropped: bool) -> Vec<i64> {
-    let places = [(72_u16, 1_u16, 1_u16), (30, 1, 1), (30, 2, 1), (12, 1, 3)];
-    let mut times = Vec::new();
-    for (number, (filetime, frame)) in frames().iter().enumerate() {
-        for (appearance, (component, edge, media)) in places.iter().enumerate() {
-            let (stamp, time) = trace.stamp(filetime + appearance as i64 * 20);
-            let drops = dropped && appearance == 3 && number % 10 == 0;
-            let event = Manifest { thread: (0, 0), ..Manifest::new(PKTMON, if drops { 170 } else { 160 }, 0x10) };
-            let payload = trace::PktMon {
-                group: if numbered { number as u64 } else { (number * 4 + appearance) as u64 },
-                appearance: if numbered { appearance as u16 + 1 } else { 0 },
-                direction: 1,
-                media: *media,
-                component: *component,
-                edge: *edge,
-                drop_reason: if drops { 909 } else { 0 },
-                bytes_max,
-            };
-            // IP only, at the last place.
-            let bytes = if *media == 3 { payload.bytes(&frame[14..]) } else { payload.bytes(frame) };
-            trace.push(number % 2, stamp, event.bytes(stamp, &bytes));
-            if appearance == 0 {
-                times.push(time);
-            }
-        }
-    }
-    let (stamp, _) = trace.stamp(START + 600_000_000);
-    let component = [&[72, 0, 2, 0][..], &trace::utf16("netvsc.sys"), &trace::utf16("Network Adapter")].concat();
-    trace.push(0, stamp, Manifest::new(PKTMON, 20, 1).bytes(stamp, &component));
-    times
-}
-
-#[test]
-fn each_packet_of_pktmon_is_counted_once_with_and_without_numbers() {
-    for (numbered, compressed) in [(true, false), (true, true), (false, false), (false, true)] {
-        let mut trace = Trace { compressed, buffer_bytes: 64 << 10, ..Trace::default() };
-        let times = pktmon(&mut trace, numbered, usize::MAX, false);
-        let (shown, _, reader) = read(&trace.write(), &Limits::default());
-        let once: Vec<_> = shown.iter().map(|one| one.bytes.clone()).collect();
-        let wanted: Vec<_> = frames().into_iter().map(|(_, frame)| frame).collect();
-        assert!(once == wanted, "numbered {numbered} compressed {compressed}");
-        assert!(shown.iter().zip(&times).all(|(one, time)| one.filetime() == *time), "the earliest is kept");
-        assert_eq!(reader.summary().packets_folded, 3 * frames().len() as u64);
-        assert_eq!(reader.interfaces()[0].name.as_deref(), Some("netvsc.sys"));
-        assert_eq!(reader.extra(1).unwrap().process_id, None);
-    }
-}
-
-#[test]
-fn packets_cut_by_pktmon_are_folded_too_and_said_to_be_cut() {
-    for numbered in [true, false] {
-        let mut trace = Trace::default();
-        pktmon(&mut trace, numbered, 128, false);
-        let (shown, _, reader) = read(&trace.write(), &Limits::default());
-        assert_eq!(shown.len(), frames().len(), "numbered {numbered}");
-        let note = reader.summary().notes.into_iter().find(|note| matches!(note, Note::PacketsCut { .. })).unwrap();
-        assert!(matches!(note, Note::PacketsCut { bytes: 128, pktmon: true, .. }));
-        assert!(note.to_string().contains("--pkt-size 0"));
-        assert!(shown.iter().zip(frames()).all(|(one, (_, frame))| one.packet.original_len as usize == frame.len()));
-    }
-}
-
-#[test]
-fn dropped_packets_name_the_frame_that_shows_them() {
-    let mut trace = Trace::default();
-    pktmon(&mut trace, true, usize::MAX, true);
-    let mut reader = EtlReader::open(Cursor::new(trace.write()), "test", &Limits::default()).unwrap();
-    let (shown, _) = windows::drain(|block| reader.fill(block));
-    let drops = reader.take_drops();
-    assert_eq!(drops.len(), frames().len().div_ceil(10));
-    assert!(drops.iter().all(|drop| drop.reason == 909 && drop.location == 0xE000_0123));
-    // Each frame takes four numbers.
-    assert!(drops.iter().enumerate().all(|(number, drop)| drop.frame == shown[number * 10].packet.frame));
-    assert!(reader.take_drops().is_empty());
-}
-
 #[test]
 fn media_of_netsh() {
     let frames = frames();
     let ip = &frames[0].1[14..];
-    let wifi = [&[0x08, 0x41, 0, 0][..], &[1; 20], &[0xAA, 0xAA, 3, 0, 0, 0, 8, 0], ip].concat();
+    let wifi = [
+        &[0x08, 0x41, 0, 0][..],
+        &[1; 20],
+        &[0xAA, 0xAA, 3, 0, 0, 0, 8, 0],
+        ip,
+    ]
+    .concat();
     let mut trace = Trace::default();
     let mut push = |number: i64, id: u16, keyword: u64, payload: &[u8]| {
         let (stamp, _) = trace.stamp(START + number * 10_000_000);
-        trace.push(0, stamp, Manifest::new(NDIS, id, keyword).bytes(stamp, payload));
+        trace.push(
+            0,
+            stamp,
+            Manifest::new(NDIS, id, keyword).bytes(stamp, payload),
+        );
     };
-    push(1, 1001, 0x8000_0601_C001_0000, &trace::ndis(3, 3, &wifi, true));
+    push(
+        1,
+        1001,
+        0x8000_0601_C001_0000,
+        &trace::ndis(3, 3, &wifi, true),
+    );
     push(2, 1001, 0x8000_0602_C000_0200, &trace::ndis(4, 4, ip, true));
-    let mut switch = [5_u32, 5, 9].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-    switch.extend([trace::utf16("port"), trace::utf16("nic"), trace::utf16("type")].concat());
+    let mut switch = [5_u32, 5, 9]
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect::<Vec<_>>();
+    switch.extend(
+        [
+            trace::utf16("port"),
+            trace::utf16("nic"),
+            trace::utf16("type"),
+        ]
+        .concat(),
+    );
     switch.extend([1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
     switch.extend((frames[0].1.len() as u32).to_le_bytes());
     switch.extend(&frames[0].1);
     switch.extend([0; 4]);
     push(3, 1003, 0x8000_0602_C100_0001, &switch);
-    push(4, 1001, 0x8000_0600_C000_0001, &trace::ndis(6, 7, &frames[1].1[..60], false));
+    push(
+        4,
+        1001,
+        0x8000_0600_C000_0001,
+        &trace::ndis(6, 7, &frames[1].1[..60], false),
+    );
     let (shown, _, reader) = read(&trace.write(), &Limits::default());
     let links: Vec<u16> = shown.iter().map(|one| one.packet.link.0).collect();
     assert_eq!(links, [105, 101, 1, 1]);
-    assert_eq!(shown[0].bytes[..2], [0x08, 0x01], "the payload is not encrypted any more");
+    assert_eq!(
+        shown[0].bytes[..2],
+        [0x08, 0x01],
+        "the payload is not encrypted any more"
+    );
     assert_eq!(shown[0].bytes[2..], wifi[2..]);
     assert_eq!(shown[1].bytes, ip);
     assert_eq!(shown[2].bytes, frames[0].1);
     assert_eq!(shown[1].packet.link, LinkType(101));
-    let places: Vec<_> = reader.interfaces().into_iter().map(|interface| interface.place).collect();
-    assert_eq!(places[2], Place::SwitchPort { adapter: 5, port: 9 });
-    assert_eq!(places[3], Place::Adapter { adapter: 6, lower: 7 });
-    let directions: Vec<_> = (1..=4).map(|frame| reader.extra(frame).unwrap().direction).collect();
-    assert_eq!(directions, [Some(Direction::Out), Some(Direction::In), Some(Direction::In), None]);
+    let places: Vec<_> = reader
+        .interfaces()
+        .into_iter()
+        .map(|interface| interface.place)
+        .collect();
+    assert_eq!(
+        places[2],
+        Place::SwitchPort {
+            adapter: 5,
+            port: 9
+        }
+    );
+    assert_eq!(
+        places[3],
+        Place::Adapter {
+            adapter: 6,
+            lower: 7
+        }
+    );
+    let directions: Vec<_> = (1..=4)
+        .map(|frame| reader.extra(frame).unwrap().direction)
+        .collect();
+    assert_eq!(
+        directions,
+        [
+            Some(Direction::Out),
+            Some(Direction::In),
+            Some(Direction::In),
+            None
+        ]
+    );
     assert_eq!(reader.extra(1).unwrap().process_id, Some(1000));
 }
 
@@ -355,10 +511,21 @@ fn names_and_evidence() {
     let mut trace = Trace::default();
     let frames = frames();
     let (stamp, _) = trace.stamp(START + 1);
-    trace.push(0, stamp, Manifest::new(NDIS, 1001, ETHERNET_IN).bytes(stamp, &trace::ndis(7, 7, &frames[0].1, true)));
-    let mut alert = [40_u32, 1205].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    trace.push(
+        0,
+        stamp,
+        Manifest::new(NDIS, 1001, ETHERNET_IN).bytes(stamp, &trace::ndis(7, 7, &frames[0].1, true)),
+    );
+    let mut alert = [40_u32, 1205]
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect::<Vec<_>>();
     alert.extend(trace::utf16("mail.example"));
-    trace.push(0, stamp, Manifest::new(trace::SCHANNEL, 36888, 0).bytes(stamp, &alert));
+    trace.push(
+        0,
+        stamp,
+        Manifest::new(trace::SCHANNEL, 36888, 0).bytes(stamp, &alert),
+    );
     // A process: key, numbers, directory, flags, SID behind two pointers, image name, command line.
     let mut process = vec![0; 8];
     process.extend([77, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -374,15 +541,38 @@ fn names_and_evidence() {
     row[0x1C..0x1C + 18].copy_from_slice(&trace::utf16("Ethernet"));
     row[0x21E..0x21E + 8].copy_from_slice(&trace::utf16("NIC"));
     trace.push(0, stamp, trace::classic(trace::SYSTEM, 36, stamp, &row));
-    let product = [&[0; 8][..], &trace::utf16("lab"), &trace::utf16("Windows Server 2025")].concat();
+    let product = [
+        &[0; 8][..],
+        &trace::utf16("lab"),
+        &trace::utf16("Windows Server 2025"),
+    ]
+    .concat();
     trace.push(0, stamp, trace::classic(trace::SYSTEM, 32, stamp, &product));
-    let mut reader = EtlReader::open(Cursor::new(trace.write()), "test", &Limits::default()).unwrap();
+    let mut reader =
+        EtlReader::open(Cursor::new(trace.write()), "test", &Limits::default()).unwrap();
     // Names are known before the first packet is read.
     assert_eq!(reader.process_name(77), Some("w3wp.exe"));
     windows::drain(|block| reader.fill(block));
     let interface = &reader.interfaces()[0];
-    assert_eq!((interface.name.as_deref(), interface.description.as_deref()), (Some("Ethernet"), Some("NIC")));
-    let facts: Vec<_> = reader.take_evidence().into_iter().map(|evidence| evidence.fact).collect();
-    assert_eq!(facts, [Fact::AlertSent { alert: 40, state: 1205, target: Some("mail.example".to_owned()) }]);
-    assert_eq!(reader.summary().product.as_deref(), Some("Windows Server 2025"));
+    assert_eq!(
+        (interface.name.as_deref(), interface.description.as_deref()),
+        (Some("Ethernet"), Some("NIC"))
+    );
+    let facts: Vec<_> = reader
+        .take_evidence()
+        .into_iter()
+        .map(|evidence| evidence.fact)
+        .collect();
+    assert_eq!(
+        facts,
+        [Fact::AlertSent {
+            alert: 40,
+            state: 1205,
+            target: Some("mail.example".to_owned())
+        }]
+    );
+    assert_eq!(
+        reader.summary().product.as_deref(),
+        Some("Windows Server 2025")
+    );
 }

@@ -33,12 +33,22 @@ pub const COMPRESSIONS: &[Compression] = &[
     },
     Compression {
         name: "zstd",
-        matches: |bytes| matches!(bytes, [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..]),
+        matches: |bytes| {
+            matches!(
+                bytes,
+                [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..]
+            )
+        },
         open: |inner| Box::new(zstd::Frames::new(inner)),
     },
     Compression {
         name: "lz4",
-        matches: |bytes| matches!(bytes, [0x04, 0x22, 0x4D, 0x18, ..] | [0x02, 0x21, 0x4C, 0x18, ..]),
+        matches: |bytes| {
+            matches!(
+                bytes,
+                [0x04, 0x22, 0x4D, 0x18, ..] | [0x02, 0x21, 0x4C, 0x18, ..]
+            )
+        },
         open: |inner| Box::new(lz4::Frames::new(inner)),
     },
     Compression {
@@ -47,12 +57,33 @@ pub const COMPRESSIONS: &[Compression] = &[
         open: |inner| {
             let kib = u32::try_from(WINDOW_BYTES_MAX >> 10).unwrap_or(u32::MAX);
             let buffered = std::io::BufReader::new(inner);
-            Box::new(lzma_rust2::XzReader::new_mem_limit(buffered, true, kib + 1024))
+            Box::new(lzma_rust2::XzReader::new_mem_limit(
+                buffered,
+                true,
+                kib + 1024,
+            ))
         },
     },
     Compression {
         name: "bzip2",
-        matches: |bytes| matches!(bytes, [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]),
+        matches: |bytes| {
+            matches!(
+                bytes,
+                [
+                    b'B',
+                    b'Z',
+                    b'h',
+                    b'1'..=b'9',
+                    0x31,
+                    0x41,
+                    0x59,
+                    0x26,
+                    0x53,
+                    0x59,
+                    ..
+                ]
+            )
+        },
         open: |inner| Box::new(bzip2::read::MultiBzDecoder::new(inner)),
     },
 ];
@@ -64,7 +95,10 @@ pub const COMPRESSIONS: &[Compression] = &[];
 /// The name of the compression and the expanded bytes, where `first_bytes` (10 are enough) begin a compressed
 /// file. `inner` gives the file from its first byte on. Otherwise `inner` comes back.
 pub fn open(first_bytes: &[u8], inner: Bytes) -> Result<(&'static str, Bytes), Bytes> {
-    match COMPRESSIONS.iter().find(|compression| (compression.matches)(first_bytes)) {
+    match COMPRESSIONS
+        .iter()
+        .find(|compression| (compression.matches)(first_bytes))
+    {
         Some(compression) => Ok((compression.name, (compression.open)(inner))),
         None => Err(inner),
     }
@@ -90,7 +124,11 @@ mod zstd {
         pub(super) fn new(source: Bytes) -> Self {
             let mut frame = FrameDecoder::new();
             frame.set_max_window_size(WINDOW_BYTES_MAX);
-            Self { source: BufReader::with_capacity(64 << 10, source), frame, inside: false }
+            Self {
+                source: BufReader::with_capacity(64 << 10, source),
+                frame,
+                inside: false,
+            }
         }
 
         /// Begins the next frame; `false` at the end of the file.
@@ -115,21 +153,32 @@ mod zstd {
         /// An error at the end of the file means that the file is cut.
         fn told(&mut self, error: FrameDecoderError) -> io::Error {
             let at_end = self.source.fill_buf().is_ok_and(<[u8]>::is_empty);
-            let kind = if at_end { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
+            let kind = if at_end {
+                io::ErrorKind::UnexpectedEof
+            } else {
+                io::ErrorKind::InvalidData
+            };
             io::Error::new(kind, error)
         }
     }
 
     fn skippable(error: &FrameDecoderError) -> Option<u32> {
         match error {
-            FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. }) => Some(*length),
+            FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length,
+                ..
+            }) => Some(*length),
             _ => None,
         }
     }
 
     fn skip(source: &mut impl Read, length: u32) -> io::Result<()> {
         let skipped = io::copy(&mut source.take(u64::from(length)), &mut io::sink())?;
-        if skipped < u64::from(length) { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        if skipped < u64::from(length) {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(())
+        }
     }
 
     impl Read for Frames {
@@ -147,7 +196,10 @@ mod zstd {
                 }
                 if self.frame.is_finished() {
                     self.inside = false;
-                } else if let Err(error) = self.frame.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1)) {
+                } else if let Err(error) = self
+                    .frame
+                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
+                {
                     return Err(self.told(error));
                 }
             }
@@ -168,7 +220,12 @@ mod lz4 {
 
     impl Frames {
         pub(super) fn new(source: Bytes) -> Self {
-            Self { decoder: lz4_flex::frame::FrameDecoder::new(BufReader::with_capacity(64 << 10, source)) }
+            Self {
+                decoder: lz4_flex::frame::FrameDecoder::new(BufReader::with_capacity(
+                    64 << 10,
+                    source,
+                )),
+            }
         }
     }
 
@@ -237,7 +294,13 @@ mod tests {
 
     fn all() -> Vec<(&'static str, Vec<u8>)> {
         let plain = plain();
-        vec![("gzip", gzip(&plain)), ("zstd", zstd(&plain)), ("lz4", lz4(&plain)), ("xz", xz()), ("bzip2", bzip2(&plain))]
+        vec![
+            ("gzip", gzip(&plain)),
+            ("zstd", zstd(&plain)),
+            ("lz4", lz4(&plain)),
+            ("xz", xz()),
+            ("bzip2", bzip2(&plain)),
+        ]
     }
 
     fn expand(packed: &[u8]) -> (&'static str, Vec<u8>, std::io::Result<()>) {
@@ -281,7 +344,10 @@ mod tests {
             for length in 12..packed.len() {
                 let (_, bytes, end) = expand(&packed[..length]);
                 assert!(plain().starts_with(&bytes), "{name} cut at {length}");
-                assert!(end.is_err() || bytes.len() == 8000, "{name} cut at {length}");
+                assert!(
+                    end.is_err() || bytes.len() == 8000,
+                    "{name} cut at {length}"
+                );
             }
         }
     }

@@ -6,22 +6,34 @@ use std::fmt;
 
 /// The little-endian number at `at`, where the bytes reach that far.
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|field| u16::from_le_bytes(*field))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|field| u16::from_le_bytes(*field))
 }
 
 /// The little-endian number at `at`, where the bytes reach that far.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|field| u32::from_le_bytes(*field))
 }
 
 /// The little-endian number at `at`, where the bytes reach that far.
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|field| u64::from_le_bytes(*field))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|field| u64::from_le_bytes(*field))
 }
 
 /// The little-endian number at `at`, where the bytes reach that far.
 pub(super) fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
-    bytes.get(at..)?.first_chunk().map(|field| i64::from_le_bytes(*field))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|field| i64::from_le_bytes(*field))
 }
 
 /// The identifier at `at`, where the bytes reach that far.
@@ -68,23 +80,44 @@ impl<'a> Fields<'a> {
 
     /// A pointer of a process with pointers of `bytes` bytes.
     pub(super) fn pointer(&mut self, bytes: u8) -> Option<u64> {
-        if bytes == 4 { self.u32().map(u64::from) } else { self.u64() }
+        if bytes == 4 {
+            self.u32().map(u64::from)
+        } else {
+            self.u64()
+        }
     }
 
     /// UTF-16 text to its NUL, or to the end of the bytes where there is none.
     pub(super) fn utf16(&mut self) -> String {
         let (pairs, _) = self.0.as_chunks::<2>();
-        let length = pairs.iter().position(|pair| *pair == [0, 0]).unwrap_or(pairs.len());
-        let units = pairs.iter().take(length).map(|pair| u16::from_le_bytes(*pair));
-        let text = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        let length = pairs
+            .iter()
+            .position(|pair| *pair == [0, 0])
+            .unwrap_or(pairs.len());
+        let units = pairs
+            .iter()
+            .take(length)
+            .map(|pair| u16::from_le_bytes(*pair));
+        let text = char::decode_utf16(units)
+            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect();
         self.0 = self.0.get(length * 2 + 2..).unwrap_or_default();
         text
     }
 
     /// 8-bit text to its NUL, or to the end of the bytes where there is none.
     pub(super) fn latin(&mut self) -> String {
-        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        let text = self.0.iter().take(length).map(|byte| char::from(*byte)).collect();
+        let length = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.0.len());
+        let text = self
+            .0
+            .iter()
+            .take(length)
+            .map(|byte| char::from(*byte))
+            .collect();
         self.0 = self.0.get(length + 1..).unwrap_or_default();
         text
     }
@@ -129,10 +162,17 @@ mod tests {
     #[test]
     fn a_guid_reads_as_windows_writes_it() {
         let on_disk = [
-            0x6e, 0x00, 0xd6, 0x2e, 0x29, 0x47, 0x09, 0x46, 0xb4, 0x23, 0x3e, 0xe7, 0xbc, 0xd6, 0x78, 0xef,
+            0x6e, 0x00, 0xd6, 0x2e, 0x29, 0x47, 0x09, 0x46, 0xb4, 0x23, 0x3e, 0xe7, 0xbc, 0xd6,
+            0x78, 0xef,
         ];
-        assert_eq!(Guid(on_disk).to_string(), "2ED6006E-4729-4609-B423-3EE7BCD678EF");
-        assert_eq!(Guid::new(0x2ED6_006E, 0x4729, 0x4609, 0xB423_3EE7_BCD6_78EF), Guid(on_disk));
+        assert_eq!(
+            Guid(on_disk).to_string(),
+            "2ED6006E-4729-4609-B423-3EE7BCD678EF"
+        );
+        assert_eq!(
+            Guid::new(0x2ED6_006E, 0x4729, 0x4609, 0xB423_3EE7_BCD6_78EF),
+            Guid(on_disk)
+        );
     }
 
     #[test]

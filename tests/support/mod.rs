@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod netmon;
 pub mod trace;
 pub mod windows;
 pub mod xpress;

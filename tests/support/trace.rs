@@ -8,10 +8,18 @@ use super::xpress;
 
 pub type Guid = [u8; 16];
 
-pub const NDIS: Guid = [0x6e, 0, 0xd6, 0x2e, 0x29, 0x47, 9, 0x46, 0xb4, 0x23, 0x3e, 0xe7, 0xbc, 0xd6, 0x78, 0xef];
-pub const PKTMON: Guid = [0xd9, 0x80, 0x4f, 0x4d, 0xbd, 0xc8, 0x73, 0x4d, 0xbb, 0x5b, 0x19, 0xc9, 4, 2, 0xc5, 0xac];
-pub const SCHANNEL: Guid = [0x32, 0x81, 0x67, 0x1f, 0x38, 0x59, 0x86, 0x46, 0x9f, 0xdc, 0xc8, 0xff, 0x68, 0xf1, 0x5c, 0x85];
-pub const SYSTEM: Guid = [0x91, 0xee, 0x79, 0x9b, 0xfd, 0xb5, 0xc0, 0x41, 0xa2, 0x43, 0x42, 0x48, 0xe2, 0x66, 0xe9, 0xd0];
+pub const NDIS: Guid = [
+    0x6e, 0, 0xd6, 0x2e, 0x29, 0x47, 9, 0x46, 0xb4, 0x23, 0x3e, 0xe7, 0xbc, 0xd6, 0x78, 0xef,
+];
+pub const PKTMON: Guid = [
+    0xd9, 0x80, 0x4f, 0x4d, 0xbd, 0xc8, 0x73, 0x4d, 0xbb, 0x5b, 0x19, 0xc9, 4, 2, 0xc5, 0xac,
+];
+pub const SCHANNEL: Guid = [
+    0x32, 0x81, 0x67, 0x1f, 0x38, 0x59, 0x86, 0x46, 0x9f, 0xdc, 0xc8, 0xff, 0x68, 0xf1, 0x5c, 0x85,
+];
+pub const SYSTEM: Guid = [
+    0x91, 0xee, 0x79, 0x9b, 0xfd, 0xb5, 0xc0, 0x41, 0xa2, 0x43, 0x42, 0x48, 0xe2, 0x66, 0xe9, 0xd0,
+];
 
 /// 2024-06-10, as Windows counts.
 pub const START: i64 = 133_625_243_079_225_833;
@@ -128,7 +136,11 @@ impl Trace {
         event.extend(payload);
         event.resize(event.len().next_multiple_of(8), 0);
         let end = 72 + event.len();
-        let size = if self.compressed { 0x400 } else { self.buffer_bytes };
+        let size = if self.compressed {
+            0x400
+        } else {
+            self.buffer_bytes
+        };
         let mut buffer = self.header(size, end, 0, 0, 0, 4);
         buffer.extend(event);
         buffer.resize(size, 0xFF);
@@ -137,14 +149,40 @@ impl Trace {
 
     fn logfile_header(&self, buffers: u32) -> Vec<u8> {
         let mut payload = Vec::new();
-        let u32s = |payload: &mut Vec<u8>, values: &[u32]| payload.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let u32s = |payload: &mut Vec<u8>, values: &[u32]| {
+            payload.extend(values.iter().flat_map(|value| value.to_le_bytes()))
+        };
         let mode = self.mode | if self.compressed { 0x0400_0000 } else { 0 };
-        let version = if self.compressed { 0x0002_000A } else { 0x0501_000A };
-        u32s(&mut payload, &[self.buffer_bytes as u32, version, self.build, self.processors.len() as u32]);
+        let version = if self.compressed {
+            0x0002_000A
+        } else {
+            0x0501_000A
+        };
+        u32s(
+            &mut payload,
+            &[
+                self.buffer_bytes as u32,
+                version,
+                self.build,
+                self.processors.len() as u32,
+            ],
+        );
         payload.extend(if self.ended { START + 600_000_000 } else { 0 }.to_le_bytes());
         let written = if self.ended { buffers } else { 1 };
         let pointer = if self.narrow { 4 } else { 8 };
-        u32s(&mut payload, &[156_250, self.file_mib_max, mode, written, 1, pointer, self.events_lost, MHZ as u32]);
+        u32s(
+            &mut payload,
+            &[
+                156_250,
+                self.file_mib_max,
+                mode,
+                written,
+                1,
+                pointer,
+                self.events_lost,
+                MHZ as u32,
+            ],
+        );
         payload.resize(payload.len() + pointer as usize * 2, 0);
         payload.extend((-60_i32).to_le_bytes());
         payload.resize(payload.len() + 168, 0);
@@ -163,7 +201,8 @@ impl Trace {
         let end = 72 + body.len();
         if self.compressed {
             let packed = xpress::pack(body);
-            let mut buffer = self.header(72 + packed.len(), end, processor, sequence, flags | 0x40, 0);
+            let mut buffer =
+                self.header(72 + packed.len(), end, processor, sequence, flags | 0x40, 0);
             buffer.extend(packed);
             return buffer;
         }
@@ -173,7 +212,15 @@ impl Trace {
         buffer
     }
 
-    fn header(&self, size: usize, end: usize, processor: usize, sequence: u64, flags: u16, kind: u16) -> Vec<u8> {
+    fn header(
+        &self,
+        size: usize,
+        end: usize,
+        processor: usize,
+        sequence: u64,
+        flags: u16,
+        kind: u16,
+    ) -> Vec<u8> {
         let mut header = vec![0; 72];
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &(size as u32).to_le_bytes());
@@ -197,7 +244,10 @@ impl Trace {
 }
 
 pub fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+    text.encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes)
+        .collect()
 }
 
 /// An event of a manifest.
@@ -212,13 +262,25 @@ pub struct Manifest {
 
 impl Manifest {
     pub fn new(provider: Guid, id: u16, keyword: u64) -> Self {
-        Self { provider, id, keyword, thread: (1000, 2000), narrow: false, items: false }
+        Self {
+            provider,
+            id,
+            keyword,
+            thread: (1000, 2000),
+            narrow: false,
+            items: false,
+        }
     }
 
     pub fn bytes(&self, stamp: i64, payload: &[u8]) -> Vec<u8> {
         let items: &[&[u8]] = if self.items {
             // A related activity and a terminal session.
-            &[&[24, 0, 1, 0, 1, 0, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], &[16, 0, 3, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0]]
+            &[
+                &[
+                    24, 0, 1, 0, 1, 0, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+                ],
+                &[16, 0, 3, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+            ]
         } else {
             &[]
         };
@@ -280,7 +342,12 @@ pub fn message(stamp: i64, arguments: &[u8]) -> Vec<u8> {
 
 /// The payload of a packet of netsh; new builds add 16 bytes.
 pub fn ndis(adapter: u32, lower: u32, frame: &[u8], new: bool) -> Vec<u8> {
-    let mut payload = [adapter.to_le_bytes(), lower.to_le_bytes(), (frame.len() as u32).to_le_bytes()].concat();
+    let mut payload = [
+        adapter.to_le_bytes(),
+        lower.to_le_bytes(),
+        (frame.len() as u32).to_le_bytes(),
+    ]
+    .concat();
     payload.extend(frame);
     if new {
         payload.extend([0xEE; 16]);
@@ -304,11 +371,26 @@ impl PktMon {
     pub fn bytes(&self, frame: &[u8]) -> Vec<u8> {
         let logged = &frame[..frame.len().min(self.bytes_max)];
         let mut payload = self.group.to_le_bytes().to_vec();
-        for value in [1, self.appearance, self.direction, self.media, self.component, self.edge, 1] {
+        for value in [
+            1,
+            self.appearance,
+            self.direction,
+            self.media,
+            self.component,
+            self.edge,
+            1,
+        ] {
             payload.extend(value.to_le_bytes());
         }
         payload.extend(self.drop_reason.to_le_bytes());
-        payload.extend(if self.drop_reason == 0 { 0_u32 } else { 0xE000_0123 }.to_le_bytes());
+        payload.extend(
+            if self.drop_reason == 0 {
+                0_u32
+            } else {
+                0xE000_0123
+            }
+            .to_le_bytes(),
+        );
         payload.extend((frame.len() as u16).to_le_bytes());
         payload.extend((logged.len() as u16).to_le_bytes());
         payload.extend(logged);

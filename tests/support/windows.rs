@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use tlscope::capture::block::{Block, Packet};
 use tlscope::capture::etl::EtlReader;
@@ -16,8 +16,12 @@ use tlscope::limits::Limits;
 pub fn folder() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("TLSCOPE_SHARED").map(PathBuf::from);
-    let places = named.into_iter().chain([root.join("../shared"), root.join("../../shared")]);
-    let found = places.map(|place| place.join("captures/windows")).find(|place| place.is_dir());
+    let places = named
+        .into_iter()
+        .chain([root.join("../shared"), root.join("../../shared")]);
+    let found = places
+        .map(|place| place.join("captures/windows"))
+        .find(|place| place.is_dir());
     if found.is_none() {
         eprintln!("skipped: no captures/windows in ../shared; set TLSCOPE_SHARED to its folder");
     }
@@ -27,7 +31,9 @@ pub fn folder() -> Option<PathBuf> {
 /// The lines of a truth file, split into their columns.
 pub fn table(path: &Path) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    text.lines()
+        .map(|line| line.split('\t').map(str::to_owned).collect())
+        .collect()
 }
 
 /// A packet with its bytes.
@@ -39,10 +45,12 @@ pub struct Shown {
 
 impl Shown {
     pub fn digest(&self) -> String {
-        Sha256::digest(&self.bytes).iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
+        Sha256::digest(&self.bytes)
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").unwrap();
+                text
+            })
     }
 
     /// Time as Windows counts it.
@@ -52,15 +60,24 @@ impl Shown {
 }
 
 /// Everything that `fill` gives, and how it ended.
-pub fn drain(mut fill: impl FnMut(&mut Block) -> Result<bool, Error>) -> (Vec<Shown>, Option<Error>) {
+pub fn drain(
+    mut fill: impl FnMut(&mut Block) -> Result<bool, Error>,
+) -> (Vec<Shown>, Option<Error>) {
     let mut shown = Vec::new();
     let mut block = Block::default();
     loop {
         let more = fill(&mut block);
         for packet in &block.packets {
-            assert_eq!(block.data(packet).len(), packet.captured_len as usize, "the packet lies in its block");
+            assert_eq!(
+                block.data(packet).len(),
+                packet.captured_len as usize,
+                "the packet lies in its block"
+            );
             assert!(packet.original_len >= packet.captured_len);
-            shown.push(Shown { packet: *packet, bytes: block.data(packet).to_vec() });
+            shown.push(Shown {
+                packet: *packet,
+                bytes: block.data(packet).to_vec(),
+            });
         }
         match more {
             Ok(true) => {}
@@ -104,8 +121,42 @@ pub fn pcap(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let (mut at, mut packets) = (24, Vec::new());
     while at + 16 <= bytes.len() {
         let length = field(at + 8) as usize;
-        packets.push((u64::from(field(at)) * 1_000_000 + u64::from(field(at + 4)), bytes[at + 16..at + 16 + length].to_vec()));
+        packets.push((
+            u64::from(field(at)) * 1_000_000 + u64::from(field(at + 4)),
+            bytes[at + 16..at + 16 + length].to_vec(),
+        ));
         at += 16 + length;
     }
     packets
+}
+
+/// Frames of real handshakes, 1 ms apart.
+pub fn frames() -> Vec<(i64, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+    let names = [
+        "tls12.pcap",
+        "ipv6.pcap",
+        "hello-two-segments.pcap",
+        "tls13.pcap",
+    ];
+    let frames = names.iter().flat_map(|name| pcap(&folder.join(name)));
+    frames
+        .enumerate()
+        .map(|(number, (_, bytes))| {
+            (
+                super::trace::START + 5_000_000 + number as i64 * 10_007,
+                bytes,
+            )
+        })
+        .collect()
+}
+
+/// Each packet of a trace in memory once.
+pub fn read(
+    file: &[u8],
+    limits: &Limits,
+) -> (Vec<Shown>, Option<Error>, EtlReader<Cursor<Vec<u8>>>) {
+    let mut reader = EtlReader::open(Cursor::new(file.to_vec()), "test", limits).unwrap();
+    let (shown, error) = drain(|block| reader.fill(block));
+    (shown, error, reader)
 }

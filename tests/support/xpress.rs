@@ -2,16 +2,30 @@
 
 /// Packs `plain`; unused flags of the last word are ones.
 pub fn pack(plain: &[u8]) -> Vec<u8> {
-    let mut output = Output { bytes: Vec::new(), flags: 0, used: 0, flags_at: 0, half_at: None };
+    let mut output = Output {
+        bytes: Vec::new(),
+        flags: 0,
+        used: 0,
+        flags_at: 0,
+        half_at: None,
+    };
     output.begin_flags();
     let mut last: std::collections::HashMap<[u8; 3], usize> = std::collections::HashMap::new();
     let mut at = 0;
     while at < plain.len() {
-        let key = plain.get(at..at + 3).map(|key| <[u8; 3]>::try_from(key).unwrap());
-        let found = key.and_then(|key| last.insert(key, at)).filter(|start| at - start <= 8192);
+        let key = plain
+            .get(at..at + 3)
+            .map(|key| <[u8; 3]>::try_from(key).unwrap());
+        let found = key
+            .and_then(|key| last.insert(key, at))
+            .filter(|start| at - start <= 8192);
         match found {
             Some(start) => {
-                let length = plain[at..].iter().zip(&plain[start..]).take_while(|(a, b)| a == b).count();
+                let length = plain[at..]
+                    .iter()
+                    .zip(&plain[start..])
+                    .take_while(|(a, b)| a == b)
+                    .count();
                 output.pair(at - start, length);
                 at += length;
             }

@@ -49,7 +49,13 @@ impl Clock {
         };
         // A frequency of nothing can't be divided by: 10 MHz is what Windows uses wherever it may choose.
         let (units, per) = if per > 0 { (units, per) } else { (1, 1) };
-        Self { kind, start_filetime: header.start_filetime, first_stamp, units, per }
+        Self {
+            kind,
+            start_filetime: header.start_filetime,
+            first_stamp,
+            units,
+            per,
+        }
     }
 
     /// What it counts.
@@ -92,19 +98,39 @@ mod tests {
     fn the_counter_of_a_real_trace() {
         let clock = Clock::new(&header(1, 3_312_788), 0x1EBA_2DA2);
         assert_eq!(clock.ns(0x1EBA_CF26), filetime_ns(132_102_896_937_832_105));
-        assert_eq!(clock.ns(0x1EBA_2DA2 - 3_312_788), filetime_ns(132_102_896_927_707_292), "before the header");
-        assert_eq!(clock.ns(0x1EBA_2DA2 + 3_312_788 * 1_000_000), filetime_ns(132_112_896_937_707_292), "needs 128 bits");
+        assert_eq!(
+            clock.ns(0x1EBA_2DA2 - 3_312_788),
+            filetime_ns(132_102_896_927_707_292),
+            "before the header"
+        );
+        assert_eq!(
+            clock.ns(0x1EBA_2DA2 + 3_312_788 * 1_000_000),
+            filetime_ns(132_112_896_937_707_292),
+            "needs 128 bits"
+        );
     }
 
     #[test]
     fn system_time_and_cycles() {
         assert_eq!(Clock::new(&header(2, 0), 5).ns(UNIX_EPOCH + 3), 300);
-        assert_eq!(Clock::new(&header(3, 0), 0).ns(2400), filetime_ns(132_102_896_937_707_302));
+        assert_eq!(
+            Clock::new(&header(3, 0), 0).ns(2400),
+            filetime_ns(132_102_896_937_707_302)
+        );
     }
 
     #[test]
     fn nothing_overflows() {
-        for (clock, frequency) in [(0, 0), (1, 0), (1, -1), (1, 1), (1, i64::MAX), (2, 0), (3, 0), (9, 9)] {
+        for (clock, frequency) in [
+            (0, 0),
+            (1, 0),
+            (1, -1),
+            (1, 1),
+            (1, i64::MAX),
+            (2, 0),
+            (3, 0),
+            (9, 9),
+        ] {
             for first in [i64::MIN, 0, i64::MAX] {
                 for stamp in [i64::MIN, -1, 0, 1, i64::MAX] {
                     Clock::new(&header(clock, frequency), first).ns(stamp);

@@ -46,7 +46,11 @@ impl BufferHeader {
         let header = Self {
             on_disk: u32_at(bytes, 0)?,
             valid_end: u32_at(bytes, 0x30)?,
-            processor: if flags & FLAG_WIDE_PROCESSOR == 0 { processor & 0xFF } else { processor },
+            processor: if flags & FLAG_WIDE_PROCESSOR == 0 {
+                processor & 0xFF
+            } else {
+                processor
+            },
             logger: u16_at(bytes, 0x2A)?,
             state: u32_at(bytes, 0x2C)?,
             kind: u16_at(bytes, 0x36)?,
@@ -70,7 +74,9 @@ impl BufferHeader {
 /// Do these first bytes begin a trace? It has no magic number: the first buffer's header and the first
 /// event's must agree. 80 bytes are enough.
 pub fn matches(first_bytes: &[u8]) -> bool {
-    let Some(header) = BufferHeader::parse(first_bytes) else { return false };
+    let Some(header) = BufferHeader::parse(first_bytes) else {
+        return false;
+    };
     let size = header.on_disk;
     let event = first_bytes.get(HEADER_BYTES..).unwrap_or_default();
     (0x100..=BUFFER_BYTES_MAX).contains(&size)
@@ -156,7 +162,17 @@ mod tests {
     #[test]
     fn a_trace_is_told_by_two_headers() {
         assert!(matches(&first_bytes()));
-        for (at, value) in [(0, 1), (3, 0xFF), (0x31, 9), (0x32, 9), (0x36, 0), (0x48, 3), (0x4A, 9), (0x4B, 0), (0x4E, 1)] {
+        for (at, value) in [
+            (0, 1),
+            (3, 0xFF),
+            (0x31, 9),
+            (0x32, 9),
+            (0x36, 0),
+            (0x48, 3),
+            (0x4A, 9),
+            (0x4B, 0),
+            (0x4E, 1),
+        ] {
             let mut bytes = first_bytes();
             bytes[at] = value;
             assert!(!matches(&bytes), "byte {at:#x}");
@@ -184,7 +200,14 @@ mod tests {
         payload[0x100] = 2;
         payload[0x108] = 3;
         let header = LogfileHeader::parse(&payload).unwrap();
-        assert_eq!((header.bias_minutes, header.counter_frequency, header.start_filetime), (60, 1, 2));
+        assert_eq!(
+            (
+                header.bias_minutes,
+                header.counter_frequency,
+                header.start_filetime
+            ),
+            (60, 1, 2)
+        );
         assert_eq!(header.clock, 3);
     }
 }

@@ -45,9 +45,13 @@ impl Decoder {
     pub(super) fn take(&mut self, event: &Event<'_>, clock: &Clock, block: &mut Block) {
         self.providers.count(event);
         let done = if event.provider == NDIS {
-            self.ndis.take(event, clock.ns(event.stamp), &mut self.packets, block)
+            self.ndis
+                .take(event, clock.ns(event.stamp), &mut self.packets, block)
         } else if event.provider == PKTMON {
-            self.describe(event).and_then(|()| self.pktmon.take(event, clock.ns(event.stamp), &mut self.packets, block))
+            self.describe(event).and_then(|()| {
+                self.pktmon
+                    .take(event, clock.ns(event.stamp), &mut self.packets, block)
+            })
         } else if event.provider == RAS {
             ndis::remote_access(event, clock.ns(event.stamp), &mut self.packets, block)
         } else {
@@ -70,19 +74,33 @@ impl Decoder {
     }
 
     /// Looks for names in the last buffers of each processor, where the end of the recording put them.
-    pub(super) fn read_names<R: Read + Seek>(&mut self, reader: &mut R, streams: &[Vec<Entry>], bytes_max: u64) -> io::Result<()> {
+    pub(super) fn read_names<R: Read + Seek>(
+        &mut self,
+        reader: &mut R,
+        streams: &[Vec<Entry>],
+        bytes_max: u64,
+    ) -> io::Result<()> {
         let (mut packed, mut bytes, mut spent) = (Vec::new(), Vec::new(), 0);
         let rounds = streams.iter().map(Vec::len).max().unwrap_or(0);
         for round in 0..rounds {
             if spent > bytes_max {
                 break;
             }
-            for entry in streams.iter().filter_map(|stream| stream.iter().rev().nth(round)) {
+            for entry in streams
+                .iter()
+                .filter_map(|stream| stream.iter().rev().nth(round))
+            {
                 if spent > bytes_max.saturating_mul(8) {
                     break;
                 }
                 spent += u64::from(entry.event_bytes);
-                merge::open(reader, entry, &mut packed, &mut bytes, &mut Damage::default())?;
+                merge::open(
+                    reader,
+                    entry,
+                    &mut packed,
+                    &mut bytes,
+                    &mut Damage::default(),
+                )?;
                 self.names_of(&bytes);
             }
         }
@@ -92,7 +110,9 @@ impl Decoder {
     fn names_of(&mut self, body: &[u8]) {
         let mut at = 0;
         while let Step::Event(head) = events::look(body, at) {
-            let event = body.get(at..at + head.size).and_then(|bytes| Event::parse(head, bytes));
+            let event = body
+                .get(at..at + head.size)
+                .and_then(|bytes| Event::parse(head, bytes));
             if let Some(event) = event {
                 self.describe(&event);
             }
@@ -103,12 +123,19 @@ impl Decoder {
     /// What was left out at one of the caps.
     pub(super) fn beyond_caps(&self) -> u64 {
         let counts = self.packets.counts;
-        self.providers.beyond_cap + counts.unusable + counts.drops_beyond_cap + self.ndis.joins.beyond_cap + self.evidence.beyond_cap()
+        self.providers.beyond_cap
+            + counts.unusable
+            + counts.drops_beyond_cap
+            + self.ndis.joins.beyond_cap
+            + self.evidence.beyond_cap()
     }
 
     /// Did pktmon record packets here?
     pub(super) fn interfaces_of_pktmon(&self) -> bool {
-        self.packets.places().iter().any(|place| matches!(place, Place::Component(_)))
+        self.packets
+            .places()
+            .iter()
+            .any(|place| matches!(place, Place::Component(_)))
     }
 
     /// The evidence since the last call.
@@ -118,21 +145,34 @@ impl Decoder {
 
     /// The places where packets were seen, with what is known of them.
     pub(super) fn interfaces(&self) -> Vec<Interface> {
-        self.packets.places().iter().map(|place| self.interface(*place)).collect()
+        self.packets
+            .places()
+            .iter()
+            .map(|place| self.interface(*place))
+            .collect()
     }
 
     fn interface(&self, place: Place) -> Interface {
         let adapter = |index| self.metadata.interfaces.get(&index).cloned().unzip();
         let (name, description) = match place {
-            Place::Adapter { adapter: index, .. } | Place::SwitchPort { adapter: index, .. } => adapter(index),
+            Place::Adapter { adapter: index, .. } | Place::SwitchPort { adapter: index, .. } => {
+                adapter(index)
+            }
             Place::Component(number) => match self.pktmon.components.get(&number) {
-                Some(component) => (Some(component.name.clone()), Some(component.description.clone())),
+                Some(component) => (
+                    Some(component.name.clone()),
+                    Some(component.description.clone()),
+                ),
                 None => (None, None),
             },
             _ => (None, None),
         };
         let name = name.filter(|name| !name.is_empty());
         let description = description.filter(|description| !description.is_empty());
-        Interface { place, name, description }
+        Interface {
+            place,
+            name,
+            description,
+        }
     }
 }

@@ -51,7 +51,9 @@ pub(super) struct Head {
 
 /// Looks at the event that begins at `at`.
 pub(super) fn look(body: &[u8], at: usize) -> Step {
-    let Some(rest) = body.get(at..).filter(|rest| rest.len() >= 4) else { return Step::End };
+    let Some(rest) = body.get(at..).filter(|rest| rest.len() >= 4) else {
+        return Step::End;
+    };
     if matches!(rest, [0xFF, 0xFF, 0xFF, 0xFF, ..]) {
         return Step::End;
     }
@@ -79,8 +81,17 @@ fn head(rest: &[u8]) -> Option<Head> {
     if marker == 0x90 {
         let flags = u16_at(rest, 6)?;
         let size = usize::from(u16_at(rest, 0)?);
-        let stamp = if flags & 8 == 0 { None } else { i64_at(rest, message_stamp_at(flags)) };
-        return (size >= 8).then_some(Head { kind: Kind::Message, size, stamp, pointer_bytes: 8 });
+        let stamp = if flags & 8 == 0 {
+            None
+        } else {
+            i64_at(rest, message_stamp_at(flags))
+        };
+        return (size >= 8).then_some(Head {
+            kind: Kind::Message,
+            size,
+            stamp,
+            pointer_bytes: 8,
+        });
     }
     if marker != 0xC0 {
         return None;
@@ -96,8 +107,17 @@ fn head(rest: &[u8]) -> Option<Head> {
         _ => return None,
     };
     let size = usize::from(u16_at(rest, size_at)?);
-    let pointer_bytes = if matches!(kind_byte, 0x01 | 0x03 | 0x0A | 0x0B | 0x10 | 0x12) { 4 } else { 8 };
-    (size >= header_bytes).then(|| Head { kind, size, stamp: i64_at(rest, stamp_at), pointer_bytes })
+    let pointer_bytes = if matches!(kind_byte, 0x01 | 0x03 | 0x0A | 0x0B | 0x10 | 0x12) {
+        4
+    } else {
+        8
+    };
+    (size >= header_bytes).then(|| Head {
+        kind,
+        size,
+        stamp: i64_at(rest, stamp_at),
+        pointer_bytes,
+    })
 }
 
 fn message_stamp_at(flags: u16) -> usize {
@@ -152,7 +172,11 @@ impl<'a> Event<'a> {
     /// The event of `bytes`, which begin with `head` and end with the event.
     pub(super) fn parse(head: Head, bytes: &'a [u8]) -> Option<Self> {
         let unread = Self::unreadable(head.stamp.unwrap_or(0));
-        let base = Self { kind: head.kind, pointer_bytes: head.pointer_bytes, ..unread };
+        let base = Self {
+            kind: head.kind,
+            pointer_bytes: head.pointer_bytes,
+            ..unread
+        };
         match head.kind {
             Kind::Manifest => base.manifest(bytes),
             Kind::Full | Kind::Instance => base.classic(bytes),
@@ -174,13 +198,27 @@ impl<'a> Event<'a> {
         let payload = bytes.get(at..)?.get(..payload_bytes)?;
         let pointer_bytes = if u16_at(bytes, 4)? & 0x20 == 0 { 8 } else { 4 };
         let unread = Self::unreadable(0);
-        Self { kind: Kind::Manifest, pointer_bytes, payload, ..unread }.manifest_fields(bytes)
+        Self {
+            kind: Kind::Manifest,
+            pointer_bytes,
+            payload,
+            ..unread
+        }
+        .manifest_fields(bytes)
     }
 
     fn manifest(self, bytes: &'a [u8]) -> Option<Self> {
         let flags = u16_at(bytes, 4)?;
-        let payload_at = if flags & 1 == 0 { 80 } else { behind_items(bytes)? };
-        Self { payload: bytes.get(payload_at..)?, ..self }.manifest_fields(bytes)
+        let payload_at = if flags & 1 == 0 {
+            80
+        } else {
+            behind_items(bytes)?
+        };
+        Self {
+            payload: bytes.get(payload_at..)?,
+            ..self
+        }
+        .manifest_fields(bytes)
     }
 
     fn manifest_fields(self, bytes: &'a [u8]) -> Option<Self> {
@@ -195,7 +233,11 @@ impl<'a> Event<'a> {
     }
 
     fn classic(self, bytes: &'a [u8]) -> Option<Self> {
-        let (name_at, payload_at) = if self.kind == Kind::Full { (0x18, 0x30) } else { (0x28, 0x48) };
+        let (name_at, payload_at) = if self.kind == Kind::Full {
+            (0x18, 0x30)
+        } else {
+            (0x28, 0x48)
+        };
         Some(Self {
             provider: guid_at(bytes, name_at)?,
             id: u16::from(*bytes.get(4)?),
@@ -213,7 +255,11 @@ impl<'a> Event<'a> {
             Kind::Compact => 24,
             _ => 16,
         };
-        let more = if version & 0x8000 == 0 { 0 } else { 8 + 8 * usize::from(version >> 8 & 7) };
+        let more = if version & 0x8000 == 0 {
+            0
+        } else {
+            8 + 8 * usize::from(version >> 8 & 7)
+        };
         let threads = self.kind != Kind::PerfInfo;
         Some(Self {
             id: u16_at(bytes, 6)?,
@@ -227,8 +273,16 @@ impl<'a> Event<'a> {
     fn message(self, bytes: &'a [u8]) -> Option<Self> {
         let flags = u16_at(bytes, 6)?;
         let name_at = if flags & 1 == 0 { 8 } else { 12 };
-        let provider = if flags & 2 == 0 { Guid::default() } else { guid_at(bytes, name_at)? };
-        Some(Self { provider, id: u16_at(bytes, 4)?, ..self })
+        let provider = if flags & 2 == 0 {
+            Guid::default()
+        } else {
+            guid_at(bytes, name_at)?
+        };
+        Some(Self {
+            provider,
+            id: u16_at(bytes, 4)?,
+            ..self
+        })
     }
 }
 
@@ -263,17 +317,37 @@ mod tests {
     #[test]
     fn each_kind_is_stepped_over_by_its_own_size() {
         let kinds = [
-            (0x01, 4, 32), (0x02, 4, 40), (0x03, 4, 24), (0x04, 4, 32), (0x0A, 0, 48), (0x14, 0, 64), (0x0B, 0, 72),
-            (0x15, 0, 80), (0x0D, 0, 8), (0x0F, 0, 8), (0x10, 4, 16), (0x11, 4, 24), (0x12, 0, 80), (0x13, 0, 96),
+            (0x01, 4, 32),
+            (0x02, 4, 40),
+            (0x03, 4, 24),
+            (0x04, 4, 32),
+            (0x0A, 0, 48),
+            (0x14, 0, 64),
+            (0x0B, 0, 72),
+            (0x15, 0, 80),
+            (0x0D, 0, 8),
+            (0x0F, 0, 8),
+            (0x10, 4, 16),
+            (0x11, 4, 24),
+            (0x12, 0, 80),
+            (0x13, 0, 96),
         ];
         for (kind, size_at, size) in kinds {
             let bytes = event(kind, size_at, size);
-            let Step::Event(head) = look(&bytes, 0) else { panic!("{kind:#x}") };
+            let Step::Event(head) = look(&bytes, 0) else {
+                panic!("{kind:#x}")
+            };
             assert_eq!(head.size, usize::from(size), "{kind:#x}");
             assert!(Event::parse(head, &bytes).is_some(), "{kind:#x}");
-            assert!(matches!(look(&bytes[..bytes.len() - 1], 0), Step::Damage), "{kind:#x} cut");
+            assert!(
+                matches!(look(&bytes[..bytes.len() - 1], 0), Step::Damage),
+                "{kind:#x} cut"
+            );
             let short = event(kind, size_at, 8);
-            assert!(kind == 0x0D || kind == 0x0F || matches!(look(&short, 0), Step::Damage), "{kind:#x} too short");
+            assert!(
+                kind == 0x0D || kind == 0x0F || matches!(look(&short, 0), Step::Damage),
+                "{kind:#x} too short"
+            );
         }
     }
 
@@ -293,12 +367,17 @@ mod tests {
         bytes[84] = 1;
         bytes[104] = 16;
         bytes[120..].copy_from_slice(b"abcd");
-        let Step::Event(head) = look(&bytes, 0) else { panic!() };
+        let Step::Event(head) = look(&bytes, 0) else {
+            panic!()
+        };
         assert_eq!(Event::parse(head, &bytes).unwrap().payload, b"abcd");
         bytes[104] = 0;
         assert!(Event::parse(head, &bytes).is_none(), "an item of no size");
         bytes[104] = 200;
-        assert!(Event::parse(head, &bytes).is_none(), "an item beyond the event");
+        assert!(
+            Event::parse(head, &bytes).is_none(),
+            "an item beyond the event"
+        );
     }
 
     #[test]
@@ -307,7 +386,9 @@ mod tests {
         bytes[..8].copy_from_slice(&[40, 0, 0, 0x90, 7, 0, 0x0B, 0]);
         bytes[12] = 9;
         bytes[28] = 5;
-        let Step::Event(head) = look(&bytes, 0) else { panic!() };
+        let Step::Event(head) = look(&bytes, 0) else {
+            panic!()
+        };
         assert_eq!(head.stamp, Some(5));
         let message = Event::parse(head, &bytes).unwrap();
         assert_eq!((message.id, message.provider.0[0]), (7, 9));

@@ -144,7 +144,11 @@ impl Ledger {
         };
         let Some(fact) = fact else { return };
         if self.facts.len() < FACTS_MAX {
-            self.facts.push(Evidence { time_ns, process_id: event.process_id, fact });
+            self.facts.push(Evidence {
+                time_ns,
+                process_id: event.process_id,
+                fact,
+            });
         } else {
             self.beyond_cap += 1;
         }
@@ -161,17 +165,33 @@ impl Ledger {
 
 fn schannel(id: u16, mut fields: Fields<'_>) -> Option<Fact> {
     Some(match id {
-        36871 => Fact::CredentialFailed { side: name(fields.utf16()), state: fields.u32()? },
-        36874 => Fact::NoCommonSuite { protocol: name(fields.utf16()) },
+        36871 => Fact::CredentialFailed {
+            side: name(fields.utf16()),
+            state: fields.u32()?,
+        },
+        36874 => Fact::NoCommonSuite {
+            protocol: name(fields.utf16()),
+        },
         36880 => {
             let (side, protocol) = (name(fields.utf16()), name(fields.utf16()));
             let suite = fields.u32()?;
             fields.u32();
             fields.u64();
-            Fact::Negotiated { side, protocol, suite, target: some_name(fields.utf16()) }
+            Fact::Negotiated {
+                side,
+                protocol,
+                suite,
+                target: some_name(fields.utf16()),
+            }
         }
-        36887 => Fact::AlertReceived { alert: fields.u32()? },
-        36888 => Fact::AlertSent { alert: fields.u32()?, state: fields.u32()?, target: some_name(fields.utf16()) },
+        36887 => Fact::AlertReceived {
+            alert: fields.u32()?,
+        },
+        36888 => Fact::AlertSent {
+            alert: fields.u32()?,
+            state: fields.u32()?,
+            target: some_name(fields.utf16()),
+        },
         _ => return None,
     })
 }
@@ -180,15 +200,24 @@ fn http_sys(event: &Event<'_>, mut fields: Fields<'_>) -> Option<Fact> {
     Some(match event.id {
         61 => {
             fields.pointer(event.pointer_bytes)?;
-            Fact::NoBinding { local: address(&mut fields)? }
+            Fact::NoBinding {
+                local: address(&mut fields)?,
+            }
         }
         96 => {
             let (local, remote) = (address(&mut fields)?, address(&mut fields)?);
             let server_name = some_name(fields.utf16());
             let thumbprint = fields.u16().map(usize::from);
             // Two BOOLs stand before the status.
-            let status = thumbprint.and_then(|bytes| fields.take(bytes + 8)).and_then(|_| fields.u32());
-            Fact::HandshakeFailed { local, remote, server_name, status }
+            let status = thumbprint
+                .and_then(|bytes| fields.take(bytes + 8))
+                .and_then(|_| fields.u32());
+            Fact::HandshakeFailed {
+                local,
+                remote,
+                server_name,
+                status,
+            }
         }
         _ => return None,
     })
@@ -209,12 +238,20 @@ fn tcpip(event: &Event<'_>, mut fields: Fields<'_>) -> Option<Fact> {
         }
         1045 => {
             let (local, remote) = (address(&mut fields)?, address(&mut fields)?);
-            Some(Fact::ConnectionLost { local, remote, how: Lost::TimedOut })
+            Some(Fact::ConnectionLost {
+                local,
+                remote,
+                how: Lost::TimedOut,
+            })
         }
         1183 | 1184 => {
             fields.pointer(event.pointer_bytes)?;
             let (local, remote) = (address(&mut fields)?, address(&mut fields)?);
-            let how = if event.id == 1183 { Lost::Refused } else { Lost::Reset };
+            let how = if event.id == 1183 {
+                Lost::Refused
+            } else {
+                Lost::Reset
+            };
             Some(Fact::ConnectionLost { local, remote, how })
         }
         _ => None,
@@ -222,7 +259,11 @@ fn tcpip(event: &Event<'_>, mut fields: Fields<'_>) -> Option<Fact> {
 }
 
 fn owner(local: SocketAddr, remote: SocketAddr, process_id: u32) -> Option<Fact> {
-    (process_id != 0).then_some(Fact::Owner { local, remote, process_id })
+    (process_id != 0).then_some(Fact::Owner {
+        local,
+        remote,
+        process_id,
+    })
 }
 
 /// A socket address behind its own length.
@@ -264,22 +305,40 @@ mod tests {
     }
 
     fn event<'a>(provider: Guid, id: u16, payload: &'a [u8]) -> Event<'a> {
-        Event { kind: Kind::Manifest, provider, id, payload, ..Event::unreadable(0) }
+        Event {
+            kind: Kind::Manifest,
+            provider,
+            id,
+            payload,
+            ..Event::unreadable(0)
+        }
     }
 
     fn facts(event: &Event<'_>) -> Vec<Fact> {
         let mut ledger = Ledger::default();
         ledger.take(event, 0);
-        ledger.take_all().into_iter().map(|evidence| evidence.fact).collect()
+        ledger
+            .take_all()
+            .into_iter()
+            .map(|evidence| evidence.fact)
+            .collect()
     }
 
     #[test]
     fn an_alert_that_was_sent() {
         let mut payload = vec![40, 0, 0, 0, 0xB5, 4, 0, 0];
-        let old = Fact::AlertSent { alert: 40, state: 1205, target: None };
+        let old = Fact::AlertSent {
+            alert: 40,
+            state: 1205,
+            target: None,
+        };
         assert_eq!(facts(&event(SCHANNEL, 36888, &payload)), [old]);
         payload.extend([b'a', 0, 0, 0]);
-        let new = Fact::AlertSent { alert: 40, state: 1205, target: Some("a".to_owned()) };
+        let new = Fact::AlertSent {
+            alert: 40,
+            state: 1205,
+            target: Some("a".to_owned()),
+        };
         assert_eq!(facts(&event(SCHANNEL, 36888, &payload)), [new]);
         assert_eq!(facts(&event(SCHANNEL, 36888, &payload[..7])), []);
     }
@@ -289,8 +348,20 @@ mod tests {
         let mut payload = v4(443);
         payload.extend(v4(50_000));
         payload.extend([0, 0, 0, 0, 7, 0, 0, 0]);
-        let [Fact::Owner { local, remote, process_id: 7 }] = facts(&event(TCPIP, 1033, &payload))[..] else { panic!() };
-        assert_eq!((local.to_string().as_str(), remote.port()), ("192.0.2.1:443", 50_000));
+        let [
+            Fact::Owner {
+                local,
+                remote,
+                process_id: 7,
+            },
+        ] = facts(&event(TCPIP, 1033, &payload))[..]
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (local.to_string().as_str(), remote.port()),
+            ("192.0.2.1:443", 50_000)
+        );
         for length in 0..payload.len() {
             assert_eq!(facts(&event(TCPIP, 1033, &payload[..length])), []);
         }
@@ -303,7 +374,14 @@ mod tests {
         payload.extend([b'x', 0, 0, 0, 2, 0, 9, 9]);
         payload.extend([0; 8]);
         payload.extend(0x8009_0331_u32.to_le_bytes());
-        let [Fact::HandshakeFailed { server_name: Some(name), status: Some(0x8009_0331), .. }] = &facts(&event(HTTP_SYS, 96, &payload))[..] else {
+        let [
+            Fact::HandshakeFailed {
+                server_name: Some(name),
+                status: Some(0x8009_0331),
+                ..
+            },
+        ] = &facts(&event(HTTP_SYS, 96, &payload))[..]
+        else {
             panic!()
         };
         assert_eq!(name, "x");

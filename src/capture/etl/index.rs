@@ -72,13 +72,19 @@ pub(super) struct Caps {
 }
 
 /// Reads the headers of all buffers of a file of `file_bytes`.
-pub(super) fn scan<R: Read + Seek>(reader: &mut R, file_bytes: u64, header: &LogfileHeader, caps: Caps) -> io::Result<Index> {
+pub(super) fn scan<R: Read + Seek>(
+    reader: &mut R,
+    file_bytes: u64,
+    header: &LogfileHeader,
+    caps: Caps,
+) -> io::Result<Index> {
     let mut pass = Pass {
         index: Index::default(),
         by_key: HashMap::new(),
         scratch: Vec::new(),
         buffers: 0,
-        expandable: EXPANDED_BYTES_FREE.saturating_add(file_bytes.saturating_mul(EXPANDED_RATIO_MAX)),
+        expandable: EXPANDED_BYTES_FREE
+            .saturating_add(file_bytes.saturating_mul(EXPANDED_RATIO_MAX)),
         header,
         caps,
         format: FORMAT_XPRESS,
@@ -88,7 +94,13 @@ pub(super) fn scan<R: Read + Seek>(reader: &mut R, file_bytes: u64, header: &Log
         reader.seek(SeekFrom::Start(offset))?;
         let mut probe = [0; PROBE_BYTES];
         let filled = read_up_to(reader, &mut probe)?;
-        let Some(step) = pass.step(offset, file_bytes - offset, probe.get(..filled).unwrap_or_default()) else { break };
+        let Some(step) = pass.step(
+            offset,
+            file_bytes - offset,
+            probe.get(..filled).unwrap_or_default(),
+        ) else {
+            break;
+        };
         offset += step.max(HEADER_BYTES as u64);
     }
     let mut index = pass.index;
@@ -99,7 +111,10 @@ pub(super) fn scan<R: Read + Seek>(reader: &mut R, file_bytes: u64, header: &Log
 }
 
 /// Reads until `room` is full or the input ends.
-pub(in crate::capture) fn read_up_to<R: Read>(reader: &mut R, room: &mut [u8]) -> io::Result<usize> {
+pub(in crate::capture) fn read_up_to<R: Read>(
+    reader: &mut R,
+    room: &mut [u8],
+) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {
@@ -142,7 +157,8 @@ impl Pass<'_> {
             }
             // Buffers of one size can be found again; compressed ones can't.
             let size = self.header.buffer_bytes;
-            let known = (0x100..=BUFFER_BYTES_MAX).contains(&size) && self.header.mode & 0x0400_0000 == 0;
+            let known =
+                (0x100..=BUFFER_BYTES_MAX).contains(&size) && self.header.mode & 0x0400_0000 == 0;
             return known.then(|| u64::from(size) - offset % u64::from(size));
         };
         if offset == 0 && buffer.state & 0xFFFF != 0 && self.header.mode & 0x0400_0000 != 0 {
@@ -168,7 +184,11 @@ impl Pass<'_> {
             }
             // No honest writer fills a buffer beyond the size that the trace's header gives.
             let believed = self.header.buffer_bytes.clamp(1 << 20, BUFFER_BYTES_MAX);
-            let Some(left) = self.expandable.checked_sub(u64::from(event_bytes)).filter(|_| event_bytes <= believed) else {
+            let Some(left) = self
+                .expandable
+                .checked_sub(u64::from(event_bytes))
+                .filter(|_| event_bytes <= believed)
+            else {
                 self.index.faults.damaged += 1;
                 return;
             };
@@ -190,9 +210,13 @@ impl Pass<'_> {
         self.buffers += 1;
         let body = probe.get(HEADER_BYTES..).unwrap_or_default();
         let first_stamp = self.first_stamp(body, buffer.compressed());
-        let Some(stream) = self.index.streams.get_mut(stream) else { return };
+        let Some(stream) = self.index.streams.get_mut(stream) else {
+            return;
+        };
         // An event without a stamp follows the one before it.
-        let first_stamp = first_stamp.or_else(|| stream.last().map(|entry| entry.first_stamp)).unwrap_or(i64::MIN);
+        let first_stamp = first_stamp
+            .or_else(|| stream.last().map(|entry| entry.first_stamp))
+            .unwrap_or(i64::MIN);
         stream.push(Entry {
             offset,
             body_bytes,

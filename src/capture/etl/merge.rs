@@ -70,9 +70,23 @@ impl<R> Merge<R> {
         let mut heap = BinaryHeap::with_capacity(index.len());
         for entries in index {
             let mut entries = entries.into_iter();
-            let Some(entry) = entries.next() else { continue };
-            heap.push(Reverse(Key { stamp: entry.first_stamp, offset: entry.offset, stream: streams.len() }));
-            streams.push(Stream { entries, entry, bytes: Vec::new(), head: None, at: 0, stamp: entry.first_stamp, held: 0 });
+            let Some(entry) = entries.next() else {
+                continue;
+            };
+            heap.push(Reverse(Key {
+                stamp: entry.first_stamp,
+                offset: entry.offset,
+                stream: streams.len(),
+            }));
+            streams.push(Stream {
+                entries,
+                entry,
+                bytes: Vec::new(),
+                head: None,
+                at: 0,
+                stamp: entry.first_stamp,
+                held: 0,
+            });
         }
         Self {
             reader,
@@ -98,7 +112,6 @@ impl<R> Merge<R> {
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
-
 }
 
 impl<R: Read + Seek> Merge<R> {
@@ -108,12 +121,19 @@ impl<R: Read + Seek> Merge<R> {
             self.move_on(current);
         }
         while self.current.is_none() {
-            let Some(Reverse(key)) = self.heap.pop() else { return Ok(None) };
+            let Some(Reverse(key)) = self.heap.pop() else {
+                return Ok(None);
+            };
             self.turn(key)?;
         }
         let stream = self.current.and_then(|current| self.streams.get(current));
-        let Some((stream, head)) = stream.and_then(|stream| Some((stream, stream.head?))) else { return Ok(None) };
-        let bytes = stream.bytes.get(stream.at..stream.at + head.size).unwrap_or_default();
+        let Some((stream, head)) = stream.and_then(|stream| Some((stream, stream.head?))) else {
+            return Ok(None);
+        };
+        let bytes = stream
+            .bytes
+            .get(stream.at..stream.at + head.size)
+            .unwrap_or_default();
         Ok(Some(Event::parse(head, bytes).unwrap_or_else(|| {
             self.damage.events += 1;
             Event::unreadable(stream.stamp)
@@ -122,7 +142,9 @@ impl<R: Read + Seek> Merge<R> {
 
     /// It is the turn of the stream of `key`: its next event becomes the current one, or its buffer is opened.
     fn turn(&mut self, key: Key) -> io::Result<()> {
-        let Some(stream) = self.streams.get_mut(key.stream) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(key.stream) else {
+            return Ok(());
+        };
         if stream.head.is_some() {
             self.current = Some(key.stream);
             return Ok(());
@@ -139,8 +161,18 @@ impl<R: Read + Seek> Merge<R> {
             }
             return Ok(());
         }
-        let mut bytes = self.spare.pop().filter(|spare| spare.capacity() <= 2 * needed).unwrap_or_default();
-        open(&mut self.reader, &stream.entry, &mut self.packed, &mut bytes, &mut self.damage)?;
+        let mut bytes = self
+            .spare
+            .pop()
+            .filter(|spare| spare.capacity() <= 2 * needed)
+            .unwrap_or_default();
+        open(
+            &mut self.reader,
+            &stream.entry,
+            &mut self.packed,
+            &mut bytes,
+            &mut self.damage,
+        )?;
         self.bytes_read += u64::from(stream.entry.body_bytes) + HEADER_BYTES as u64;
         self.open_bytes += needed;
         stream.held = needed;
@@ -153,7 +185,9 @@ impl<R: Read + Seek> Merge<R> {
     /// The current event is done with.
     fn move_on(&mut self, current: usize) {
         self.current = None;
-        let Some(stream) = self.streams.get_mut(current) else { return };
+        let Some(stream) = self.streams.get_mut(current) else {
+            return;
+        };
         if let Some(head) = stream.head {
             stream.at += head.size.next_multiple_of(8);
         }
@@ -162,7 +196,9 @@ impl<R: Read + Seek> Merge<R> {
 
     /// Finds the event at the stream's place, or its next buffer, and queues it.
     fn settle(&mut self, number: usize) {
-        let Some(stream) = self.streams.get_mut(number) else { return };
+        let Some(stream) = self.streams.get_mut(number) else {
+            return;
+        };
         stream.head = match events::look(&stream.bytes, stream.at) {
             Step::Event(head) => Some(head),
             Step::End => None,
@@ -182,11 +218,17 @@ impl<R: Read + Seek> Merge<R> {
                 self.spare.push(bytes);
             }
             self.draining = self.draining.filter(|draining| *draining != number);
-            let Some(entry) = stream.entries.next() else { return };
+            let Some(entry) = stream.entries.next() else {
+                return;
+            };
             stream.entry = entry;
             stream.stamp = entry.first_stamp;
         }
-        let key = Key { stamp: stream.stamp, offset: stream.entry.offset, stream: number };
+        let key = Key {
+            stamp: stream.stamp,
+            offset: stream.entry.offset,
+            stream: number,
+        };
         let oldest = self.heap.peek().is_none_or(|Reverse(next)| key <= *next);
         let goes_on = stream.head.is_some() && (oldest || self.draining == Some(number));
         if goes_on {

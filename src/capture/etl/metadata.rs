@@ -36,7 +36,10 @@ pub(super) struct Metadata {
 
 impl Metadata {
     pub(super) fn new(names_max: usize) -> Self {
-        Self { names_max, ..Self::default() }
+        Self {
+            names_max,
+            ..Self::default()
+        }
     }
 
     /// Takes any event and keeps what it says, if it is one that says something.
@@ -50,11 +53,18 @@ impl Metadata {
             }
             (Kind::Full, 36) if event.provider == SYSTEM => {
                 let (index, alias, description) = interface_row(event.payload)?;
-                keep(&mut self.interfaces, index, (short(alias), short(description)), self.names_max);
+                keep(
+                    &mut self.interfaces,
+                    index,
+                    (short(alias), short(description)),
+                    self.names_max,
+                );
             }
             (Kind::Full, 32) if event.provider == SCHEMAS => self.schema(event.payload)?,
             (Kind::Full, 33) if event.provider == SCHEMAS => self.enumeration(event.payload)?,
-            (Kind::PerfInfo | Kind::System | Kind::Compact, 0x0301 | 0x0303 | 0x0304) => self.process(event)?,
+            (Kind::PerfInfo | Kind::System | Kind::Compact, 0x0301 | 0x0303 | 0x0304) => {
+                self.process(event)?
+            }
             _ => {}
         }
         Some(())
@@ -90,7 +100,10 @@ impl Metadata {
             let name = short(utf16_at(blob, name_at)?.trim_end().to_owned());
             keep(&mut self.providers, provider, name, self.names_max);
         }
-        if provider == super::pktmon::PKTMON && u16_at(blob, 0x20)? == 170 && self.drop_reason_map.is_none() {
+        if provider == super::pktmon::PKTMON
+            && u16_at(blob, 0x20)? == 170
+            && self.drop_reason_map.is_none()
+        {
             self.drop_reason_map = drop_reason_map(blob);
         }
         Some(())
@@ -114,7 +127,12 @@ impl Metadata {
         for entry in map.get(16..)?.as_chunks::<8>().0.iter().take(count) {
             let (text_at, value) = (u32_at(entry, 0)?, u32_at(entry, 4)?);
             let text = utf16_at(map, text_at as usize)?;
-            keep(&mut self.drop_reasons, value, short(text.trim_end().to_owned()), self.names_max);
+            keep(
+                &mut self.drop_reasons,
+                value,
+                short(text.trim_end().to_owned()),
+                self.names_max,
+            );
         }
         Some(())
     }
@@ -126,7 +144,8 @@ fn drop_reason_map(blob: &[u8]) -> Option<String> {
     let properties = blob.get(0x70..)?.as_chunks::<24>().0.iter().take(count);
     for property in properties {
         if utf16_at(blob, u32_at(property, 4)? as usize)? == "DropReason" {
-            let name = utf16_at(blob, u32_at(property, 12)? as usize).filter(|_| u32_at(property, 12) != Some(0))?;
+            let name = utf16_at(blob, u32_at(property, 12)? as usize)
+                .filter(|_| u32_at(property, 12) != Some(0))?;
             return Some(name.trim_end().to_owned());
         }
     }
@@ -140,5 +159,9 @@ fn keep<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V, m
 }
 
 fn short(name: String) -> String {
-    if name.len() <= NAME_CHARS_MAX { name } else { name.chars().take(NAME_CHARS_MAX).collect() }
+    if name.len() <= NAME_CHARS_MAX {
+        name
+    } else {
+        name.chars().take(NAME_CHARS_MAX).collect()
+    }
 }

@@ -75,16 +75,26 @@ pub struct EtlReader<R> {
 impl<R: Read + Seek> EtlReader<R> {
     /// Opens a trace: reads the headers of all its buffers, and the names at its end.
     pub fn open(mut reader: R, name: &str, limits: &Limits) -> Result<Self, Error> {
-        let io = |source| Error::Io { name: name.to_owned(), source };
+        let io = |source| Error::Io {
+            name: name.to_owned(),
+            source,
+        };
         let file_bytes = reader.seek(SeekFrom::End(0)).map_err(io)?;
         if file_bytes == 0 {
-            return Err(Error::Empty { name: name.to_owned() });
+            return Err(Error::Empty {
+                name: name.to_owned(),
+            });
         }
         let (header, first_stamp) = read_header(&mut reader, name)?;
-        let caps = Caps { buffers_max: limits.trace_buffers_max, streams_max: limits.trace_names_max };
+        let caps = Caps {
+            buffers_max: limits.trace_buffers_max,
+            streams_max: limits.trace_names_max,
+        };
         let index = index::scan(&mut reader, file_bytes, &header, caps).map_err(io)?;
         let mut decoder = Decoder::new(limits);
-        decoder.read_names(&mut reader, &index.streams, NAMES_BYTES_MAX).map_err(io)?;
+        decoder
+            .read_names(&mut reader, &index.streams, NAMES_BYTES_MAX)
+            .map_err(io)?;
         Ok(Self {
             merge: Merge::new(reader, index.streams, limits.trace_open_bytes_max),
             clock: Clock::new(&header, first_stamp),
@@ -115,7 +125,10 @@ impl<R: Read + Seek> EtlReader<R> {
             if block.filled >= self.block_bytes {
                 break;
             }
-            let event = self.merge.next().map_err(|source| Error::Io { name: self.name.clone(), source });
+            let event = self.merge.next().map_err(|source| Error::Io {
+                name: self.name.clone(),
+                source,
+            });
             let Some(event) = event.inspect_err(|_| self.ended = true)? else {
                 self.ended = true;
                 self.decoder.ndis.finish(&mut self.decoder.packets, block);
@@ -134,7 +147,11 @@ impl<R: Read + Seek> EtlReader<R> {
         match self.faults.cut_at.take() {
             Some(offset) => {
                 let expected = "the rest of a buffer should be here".to_owned();
-                Err(Error::Cut { name: self.name.clone(), offset, expected })
+                Err(Error::Cut {
+                    name: self.name.clone(),
+                    offset,
+                    expected,
+                })
             }
             None => Ok(false),
         }
@@ -164,12 +181,20 @@ impl<R> EtlReader<R> {
 
     /// The image name of a process, where the trace has it.
     pub fn process_name(&self, process: u32) -> Option<&str> {
-        self.decoder.metadata.processes.get(&process).map(String::as_str)
+        self.decoder
+            .metadata
+            .processes
+            .get(&process)
+            .map(String::as_str)
     }
 
     /// The machine's own words for a drop reason: in its language, for people only.
     pub fn drop_reason_words(&self, reason: u32) -> Option<&str> {
-        self.decoder.metadata.drop_reasons.get(&reason).map(String::as_str)
+        self.decoder
+            .metadata
+            .drop_reasons
+            .get(&reason)
+            .map(String::as_str)
     }
 
     /// Size of the file.
@@ -197,7 +222,10 @@ impl<R> EtlReader<R> {
             packets: counts.packets,
             packets_folded: counts.folded,
             drops: counts.drops,
-            providers: self.decoder.providers.list(&self.decoder.metadata.providers),
+            providers: self
+                .decoder
+                .providers
+                .list(&self.decoder.metadata.providers),
             events_lost: self.header.events_lost,
             buffers_lost: self.header.buffers_lost,
             notes: self.notes(),
@@ -217,22 +245,38 @@ impl<R> EtlReader<R> {
             (header.end_filetime == 0).then_some(Note::NotClosed),
             header.circular().then_some(Note::Circular),
             self.began_later(),
-            (header.events_lost > 0 || header.buffers_lost > 0 || marked > 0).then_some(Note::Lost {
-                events: header.events_lost,
-                buffers: header.buffers_lost,
-                marked,
-            }),
+            (header.events_lost > 0 || header.buffers_lost > 0 || marked > 0).then_some(
+                Note::Lost {
+                    events: header.events_lost,
+                    buffers: header.buffers_lost,
+                    marked,
+                },
+            ),
             (decoder.pktmon.filtered || decoder.ndis.rules > 0).then_some(Note::Filtered),
-            (counts.cut > 0).then_some(Note::PacketsCut { packets: counts.cut, bytes: counts.cut_at, pktmon }),
+            (counts.cut > 0).then_some(Note::PacketsCut {
+                packets: counts.cut,
+                bytes: counts.cut_at,
+                pktmon,
+            }),
             (self.ended && counts.packets == 0).then_some(Note::NoPackets),
-            faults.compression.map(|format| Note::Compression { format }),
+            faults
+                .compression
+                .map(|format| Note::Compression { format }),
             (buffers > 0 || events > 0).then_some(Note::Damaged { buffers, events }),
-            (joins.headless > 0 || joins.endless > 0)
-                .then_some(Note::HalfPackets { headless: joins.headless, endless: joins.endless }),
-            (faults.beyond_caps > 0 || left_out > 0)
-                .then_some(Note::BeyondCaps { buffers: faults.beyond_caps, events: left_out }),
-            (damage.unordered > 0).then_some(Note::Unordered { buffers: damage.unordered }),
-            (decoder.pktmon.other_media > 0).then_some(Note::OtherMedia { events: decoder.pktmon.other_media }),
+            (joins.headless > 0 || joins.endless > 0).then_some(Note::HalfPackets {
+                headless: joins.headless,
+                endless: joins.endless,
+            }),
+            (faults.beyond_caps > 0 || left_out > 0).then_some(Note::BeyondCaps {
+                buffers: faults.beyond_caps,
+                events: left_out,
+            }),
+            (damage.unordered > 0).then_some(Note::Unordered {
+                buffers: damage.unordered,
+            }),
+            (decoder.pktmon.other_media > 0).then_some(Note::OtherMedia {
+                events: decoder.pktmon.other_media,
+            }),
             faults.blank_tail.then_some(Note::BlankTail),
         ];
         all.into_iter().flatten().collect()
@@ -241,26 +285,41 @@ impl<R> EtlReader<R> {
     /// After `netsh trace stop` nothing says that a circular trace wrapped around: its size and first packet do.
     fn began_later(&self) -> Option<Note> {
         let full = u64::from(self.header.file_mib_max) << 20;
-        let seconds = self.first_packet_ns?.saturating_sub(filetime_ns(self.header.start_filetime)) / 1_000_000_000;
-        (full > 0 && self.file_bytes >= full / 10 * 9 && seconds > 10).then_some(Note::BeganLater { seconds })
+        let seconds = self
+            .first_packet_ns?
+            .saturating_sub(filetime_ns(self.header.start_filetime))
+            / 1_000_000_000;
+        (full > 0 && self.file_bytes >= full / 10 * 9 && seconds > 10)
+            .then_some(Note::BeganLater { seconds })
     }
 }
 
 /// The trace's own header and the stamp of the event that holds it.
 fn read_header<R: Read + Seek>(reader: &mut R, name: &str) -> Result<(LogfileHeader, i64), Error> {
-    let io = |source: io::Error| Error::Io { name: name.to_owned(), source };
+    let io = |source: io::Error| Error::Io {
+        name: name.to_owned(),
+        source,
+    };
     let mut first = [0; FIRST_BYTES];
     reader.seek(SeekFrom::Start(0)).map_err(io)?;
     let filled = read_up_to(reader, &mut first).map_err(io)?;
     let first = first.get(..filled).unwrap_or_default();
     if !matches(first) || BufferHeader::parse(first).is_none() {
         let found = "it does not begin as a Windows event trace does".to_owned();
-        return Err(Error::NotACapture { name: name.to_owned(), found });
+        return Err(Error::NotACapture {
+            name: name.to_owned(),
+            found,
+        });
     }
     let event = first.get(HEADER_BYTES..).unwrap_or_default();
-    let header = events::first(event).and_then(|event| Some((LogfileHeader::parse(event.payload)?, event.stamp)));
+    let header = events::first(event)
+        .and_then(|event| Some((LogfileHeader::parse(event.payload)?, event.stamp)));
     header.ok_or_else(|| {
         let expected = "the description of the trace should be here".to_owned();
-        Error::Broken { name: name.to_owned(), offset: HEADER_BYTES as u64, expected }
+        Error::Broken {
+            name: name.to_owned(),
+            offset: HEADER_BYTES as u64,
+            expected,
+        }
     })
 }

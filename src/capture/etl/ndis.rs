@@ -6,18 +6,22 @@
 //! not, so the frame's own length decides.
 
 use super::events::Event;
-use super::packets::{Direction, ETHERNET, Found, PacketExtra, Packets, Place, RAW_IP, WIFI, original_len};
+use super::packets::{
+    Direction, ETHERNET, Found, PacketExtra, Packets, Place, RAW_IP, WIFI, original_len,
+};
 use crate::capture::block::{Block, LinkType};
 use crate::capture::le::{Fields, Guid};
 use crate::limits::Limits;
 use std::collections::HashMap;
 
 /// Microsoft-Windows-NDIS-PacketCapture.
-pub(in crate::capture) const NDIS: Guid = Guid::new(0x2ED6_006E, 0x4729, 0x4609, 0xB423_3EE7_BCD6_78EF);
+pub(in crate::capture) const NDIS: Guid =
+    Guid::new(0x2ED6_006E, 0x4729, 0x4609, 0xB423_3EE7_BCD6_78EF);
 /// Ras-NdisWan-PacketCapture.
 pub(super) const RAS: Guid = Guid::new(0xD845_21F7, 0x2235, 0x4237, 0xA7C0_14E3_A967_6286);
 /// Microsoft-Pef-WFP-MessageProvider.
-pub(super) const FILTER_PLATFORM: Guid = Guid::new(0xC22D_1B14, 0xC242, 0x49DE, 0x9F17_1D76_B8B9_C458);
+pub(super) const FILTER_PLATFORM: Guid =
+    Guid::new(0xC22D_1B14, 0xC242, 0x49DE, 0x9F17_1D76_B8B9_C458);
 
 const KEYWORD_RAW_IP: u64 = 0x200;
 const KEYWORD_WIFI: u64 = 0x1_0000;
@@ -77,18 +81,30 @@ impl Ndis {
     }
 
     /// Takes an event of [`NDIS`]; `None` where its payload is not what its number promises.
-    pub(in crate::capture) fn take(&mut self, event: &Event<'_>, time_ns: i64, packets: &mut Packets, block: &mut Block) -> Option<()> {
+    pub(in crate::capture) fn take(
+        &mut self,
+        event: &Event<'_>,
+        time_ns: i64,
+        packets: &mut Packets,
+        block: &mut Block,
+    ) -> Option<()> {
         let mut fields = Fields(event.payload);
         match event.id {
             1001 => {
-                let place = Place::Adapter { adapter: fields.u32()?, lower: fields.u32()? };
+                let place = Place::Adapter {
+                    adapter: fields.u32()?,
+                    lower: fields.u32()?,
+                };
                 let frame = frame(&mut fields)?;
                 self.part(event, time_ns, place, frame, packets, block);
             }
             1003 => {
                 let adapter = fields.u32()?;
                 fields.u32()?;
-                let place = Place::SwitchPort { adapter, port: fields.u32()? };
+                let place = Place::SwitchPort {
+                    adapter,
+                    port: fields.u32()?,
+                };
                 for _ in 0..3 {
                     fields.utf16();
                 }
@@ -97,13 +113,25 @@ impl Ndis {
                 let frame = frame(&mut fields)?;
                 self.part(event, time_ns, place, frame, packets, block);
             }
-            1011 => self.rules = self.rules.max(fields.u32().or_else(|| fields.u8().map(u32::from))?),
+            1011 => {
+                self.rules = self
+                    .rules
+                    .max(fields.u32().or_else(|| fields.u8().map(u32::from))?)
+            }
             _ => {}
         }
         Some(())
     }
 
-    fn part(&mut self, event: &Event<'_>, time_ns: i64, place: Place, frame: &[u8], packets: &mut Packets, block: &mut Block) {
+    fn part(
+        &mut self,
+        event: &Event<'_>,
+        time_ns: i64,
+        place: Place,
+        frame: &[u8],
+        packets: &mut Packets,
+        block: &mut Block,
+    ) {
         let keyword = event.keyword;
         let link = link(keyword);
         let extra = PacketExtra {
@@ -119,16 +147,39 @@ impl Ndis {
             self.show(&half, true, packets, block);
         }
         match (starts, ends) {
-            (true, true) if link != WIFI => packets.push(&found(frame, time_ns, place, link, extra), block),
-            (true, _) => self.begin(thread, Half { bytes: frame.to_vec(), time_ns, place, link, extra }, ends, packets, block),
+            (true, true) if link != WIFI => {
+                packets.push(&found(frame, time_ns, place, link, extra), block)
+            }
+            (true, _) => self.begin(
+                thread,
+                Half {
+                    bytes: frame.to_vec(),
+                    time_ns,
+                    place,
+                    link,
+                    extra,
+                },
+                ends,
+                packets,
+                block,
+            ),
             (false, _) => self.go_on(thread, frame, ends, packets, block),
         }
     }
 
-    fn begin(&mut self, thread: (u32, u32), half: Half, ends: bool, packets: &mut Packets, block: &mut Block) {
+    fn begin(
+        &mut self,
+        thread: (u32, u32),
+        half: Half,
+        ends: bool,
+        packets: &mut Packets,
+        block: &mut Block,
+    ) {
         if ends {
             self.show(&half, false, packets, block);
-        } else if self.halves.len() >= self.halves_max || self.half_bytes + half.bytes.len() > self.half_bytes_max {
+        } else if self.halves.len() >= self.halves_max
+            || self.half_bytes + half.bytes.len() > self.half_bytes_max
+        {
             self.joins.beyond_cap += 1;
         } else {
             self.half_bytes += half.bytes.len();
@@ -136,7 +187,14 @@ impl Ndis {
         }
     }
 
-    fn go_on(&mut self, thread: (u32, u32), frame: &[u8], ends: bool, packets: &mut Packets, block: &mut Block) {
+    fn go_on(
+        &mut self,
+        thread: (u32, u32),
+        frame: &[u8],
+        ends: bool,
+        packets: &mut Packets,
+        block: &mut Block,
+    ) {
         let Some(half) = self.halves.get_mut(&thread) else {
             self.joins.headless += u64::from(ends);
             return;
@@ -165,7 +223,11 @@ impl Ndis {
 
     /// The trace is over: beginnings without an end are shown as they are.
     pub(in crate::capture) fn finish(&mut self, packets: &mut Packets, block: &mut Block) {
-        let mut threads: Vec<_> = self.halves.iter().map(|(thread, half)| (half.time_ns, *thread)).collect();
+        let mut threads: Vec<_> = self
+            .halves
+            .iter()
+            .map(|(thread, half)| (half.time_ns, *thread))
+            .collect();
         threads.sort_unstable();
         for (_, thread) in threads {
             if let Some(half) = self.forget(thread) {
@@ -183,15 +245,28 @@ impl Ndis {
         {
             *control &= !WIFI_PROTECTED;
         }
-        let mut found = found(&self.scratch, half.time_ns, half.place, half.link, half.extra);
+        let mut found = found(
+            &self.scratch,
+            half.time_ns,
+            half.place,
+            half.link,
+            half.extra,
+        );
         // How much is missing is not known where the frame itself does not say: at least one byte is.
-        found.original_len = found.original_len.saturating_add(u32::from(cut && found.original_len as usize == half.bytes.len()));
+        found.original_len = found.original_len.saturating_add(u32::from(
+            cut && found.original_len as usize == half.bytes.len(),
+        ));
         packets.push(&found, block);
     }
 }
 
 /// Takes an event of [`RAS`]: packets of Windows' own VPN clients.
-pub(super) fn remote_access(event: &Event<'_>, time_ns: i64, packets: &mut Packets, block: &mut Block) -> Option<()> {
+pub(super) fn remote_access(
+    event: &Event<'_>,
+    time_ns: i64,
+    packets: &mut Packets,
+    block: &mut Block,
+) -> Option<()> {
     let direction = match event.id {
         5001 => Direction::Out,
         5002 => Direction::In,
@@ -201,8 +276,16 @@ pub(super) fn remote_access(event: &Event<'_>, time_ns: i64, packets: &mut Packe
     fields.utf16();
     fields.utf16();
     let frame = frame(&mut fields)?;
-    let extra = PacketExtra { process_id: event.process_id, thread_id: event.thread_id, direction: Some(direction), ..PacketExtra::default() };
-    packets.push(&found(frame, time_ns, Place::RemoteAccess, ETHERNET, extra), block);
+    let extra = PacketExtra {
+        process_id: event.process_id,
+        thread_id: event.thread_id,
+        direction: Some(direction),
+        ..PacketExtra::default()
+    };
+    packets.push(
+        &found(frame, time_ns, Place::RemoteAccess, ETHERNET, extra),
+        block,
+    );
     Some(())
 }
 
@@ -230,6 +313,21 @@ fn direction(keyword: u64) -> Option<Direction> {
     }
 }
 
-fn found(bytes: &[u8], time_ns: i64, place: Place, link: LinkType, extra: PacketExtra) -> Found<'_> {
-    Found { bytes, original_len: original_len(link, bytes), link, time_ns, place, edge: 0, group: None, extra }
+fn found(
+    bytes: &[u8],
+    time_ns: i64,
+    place: Place,
+    link: LinkType,
+    extra: PacketExtra,
+) -> Found<'_> {
+    Found {
+        bytes,
+        original_len: original_len(link, bytes),
+        link,
+        time_ns,
+        place,
+        edge: 0,
+        group: None,
+        extra,
+    }
 }

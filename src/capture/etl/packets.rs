@@ -164,7 +164,10 @@ impl Packets {
 
     /// What is known of `frame`, which is in the block that was filled last.
     pub(in crate::capture) fn extra(&self, frame: u64) -> Option<&PacketExtra> {
-        let at = self.extras.binary_search_by_key(&frame, |(frame, _)| *frame).ok()?;
+        let at = self
+            .extras
+            .binary_search_by_key(&frame, |(frame, _)| *frame)
+            .ok()?;
         self.extras.get(at).map(|(_, extra)| extra)
     }
 
@@ -207,7 +210,9 @@ impl Packets {
             self.counts.cut += 1;
             self.counts.cut_at = self.counts.cut_at.max(captured_len);
         }
-        let Some(offset) = append(block, found.bytes) else { return };
+        let Some(offset) = append(block, found.bytes) else {
+            return;
+        };
         self.counts.packets += 1;
         self.extras.push((self.frame, found.extra));
         block.packets.push(Packet {
@@ -232,7 +237,12 @@ impl Packets {
             Sighting::Again { frame } => frame,
         };
         let location = found.extra.drop_location.unwrap_or(0);
-        self.drops.push(Dropped { frame, time_ns: found.time_ns, reason, location });
+        self.drops.push(Dropped {
+            frame,
+            time_ns: found.time_ns,
+            reason,
+            location,
+        });
     }
 
     fn interface(&mut self, place: Place) -> u32 {
@@ -242,7 +252,11 @@ impl Packets {
             return number;
         }
         let full = self.interfaces.len() >= self.names_max;
-        let place = if full && !self.by_place.contains_key(&place) { Place::Other } else { place };
+        let place = if full && !self.by_place.contains_key(&place) {
+            Place::Other
+        } else {
+            place
+        };
         let number = *self.by_place.entry(place).or_insert_with(|| {
             self.interfaces.push(place);
             u32::try_from(self.interfaces.len() - 1).unwrap_or(u32::MAX)
@@ -285,8 +299,14 @@ pub(super) fn original_len(link: LinkType, bytes: &[u8]) -> u32 {
         _ => return captured,
     };
     let claimed = match ip.first().map(|first| first >> 4) {
-        Some(4) => ip.get(2..4).and_then(|field| field.first_chunk()).map(|field| u32::from(u16::from_be_bytes(*field))),
-        Some(6) => ip.get(4..6).and_then(|field| field.first_chunk()).map(|field| u32::from(u16::from_be_bytes(*field)) + 40),
+        Some(4) => ip
+            .get(2..4)
+            .and_then(|field| field.first_chunk())
+            .map(|field| u32::from(u16::from_be_bytes(*field))),
+        Some(6) => ip
+            .get(4..6)
+            .and_then(|field| field.first_chunk())
+            .map(|field| u32::from(u16::from_be_bytes(*field)) + 40),
         _ => None,
     };
     claimed.map_or(captured, |claimed| (claimed + head).max(captured))

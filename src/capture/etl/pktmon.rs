@@ -11,7 +11,8 @@ use crate::capture::le::{Fields, Guid};
 use std::collections::HashMap;
 
 /// Microsoft-Windows-PktMon.
-pub(in crate::capture) const PKTMON: Guid = Guid::new(0x4D4F_80D9, 0xC8BD, 0x4D73, 0xBB5B_19C9_0402_C5AC);
+pub(in crate::capture) const PKTMON: Guid =
+    Guid::new(0x4D4F_80D9, 0xC8BD, 0x4D73, 0xBB5B_19C9_0402_C5AC);
 
 const PACKET: u16 = 160;
 const DROPPED: u16 = 170;
@@ -59,7 +60,15 @@ struct Head {
 impl Head {
     fn parse<'a>(fields: &mut Fields<'a>) -> Option<(Self, &'a [u8])> {
         let group = fields.u64()?;
-        let [number, appearance, direction, media, component, edge, _filter] = [(); 7].map(|()| fields.u16());
+        let [
+            number,
+            appearance,
+            direction,
+            media,
+            component,
+            edge,
+            _filter,
+        ] = [(); 7].map(|()| fields.u16());
         let head = Self {
             group,
             number: number?,
@@ -79,7 +88,13 @@ impl Head {
 
 impl PktMon {
     /// Takes a packet event of [`PKTMON`]; `None` where its payload is not what its number promises.
-    pub(in crate::capture) fn take(&mut self, event: &Event<'_>, time_ns: i64, packets: &mut Packets, block: &mut Block) -> Option<()> {
+    pub(in crate::capture) fn take(
+        &mut self,
+        event: &Event<'_>,
+        time_ns: i64,
+        packets: &mut Packets,
+        block: &mut Block,
+    ) -> Option<()> {
         if event.id != PACKET && event.id != DROPPED {
             return Some(());
         }
@@ -172,7 +187,9 @@ fn looks_like_ethernet(bytes: &[u8]) -> bool {
 }
 
 fn looks_like_wifi(bytes: &[u8]) -> bool {
-    let Some(first) = bytes.first() else { return false };
+    let Some(first) = bytes.first() else {
+        return false;
+    };
     let logic_at = 24 + if first & 0x80 == 0 { 0 } else { 2 };
     first & 0x0C == 0x08 && matches!(bytes.get(logic_at..), Some([0xAA, 0xAA, 3, 0, 0, 0, ..]))
 }

@@ -6,8 +6,8 @@
 //! sent again, and is shown. The earliest sighting is the one that is kept.
 
 use super::packets::{ETHERNET, Found, RAW_IP, WIFI};
-use crate::capture::le::u16_at;
 use crate::capture::block::LinkType;
+use crate::capture::le::u16_at;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -66,7 +66,11 @@ impl Sightings {
             },
         };
         // Interfaces beyond the bits share the last one: there, a second sighting counts as a packet sent again.
-        let place = 1_u128 << (interface.saturating_mul(4).saturating_add(u32::from(found.edge & 3))).min(127);
+        let place = 1_u128
+            << (interface
+                .saturating_mul(4)
+                .saturating_add(u32::from(found.edge & 3)))
+            .min(127);
         if let Some(seen) = self.seen.get_mut(&key) {
             let late = found.time_ns.abs_diff(seen.time_ns) > soon_ns.unsigned_abs();
             let same_place = found.group.is_none() && seen.places & place != 0;
@@ -76,7 +80,11 @@ impl Sightings {
                 seen.places |= place;
                 return Sighting::Again { frame: seen.frame };
             }
-            *seen = Seen { time_ns: found.time_ns, frame, places: place };
+            *seen = Seen {
+                time_ns: found.time_ns,
+                frame,
+                places: place,
+            };
             return Sighting::First;
         }
         if self.order.len() >= self.max
@@ -85,7 +93,14 @@ impl Sightings {
             self.seen.remove(&oldest);
         }
         self.order.push_back(key);
-        self.seen.insert(key, Seen { time_ns: found.time_ns, frame, places: place });
+        self.seen.insert(
+            key,
+            Seen {
+                time_ns: found.time_ns,
+                frame,
+                places: place,
+            },
+        );
         Sighting::First
     }
 
@@ -94,7 +109,11 @@ impl Sightings {
         let ip = ip_packet(link, bytes)?;
         let claimed = ip_bytes(ip)?;
         // Padding of short frames is not the packet's; a large send claims no length.
-        let ip = if claimed == 0 { ip } else { ip.get(..claimed).unwrap_or(ip) };
+        let ip = if claimed == 0 {
+            ip
+        } else {
+            ip.get(..claimed).unwrap_or(ip)
+        };
         let mut hasher = self.keys.build_hasher();
         claimed.hash(&mut hasher);
         let (protocol, segment) = match ip.first()? >> 4 {
@@ -126,7 +145,9 @@ impl Sightings {
         if claimed == 0 {
             payload.len().hash(&mut hasher);
         }
-        payload.get(..payload.len().min(PAYLOAD_HEAD_BYTES))?.hash(&mut hasher);
+        payload
+            .get(..payload.len().min(PAYLOAD_HEAD_BYTES))?
+            .hash(&mut hasher);
         Some(hasher.finish())
     }
 }
@@ -134,9 +155,15 @@ impl Sightings {
 /// The length that an IP packet's header claims; 0 where it claims none.
 fn ip_bytes(ip: &[u8]) -> Option<usize> {
     match ip.first()? >> 4 {
-        4 => ip.get(2..)?.first_chunk().map(|field| usize::from(u16::from_be_bytes(*field))),
+        4 => ip
+            .get(2..)?
+            .first_chunk()
+            .map(|field| usize::from(u16::from_be_bytes(*field))),
         6 => {
-            let payload = ip.get(4..)?.first_chunk().map(|field| usize::from(u16::from_be_bytes(*field)))?;
+            let payload = ip
+                .get(4..)?
+                .first_chunk()
+                .map(|field| usize::from(u16::from_be_bytes(*field)))?;
             Some(if payload == 0 { 0 } else { payload + 40 })
         }
         _ => None,
@@ -164,7 +191,9 @@ pub(super) fn ip_packet(link: LinkType, bytes: &[u8]) -> Option<&[u8]> {
             let fourth_address = if control & 0x300 == 0x300 { 6 } else { 0 };
             let frame = bytes.get(24 + quality + fourth_address..)?;
             match frame.first_chunk()? {
-                [0xAA, 0xAA, 3, 0, 0, 0, 0x08, 0] | [0xAA, 0xAA, 3, 0, 0, 0, 0x86, 0xDD] => frame.get(8..),
+                [0xAA, 0xAA, 3, 0, 0, 0, 0x08, 0] | [0xAA, 0xAA, 3, 0, 0, 0, 0x86, 0xDD] => {
+                    frame.get(8..)
+                }
                 _ => None,
             }
         }
@@ -187,7 +216,13 @@ mod tests {
         bytes
     }
 
-    fn see(sightings: &mut Sightings, bytes: &[u8], interface: u32, time_ns: i64, frame: u64) -> Sighting {
+    fn see(
+        sightings: &mut Sightings,
+        bytes: &[u8],
+        interface: u32,
+        time_ns: i64,
+        frame: u64,
+    ) -> Sighting {
         let found = Found {
             bytes,
             original_len: 0,
@@ -205,11 +240,29 @@ mod tests {
     fn another_place_is_the_same_packet_and_the_same_place_is_another_packet() {
         let mut all = Sightings::new(100);
         assert_eq!(see(&mut all, &segment(64, 1), 0, 0, 1), Sighting::First);
-        assert_eq!(see(&mut all, &segment(63, 1), 1, 1_000, 2), Sighting::Again { frame: 1 });
-        assert_eq!(see(&mut all, &segment(64, 2), 1, 1_500, 3), Sighting::First, "another sequence number");
-        assert_eq!(see(&mut all, &segment(64, 1), 0, 2_000, 4), Sighting::First, "sent again");
-        assert_eq!(see(&mut all, &segment(64, 1), 1, 3_000, 5), Sighting::Again { frame: 4 });
-        assert_eq!(see(&mut all, &segment(64, 1), 2, 1_000_000_000, 6), Sighting::First, "much later");
+        assert_eq!(
+            see(&mut all, &segment(63, 1), 1, 1_000, 2),
+            Sighting::Again { frame: 1 }
+        );
+        assert_eq!(
+            see(&mut all, &segment(64, 2), 1, 1_500, 3),
+            Sighting::First,
+            "another sequence number"
+        );
+        assert_eq!(
+            see(&mut all, &segment(64, 1), 0, 2_000, 4),
+            Sighting::First,
+            "sent again"
+        );
+        assert_eq!(
+            see(&mut all, &segment(64, 1), 1, 3_000, 5),
+            Sighting::Again { frame: 4 }
+        );
+        assert_eq!(
+            see(&mut all, &segment(64, 1), 2, 1_000_000_000, 6),
+            Sighting::First,
+            "much later"
+        );
     }
 
     #[test]
@@ -219,7 +272,11 @@ mod tests {
             see(&mut all, &segment(64, sequence), 0, 0, u64::from(sequence));
         }
         assert_eq!((all.seen.len(), all.order.len()), (2, 2));
-        assert_eq!(see(&mut all, &segment(64, 1), 1, 0, 11), Sighting::First, "forgotten");
+        assert_eq!(
+            see(&mut all, &segment(64, 1), 1, 0, 11),
+            Sighting::First,
+            "forgotten"
+        );
     }
 
     #[test]

@@ -118,36 +118,83 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotClosed => write!(f, "the trace was still running when it was copied, or the machine stopped: its end may be missing"),
-            Self::Circular => write!(f, "the trace is circular: its oldest part may be overwritten"),
+            Self::NotClosed => write!(
+                f,
+                "the trace was still running when it was copied, or the machine stopped: its end may be missing"
+            ),
+            Self::Circular => write!(
+                f,
+                "the trace is circular: its oldest part may be overwritten"
+            ),
             Self::BeganLater { seconds } => write!(
                 f,
                 "the trace reached its largest size and its first packet came {seconds} s after the start: the oldest packets are \
                  probably overwritten; record with a larger maxsize="
             ),
-            Self::Lost { events, buffers, marked } => write!(
+            Self::Lost {
+                events,
+                buffers,
+                marked,
+            } => write!(
                 f,
                 "the system lost {events} events and {buffers} buffers while recording ({marked} buffers are marked): what is missing \
                  proves nothing"
             ),
-            Self::Filtered => write!(f, "the capture was filtered when it was recorded: other traffic is not visible"),
-            Self::PacketsCut { packets, bytes, pktmon: true } => {
-                write!(f, "{packets} packets are cut to {bytes} bytes: record with pktmon start --capture --pkt-size 0")
+            Self::Filtered => write!(
+                f,
+                "the capture was filtered when it was recorded: other traffic is not visible"
+            ),
+            Self::PacketsCut {
+                packets,
+                bytes,
+                pktmon: true,
+            } => {
+                write!(
+                    f,
+                    "{packets} packets are cut to {bytes} bytes: record with pktmon start --capture --pkt-size 0"
+                )
             }
-            Self::PacketsCut { packets, bytes, pktmon: false } => {
-                write!(f, "{packets} packets are cut to at most {bytes} bytes: record without packettruncatebytes=")
+            Self::PacketsCut {
+                packets,
+                bytes,
+                pktmon: false,
+            } => {
+                write!(
+                    f,
+                    "{packets} packets are cut to at most {bytes} bytes: record without packettruncatebytes="
+                )
             }
-            Self::NoPackets => write!(f, "no packets in this trace: record with netsh trace start capture=yes, or pktmon start --capture"),
-            Self::Compression { format } => write!(f, "buffers compressed with format {format} are not supported"),
+            Self::NoPackets => write!(
+                f,
+                "no packets in this trace: record with netsh trace start capture=yes, or pktmon start --capture"
+            ),
+            Self::Compression { format } => write!(
+                f,
+                "buffers compressed with format {format} are not supported"
+            ),
             Self::Damaged { buffers, events } => {
-                write!(f, "{buffers} damaged buffers were left early and {events} damaged events passed over")
+                write!(
+                    f,
+                    "{buffers} damaged buffers were left early and {events} damaged events passed over"
+                )
             }
             Self::HalfPackets { headless, endless } => {
-                write!(f, "{headless} packets lack their beginning and {endless} their end")
+                write!(
+                    f,
+                    "{headless} packets lack their beginning and {endless} their end"
+                )
             }
-            Self::BeyondCaps { buffers, events } => write!(f, "{buffers} buffers and {events} events were left out at a cap"),
-            Self::Unordered { buffers } => write!(f, "{buffers} buffers were read out of order of time at the memory cap"),
-            Self::OtherMedia { events } => write!(f, "{events} packet events hold no link or IP packet"),
+            Self::BeyondCaps { buffers, events } => write!(
+                f,
+                "{buffers} buffers and {events} events were left out at a cap"
+            ),
+            Self::Unordered { buffers } => write!(
+                f,
+                "{buffers} buffers were read out of order of time at the memory cap"
+            ),
+            Self::OtherMedia { events } => {
+                write!(f, "{events} packet events hold no link or IP packet")
+            }
             Self::BlankTail => write!(f, "the file ends in space that was never written"),
         }
     }

@@ -26,22 +26,36 @@ pub(super) enum Expanded {
 pub(super) fn expand(input: &[u8], wanted: usize, output: &mut Vec<u8>) -> Expanded {
     output.clear();
     output.reserve(wanted);
-    let mut bits = Bits { input, at: 0, flags: 0, left: 0, half: None };
+    let mut bits = Bits {
+        input,
+        at: 0,
+        flags: 0,
+        left: 0,
+        half: None,
+    };
     while output.len() < wanted {
-        let Some(is_match) = bits.flag() else { return Expanded::Short };
+        let Some(is_match) = bits.flag() else {
+            return Expanded::Short;
+        };
         if !is_match {
-            let Some(byte) = bits.byte() else { return Expanded::Short };
+            let Some(byte) = bits.byte() else {
+                return Expanded::Short;
+            };
             output.push(byte);
             continue;
         }
-        let Some(head) = bits.u16() else { return Expanded::Short };
+        let Some(head) = bits.u16() else {
+            return Expanded::Short;
+        };
         let distance = usize::from(head >> 3) + 1;
         let length = match bits.length(head & 7) {
             Ok(Some(length)) => length.min(wanted - output.len()),
             Ok(None) => return Expanded::Short,
             Err(Malformed) => return Expanded::Malformed,
         };
-        let Some(start) = output.len().checked_sub(distance) else { return Expanded::Malformed };
+        let Some(start) = output.len().checked_sub(distance) else {
+            return Expanded::Malformed;
+        };
         copy(output, start, length);
     }
     Expanded::Whole
@@ -109,23 +123,35 @@ impl Bits<'_> {
         if short < 7 {
             return Ok(Some(usize::from(short) + 3));
         }
-        let Some(nibble) = self.nibble() else { return Ok(None) };
+        let Some(nibble) = self.nibble() else {
+            return Ok(None);
+        };
         if nibble < 15 {
             return Ok(Some(usize::from(nibble) + 10));
         }
-        let Some(byte) = self.byte() else { return Ok(None) };
+        let Some(byte) = self.byte() else {
+            return Ok(None);
+        };
         if byte < 255 {
             return Ok(Some(usize::from(byte) + 25));
         }
-        let Some(word) = self.u16() else { return Ok(None) };
+        let Some(word) = self.u16() else {
+            return Ok(None);
+        };
         let long = if word == 0 {
-            let Some(double) = self.u32() else { return Ok(None) };
+            let Some(double) = self.u32() else {
+                return Ok(None);
+            };
             usize::try_from(double).map_err(|_| Malformed)?
         } else {
             usize::from(word)
         };
         // The long form holds the same number as the short ones would; a smaller one is no encoder's work.
-        if long < 22 { Err(Malformed) } else { Ok(long.checked_add(3)) }
+        if long < 22 {
+            Err(Malformed)
+        } else {
+            Ok(long.checked_add(3))
+        }
     }
 }
 
@@ -134,8 +160,15 @@ mod tests {
     use super::*;
 
     fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+        let digits: Vec<u8> = hex
+            .chars()
+            .filter_map(|c| c.to_digit(16))
+            .map(|d| d as u8)
+            .collect();
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
     }
 
     fn vectors() -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -149,11 +182,20 @@ mod tests {
         zeros.push(b'x');
         vec![
             (first, alphabet),
-            (bytes("ffffff1f 61 62 63 17 00 0f ff 26 01"), b"abc".repeat(100)),
+            (
+                bytes("ffffff1f 61 62 63 17 00 0f ff 26 01"),
+                b"abc".repeat(100),
+            ),
             (bytes("ffffff7f 61 07 00 02"), b"a".repeat(13)),
-            (bytes("ffffff02 68656c6c6f20 2f00 01 21"), b"hello hello hello!".to_vec()),
+            (
+                bytes("ffffff02 68656c6c6f20 2f00 01 21"),
+                b"hello hello hello!".to_vec(),
+            ),
             (bytes("ffffff5f 00 07 00 0f ff 8c01 78"), zeros),
-            (bytes("ffffff24 6162 0f00 fe 6364 0f00 35 6566 0f00 0f ff 5302"), nibble),
+            (
+                bytes("ffffff24 6162 0f00 fe 6364 0f00 35 6566 0f00 0f ff 5302"),
+                nibble,
+            ),
         ]
     }
 
@@ -163,7 +205,10 @@ mod tests {
             let mut output = Vec::new();
             assert_eq!(expand(&packed, plain.len(), &mut output), Expanded::Whole);
             assert_eq!(output, plain);
-            assert_eq!(expand(&packed, plain.len() + 9, &mut output), Expanded::Short);
+            assert_eq!(
+                expand(&packed, plain.len() + 9, &mut output),
+                Expanded::Short
+            );
             assert_eq!(output, plain, "input ended");
         }
     }
@@ -173,7 +218,10 @@ mod tests {
         for (packed, plain) in vectors() {
             for length in 0..packed.len() {
                 let mut output = Vec::new();
-                assert_ne!(expand(&packed[..length], plain.len(), &mut output), Expanded::Malformed);
+                assert_ne!(
+                    expand(&packed[..length], plain.len(), &mut output),
+                    Expanded::Malformed
+                );
                 assert!(plain.starts_with(&output));
             }
         }
@@ -182,8 +230,14 @@ mod tests {
     #[test]
     fn a_distance_before_the_start_is_refused() {
         let mut output = Vec::new();
-        assert_eq!(expand(&bytes("ffffffff 0700 01"), 100, &mut output), Expanded::Malformed);
-        assert_eq!(expand(&bytes("ffffff7f 61 0700 0f ff 1500"), 100, &mut output), Expanded::Malformed);
+        assert_eq!(
+            expand(&bytes("ffffffff 0700 01"), 100, &mut output),
+            Expanded::Malformed
+        );
+        assert_eq!(
+            expand(&bytes("ffffff7f 61 0700 0f ff 1500"), 100, &mut output),
+            Expanded::Malformed
+        );
     }
 
     #[test]

@@ -17,7 +17,10 @@ const NAME_BYTES_MAX: u32 = 64 << 10;
 
 /// Do these first bytes begin a Network Monitor capture?
 pub fn matches(first_bytes: &[u8]) -> bool {
-    matches!(first_bytes, [b'R', b'T', b'S', b'S', _, 1, ..] | [b'G', b'M', b'B', b'U', _, 2, ..])
+    matches!(
+        first_bytes,
+        [b'R', b'T', b'S', b'S', _, 1, ..] | [b'G', b'M', b'B', b'U', _, 2, ..]
+    )
 }
 
 /// Versions that lay frames out differently.
@@ -57,7 +60,11 @@ impl Version {
     /// Reads what stands behind a frame's bytes, as far as the file goes.
     pub(super) fn trailer(self, bytes: &[u8]) -> Trailer {
         let bytes = bytes.get(..self.trailer_bytes()).unwrap_or(bytes);
-        Trailer { media: u16_at(bytes, 0), process: u32_at(bytes, 2), utc_filetime: i64_at(bytes, 6) }
+        Trailer {
+            media: u16_at(bytes, 0),
+            process: u32_at(bytes, 2),
+            utc_filetime: i64_at(bytes, 6),
+        }
     }
 }
 
@@ -88,7 +95,10 @@ impl Header {
         };
         // Older files may hold anything here.
         let modern = version >= Version::V2_2;
-        let section = |at| Some((u32_at(bytes, at)?, u32_at(bytes, at + 4)?)).filter(|(at, size)| modern && *at > 0 && *size > 0);
+        let section = |at| {
+            Some((u32_at(bytes, at)?, u32_at(bytes, at + 4)?))
+                .filter(|(at, size)| modern && *at > 0 && *size > 0)
+        };
         Some(Self {
             version,
             media: u16_at(bytes, 6)?,
@@ -106,9 +116,16 @@ fn system_time_ns(bytes: &[u8]) -> Option<i64> {
     let field = |at| u16_at(bytes, at).map(i64::from);
     let (year, month, day) = (field(0)?, field(2)?, field(6)?);
     // Days since 1970 of a date of the Gregorian calendar, with years that begin in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let days =
+        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day
+            - 1
+            - 719_468;
     let seconds = ((days * 24 + field(8)?) * 60 + field(10)?) * 60 + field(12)?;
     (seconds * 1000 + field(14)?).checked_mul(1_000_000)
 }
@@ -152,7 +169,10 @@ pub(super) struct Process {
 pub(super) fn processes(bytes: &[u8], count: u32, max: usize) -> Vec<Process> {
     let mut fields = Fields(bytes);
     fields.take(2);
-    (0..count).take(max).map_while(|_| process(&mut fields)).collect()
+    (0..count)
+        .take(max)
+        .map_while(|_| process(&mut fields))
+        .collect()
 }
 
 fn process(fields: &mut Fields<'_>) -> Option<Process> {
@@ -162,7 +182,10 @@ fn process(fields: &mut Fields<'_>) -> Option<Process> {
     // Ports, family and addresses of one of its connections.
     fields.take(8 + 4 + 32)?;
     let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
-    Some(Process { id, name: name.chars().take(256).collect() })
+    Some(Process {
+        id,
+        name: name.chars().take(256).collect(),
+    })
 }
 
 /// Comments by the offset of their frame, as far as they can be read.
@@ -170,7 +193,9 @@ pub(super) fn comments(bytes: &[u8], max: usize) -> HashMap<u32, Comment> {
     let mut fields = Fields(bytes);
     let mut comments = HashMap::new();
     while comments.len() < max {
-        let Some((frame, comment)) = comment(&mut fields) else { break };
+        let Some((frame, comment)) = comment(&mut fields) else {
+            break;
+        };
         comments.insert(frame, comment);
     }
     comments
@@ -182,7 +207,11 @@ fn comment(fields: &mut Fields<'_>) -> Option<(u32, Comment)> {
     let title = Fields(sized(fields, NAME_BYTES_MAX)?).utf16();
     let text = Fields(sized(fields, NAME_BYTES_MAX)?).latin();
     // Rich text is for its own program.
-    let text = if text.starts_with("{\\rtf") { String::new() } else { text };
+    let text = if text.starts_with("{\\rtf") {
+        String::new()
+    } else {
+        text
+    };
     Some((frame, Comment { title, text }))
 }
 
@@ -199,12 +228,21 @@ mod tests {
     #[test]
     fn dates_of_the_gregorian_calendar() {
         let time = |fields: [u16; 8]| {
-            let bytes: Vec<u8> = fields.iter().flat_map(|field| field.to_le_bytes()).collect();
+            let bytes: Vec<u8> = fields
+                .iter()
+                .flat_map(|field| field.to_le_bytes())
+                .collect();
             system_time_ns(&bytes).unwrap()
         };
         assert_eq!(time([1970, 1, 4, 1, 0, 0, 0, 0]), 0);
-        assert_eq!(time([2000, 2, 2, 29, 12, 34, 56, 789]), 951_827_696_789_000_000);
-        assert_eq!(time([2010, 2, 3, 10, 2, 31, 49, 622]), 1_265_769_109_622_000_000);
+        assert_eq!(
+            time([2000, 2, 2, 29, 12, 34, 56, 789]),
+            951_827_696_789_000_000
+        );
+        assert_eq!(
+            time([2010, 2, 3, 10, 2, 31, 49, 622]),
+            1_265_769_109_622_000_000
+        );
         assert_eq!(time([1969, 12, 3, 31, 23, 59, 59, 999]), -1_000_000);
         assert_eq!(system_time_ns(&[0xFF; 16]), None, "the year 65535");
     }
@@ -213,6 +251,9 @@ mod tests {
     fn differences_wrap_around() {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&(-5_i64).to_le_bytes());
-        assert_eq!(Record::parse(Version::V2_0, &bytes).unwrap().delta_ns, -5000);
+        assert_eq!(
+            Record::parse(Version::V2_0, &bytes).unwrap().delta_ns,
+            -5000
+        );
     }
 }

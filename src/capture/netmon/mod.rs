@@ -9,23 +9,24 @@
 //! version 2.2 a file has only the local time of the recording machine, in an unknown zone.
 
 mod layout;
+mod window;
 
 use super::block::{Block, LinkType};
 use super::etl::{
-    ETHERNET, Event, Found, NDIS, Ndis, PKTMON, PacketExtra, Packets, PktMon, Place, RAW_IP, WIFI, filetime_ns, read_up_to,
+    ETHERNET, Event, Found, NDIS, Ndis, PKTMON, PacketExtra, Packets, PktMon, Place, RAW_IP, WIFI,
+    filetime_ns, read_up_to,
 };
 use super::le::{u16_at, u32_at};
 use crate::{error::Error, limits::Limits};
 use layout::{Header, Process, Record, Version};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Seek, SeekFrom};
+use window::Window;
 
 pub use layout::{HEADER_BYTES, matches};
 
 /// Bytes of the frame table that are held at a time.
 const TABLE_BYTES: u64 = 64 << 10;
-/// Bytes of frames that are held at a time.
-const WINDOW_BYTES: usize = 256 << 10;
 /// Frames that one block may take, so that a file of other things lets its reader breathe.
 const BLOCK_FRAMES_MAX: usize = 1 << 18;
 
@@ -65,16 +66,24 @@ pub struct NetmonReader<R> {
 impl<R: Read + Seek> NetmonReader<R> {
     /// Opens a capture: reads its header and the tables of processes and comments.
     pub fn open(mut reader: R, name: &str, limits: &Limits) -> Result<Self, Error> {
-        let io = |source| Error::Io { name: name.to_owned(), source };
+        let io = |source| Error::Io {
+            name: name.to_owned(),
+            source,
+        };
         let file_bytes = reader.seek(SeekFrom::End(0)).map_err(io)?;
-        let mut file = Window { reader, bytes: Vec::new(), at: 0, file_bytes };
+        let mut file = Window::new(reader, file_bytes);
         let first = file.get(0, HEADER_BYTES).map_err(io)?;
         if first.is_empty() {
-            return Err(Error::Empty { name: name.to_owned() });
+            return Err(Error::Empty {
+                name: name.to_owned(),
+            });
         }
         if !matches(first) {
             let found = "it does not begin as a Network Monitor capture does".to_owned();
-            return Err(Error::NotACapture { name: name.to_owned(), found });
+            return Err(Error::NotACapture {
+                name: name.to_owned(),
+                found,
+            });
         }
         let header = Header::parse(first).ok_or_else(|| Error::Cut {
             name: name.to_owned(),
@@ -82,17 +91,26 @@ impl<R: Read + Seek> NetmonReader<R> {
             expected: "a Network Monitor header should be here".to_owned(),
         })?;
         if u64::from(header.table_at) >= file_bytes && header.table_bytes > 0 {
-            let expected = "the table of frames, which says where they are, should be here".to_owned();
-            return Err(Error::Cut { name: name.to_owned(), offset: u64::from(header.table_at), expected });
+            let expected =
+                "the table of frames, which says where they are, should be here".to_owned();
+            return Err(Error::Cut {
+                name: name.to_owned(),
+                offset: u64::from(header.table_at),
+                expected,
+            });
         }
         let names_max = limits.trace_names_max;
         let processes = match header.processes {
-            Some((at, count)) => layout::processes(file.get(u64::from(at), WINDOW_BYTES).map_err(io)?, count, names_max),
+            Some((at, count)) => layout::processes(
+                file.get(u64::from(at), window::WINDOW_BYTES).map_err(io)?,
+                count,
+                names_max,
+            ),
             None => Vec::new(),
         };
         let comments = match header.comments {
             Some((at, bytes)) => {
-                let bytes = (bytes as usize).min(WINDOW_BYTES);
+                let bytes = (bytes as usize).min(window::WINDOW_BYTES);
                 layout::comments(file.get(u64::from(at), bytes).map_err(io)?, names_max)
             }
             None => HashMap::new(),
@@ -143,7 +161,10 @@ impl<R: Read + Seek> NetmonReader<R> {
                 }
                 Err(source) => {
                     self.ended = true;
-                    return Err(Error::Io { name: self.name.clone(), source });
+                    return Err(Error::Io {
+                        name: self.name.clone(),
+                        source,
+                    });
                 }
             }
         }
@@ -180,7 +201,8 @@ impl<R: Read + Seek> NetmonReader<R> {
     fn frame(&mut self, offset: u32, block: &mut Block) -> io::Result<()> {
         let version = self.header.version;
         let at = u64::from(offset);
-        let Some(record) = Record::parse(version, self.file.get(at, version.record_bytes())?) else {
+        let Some(record) = Record::parse(version, self.file.get(at, version.record_bytes())?)
+        else {
             self.cut(at, "a frame should be here");
             return Ok(());
         };
@@ -188,7 +210,10 @@ impl<R: Read + Seek> NetmonReader<R> {
         let data_at = at + version.record_bytes() as u64;
         let left = self.file.file_bytes.saturating_sub(data_at);
         if u64::from(record.captured_len) > left {
-            self.cut(at, &format!("{captured} bytes of a frame should be here, {left} are"));
+            self.cut(
+                at,
+                &format!("{captured} bytes of a frame should be here, {left} are"),
+            );
             return Ok(());
         }
         if captured > layout::FRAME_BYTES_MAX {
@@ -202,7 +227,9 @@ impl<R: Read + Seek> NetmonReader<R> {
         };
         self.believable = believable;
         let bytes = self.file.get(data_at, captured + version.trailer_bytes())?;
-        let Some((data, trailer)) = bytes.split_at_checked(captured) else { return Ok(()) };
+        let Some((data, trailer)) = bytes.split_at_checked(captured) else {
+            return Ok(());
+        };
         let trailer = version.trailer(trailer);
         let frame = Frame {
             number: self.frames,
@@ -212,14 +239,24 @@ impl<R: Read + Seek> NetmonReader<R> {
             },
             original_len: record.original_len,
             media: trailer.media.unwrap_or(self.header.media),
-            process: trailer.process.and_then(|index| self.processes.get(index as usize)).map(|process| process.id),
+            process: trailer
+                .process
+                .and_then(|index| self.processes.get(index as usize))
+                .map(|process| process.id),
         };
         if let Some(comment) = self.comments.get(&offset) {
             self.comments_here.insert(frame.number, comment.clone());
         }
         if frame.media == layout::MEDIA_EVENT {
             self.packets.set_frame(frame.number - 1);
-            event(&frame, data, &mut self.ndis, &mut self.pktmon, &mut self.packets, block);
+            event(
+                &frame,
+                data,
+                &mut self.ndis,
+                &mut self.pktmon,
+                &mut self.packets,
+                block,
+            );
         } else if let Some((link, data)) = link(frame.media, data) {
             self.packets.set_frame(frame.number - 1);
             self.packets.push(&frame.found(link, data), block);
@@ -231,12 +268,20 @@ impl<R: Read + Seek> NetmonReader<R> {
 
     fn cut(&mut self, offset: u64, expected: &str) {
         let (name, expected) = (self.name.clone(), expected.to_owned());
-        self.fault.get_or_insert(Error::Cut { name, offset, expected });
+        self.fault.get_or_insert(Error::Cut {
+            name,
+            offset,
+            expected,
+        });
     }
 
     fn broken(&mut self, offset: u64, expected: &str) {
         let (name, expected) = (self.name.clone(), expected.to_owned());
-        self.fault.get_or_insert(Error::Broken { name, offset, expected });
+        self.fault.get_or_insert(Error::Broken {
+            name,
+            offset,
+            expected,
+        });
     }
 }
 
@@ -253,7 +298,10 @@ impl<R> NetmonReader<R> {
 
     /// The file name of a process, where the capture has it.
     pub fn process_name(&self, id: u32) -> Option<&str> {
-        self.processes.iter().find(|process| process.id == id).map(|process| process.name.as_str())
+        self.processes
+            .iter()
+            .find(|process| process.id == id)
+            .map(|process| process.name.as_str())
     }
 
     /// Are the packets' times local times of the recording machine, in an unknown zone?
@@ -297,14 +345,26 @@ impl Frame {
             edge: 0,
             // Each frame is a packet of its own: the table's number tells it from all others.
             group: Some((self.number, 0)),
-            extra: PacketExtra { process_id: self.process, ..PacketExtra::default() },
+            extra: PacketExtra {
+                process_id: self.process,
+                ..PacketExtra::default()
+            },
         }
     }
 }
 
 /// A trace event that Network Monitor saved as a frame.
-fn event(frame: &Frame, data: &[u8], ndis: &mut Ndis, pktmon: &mut PktMon, packets: &mut Packets, block: &mut Block) {
-    let Some(event) = Event::from_memory(data) else { return };
+fn event(
+    frame: &Frame,
+    data: &[u8],
+    ndis: &mut Ndis,
+    pktmon: &mut PktMon,
+    packets: &mut Packets,
+    block: &mut Block,
+) {
+    let Some(event) = Event::from_memory(data) else {
+        return;
+    };
     if event.provider == NDIS {
         ndis.take(&event, frame.time_ns, packets, block);
     } else if event.provider == PKTMON {
@@ -323,31 +383,5 @@ fn link(media: u16, data: &[u8]) -> Option<(LinkType, &[u8])> {
         7..=9 => matches!(data.first()? >> 4, 4 | 6).then_some((RAW_IP, data)),
         0xE000..=0xEFFF => Some((LinkType(media & 0xFFF), data)),
         _ => None,
-    }
-}
-
-/// A part of a file.
-struct Window<R> {
-    reader: R,
-    bytes: Vec<u8>,
-    at: u64,
-    file_bytes: u64,
-}
-
-impl<R: Read + Seek> Window<R> {
-    /// The bytes from `at`, fewer than `count` where the file ends.
-    fn get(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
-        let end = at.saturating_add(count as u64).min(self.file_bytes).max(at);
-        if at < self.at || end > self.at + self.bytes.len() as u64 {
-            let count = usize::try_from(end - at).unwrap_or(0).max(WINDOW_BYTES);
-            self.bytes.resize(count, 0);
-            self.at = at;
-            self.reader.seek(SeekFrom::Start(at))?;
-            let filled = read_up_to(&mut self.reader, &mut self.bytes)?;
-            self.bytes.truncate(filled);
-        }
-        let start = usize::try_from(at - self.at).unwrap_or(usize::MAX);
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        Ok(rest.get(..count).unwrap_or(rest))
     }
 }
