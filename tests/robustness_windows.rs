@@ -12,6 +12,8 @@ mod support;
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};
+use support::netmon::{Capture, Frame};
+use support::trace::{self, ETHERNET_IN, Manifest, PktMon, Trace};
 use support::windows;
 use tlscope::capture::block::Block;
 use tlscope::capture::etl::{self, EtlReader};
@@ -84,6 +86,99 @@ impl Numbers {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % below as u64) as usize
+    }
+}
+
+/// Small captures written here, so that there is always something to damage.
+fn written() -> Vec<(String, Vec<u8>)> {
+    let frames: Vec<_> = windows::frames().into_iter().take(6).collect();
+    let mut captures = Vec::new();
+    for (compressed, one_byte_processor) in [(false, true), (true, false)] {
+        let mut trace = Trace {
+            buffer_bytes: 1 << 10,
+            compressed,
+            one_byte_processor,
+            ..Trace::default()
+        };
+        for (number, (filetime, frame)) in frames.iter().enumerate() {
+            let (stamp, _) = trace.stamp(*filetime);
+            let frame = &frame[..frame.len().min(120)];
+            let halves = frame.split_at(frame.len() / 2);
+            let event = |keyword| Manifest {
+                items: number % 2 == 0,
+                ..Manifest::new(trace::NDIS, 1001, keyword)
+            };
+            let (first, last) = (
+                event(ETHERNET_IN & trace::START_ONLY),
+                event(ETHERNET_IN & trace::END_ONLY),
+            );
+            trace.push(
+                0,
+                stamp,
+                first.bytes(stamp, &trace::ndis(7, 7, halves.0, false)),
+            );
+            trace.push(
+                0,
+                stamp,
+                last.bytes(stamp, &trace::ndis(7, 7, halves.1, true)),
+            );
+            let packet = PktMon {
+                group: number as u64,
+                appearance: 1,
+                direction: 1,
+                media: 1,
+                component: 3,
+                edge: 1,
+                drop_reason: 0,
+                bytes_max: 128,
+            };
+            let event = Manifest::new(trace::PKTMON, 160, 0x10);
+            trace.push(1, stamp, event.bytes(stamp, &packet.bytes(frame)));
+            trace.push(1, stamp, trace::message(stamp, &[1; 7]));
+            trace.push(1, stamp, trace::classic(trace::SYSTEM, 32, stamp, &[0; 40]));
+        }
+        captures.push((
+            format!("written trace, compressed {compressed}"),
+            trace.write(),
+        ));
+    }
+    for version in [(1, 1), (2, 0), (2, 3)] {
+        let frame = |(filetime, bytes): &(i64, Vec<u8>)| Frame {
+            media: 1,
+            delta: 1,
+            original_len: bytes.len() as u32,
+            process: 0,
+            filetime: *filetime,
+            bytes: bytes[..bytes.len().min(100)].to_vec(),
+        };
+        let capture = Capture {
+            version,
+            frames: frames.iter().map(frame).collect(),
+            order: vec![5, 4, 3, 2, 1, 0],
+            processes: vec![("a\\b.exe".into(), 5)],
+            comments: vec![(1, "title".into())],
+        };
+        captures.push((format!("written capture {version:?}"), capture.write()));
+    }
+    captures
+}
+
+#[test]
+fn written_captures_can_be_cut_and_damaged_anywhere() {
+    for (name, bytes) in written() {
+        let whole = read(&bytes);
+        assert!(whole > 0, "{name}");
+        for length in 0..bytes.len() {
+            assert!(read(&bytes[..length]) <= whole, "{name} cut at {length}");
+        }
+        // Headers come first: all of their bits, and one of each byte behind.
+        let headers = 1024 * 8;
+        let others = (headers..bytes.len() * 8).step_by(9);
+        for bit in (0..headers.min(bytes.len() * 8)).chain(others) {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            read(&damaged);
+        }
     }
 }
 

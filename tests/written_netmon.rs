@@ -2,7 +2,7 @@
 //!
 //! TShark 4.0 reads the same: see `support/netmon.rs`.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! pktmon's traces, written here and read again: each packet seen at four places is counted once.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

@@ -576,3 +576,36 @@ fn names_and_evidence() {
         Some("Windows Server 2025")
     );
 }
+
+#[test]
+fn buffers_that_claim_to_expand_for_ever_are_refused() {
+    let plain = Trace {
+        compressed: true,
+        buffer_bytes: 64 << 20,
+        ..Trace::default()
+    };
+    let mut file = plain.write();
+    // Twenty bytes that expand to 64 MiB of zeros, thousands of times.
+    let mut bomb = vec![0; 72];
+    let packed = [
+        0xFF, 0xFF, 0xFF, 0x7F, 0, 7, 0, 0x0F, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 3, 0, 0, 0, 0, 0,
+    ];
+    bomb[..4].copy_from_slice(&(72 + packed.len() as u32).to_le_bytes());
+    bomb[0x30..0x34].copy_from_slice(&(64_u32 << 20).to_le_bytes());
+    bomb[0x34] = 0x60;
+    bomb.extend(packed);
+    for processor in 0..5000_u16 {
+        bomb[0x28..0x2A].copy_from_slice(&processor.to_le_bytes());
+        file.extend_from_slice(&bomb);
+    }
+    let begin = std::time::Instant::now();
+    let (shown, _, reader) = read(&file, &Limits::default());
+    assert!(shown.is_empty());
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+    let damaged = reader
+        .summary()
+        .notes
+        .into_iter()
+        .find(|note| matches!(note, Note::Damaged { .. }));
+    assert!(damaged.is_some());
+}

@@ -7,6 +7,7 @@
 use std::io::Read;
 
 /// Largest window that is believed, in bytes.
+#[cfg(feature = "compressed")]
 const WINDOW_BYTES_MAX: u64 = 128 << 20;
 
 /// A source of bytes that may go to another thread.
@@ -244,7 +245,8 @@ mod lz4 {
     }
 }
 
-#[cfg(all(test, feature = "compressed"))]
+#[cfg(test)]
+#[cfg(feature = "compressed")]
 mod tests {
     use super::*;
     use std::io::{Cursor, Write};

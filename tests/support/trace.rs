@@ -1,8 +1,9 @@
 //! Writes Windows traces as Windows does, in every variant that is known.
 //!
-//! The layouts are those that real traces show. dissect.etl 3.14 (an independent reader) lists the same packet
-//! events, with the same bytes and times, from every whole variant that `written_traces.rs` makes; for that it
-//! writes them to the folder in TLSCOPE_WRITE_TRACES.
+//! The layouts are those that real traces show. Two independent readers list the same packet events with the same
+//! bytes from what `written_traces.rs` makes: dissect.etl 3.14 (with the same times; all variants but the three
+//! that it does not know) and etl-parser 1.0.1 (uncompressed ones: the 32-bit file, extended items and the trace
+//! that was not closed among them). To show them the files, set TLSCOPE_WRITE_TRACES to a folder and run the test.
 
 use super::xpress;
 

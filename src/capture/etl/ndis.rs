@@ -29,6 +29,8 @@ const KEYWORD_START: u64 = 0x4000_0000;
 const KEYWORD_END: u64 = 0x8000_0000;
 const KEYWORD_SEND: u64 = 0x1_0000_0000;
 const KEYWORD_RECEIVE: u64 = 0x2_0000_0000;
+/// What runs when nothing runs: it owns no packets.
+pub(super) const IDLE_PROCESS: u32 = 0;
 /// "Protected frame" in the second byte of an 802.11 header.
 const WIFI_PROTECTED: u8 = 0x40;
 
@@ -135,7 +137,7 @@ impl Ndis {
         let keyword = event.keyword;
         let link = link(keyword);
         let extra = PacketExtra {
-            process_id: event.process_id,
+            process_id: event.process_id.filter(|process| *process != IDLE_PROCESS),
             thread_id: event.thread_id,
             direction: direction(keyword),
             ..PacketExtra::default()
@@ -277,7 +279,7 @@ pub(super) fn remote_access(
     fields.utf16();
     let frame = frame(&mut fields)?;
     let extra = PacketExtra {
-        process_id: event.process_id,
+        process_id: event.process_id.filter(|process| *process != IDLE_PROCESS),
         thread_id: event.thread_id,
         direction: Some(direction),
         ..PacketExtra::default()

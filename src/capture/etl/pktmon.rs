@@ -5,6 +5,7 @@
 //! Wi-Fi filters, so the bytes decide between Ethernet and 802.11.
 
 use super::events::Event;
+use super::ndis::IDLE_PROCESS;
 use super::packets::{Direction, ETHERNET, Found, PacketExtra, Packets, Place, RAW_IP, WIFI};
 use crate::capture::block::{Block, LinkType};
 use crate::capture::le::{Fields, Guid};
@@ -105,8 +106,7 @@ impl PktMon {
         };
         let dropped = event.id == DROPPED;
         let extra = PacketExtra {
-            // The packet passes in whatever process is running, and the driver writes 0 for none.
-            process_id: event.process_id.filter(|process| *process != 0),
+            process_id: event.process_id.filter(|process| *process != IDLE_PROCESS),
             thread_id: event.thread_id.filter(|thread| *thread != 0),
             direction: match head.direction {
                 1 | 3 | 5 => Some(Direction::In),
