@@ -54,6 +54,14 @@ pub struct Limits {
     pub fragment_age_ns: i64,
     /// Server endpoints that are remembered to have spoken TLS.
     pub tls_endpoints_max: usize,
+    /// Windows traces: bytes of expanded buffers held at a time, about one buffer for each busy processor.
+    pub trace_open_bytes_max: usize,
+    /// Windows traces: buffers that the index remembers, 48 bytes each.
+    pub trace_buffers_max: usize,
+    /// Windows traces: processors, interfaces, providers, processes and half packets told apart, each.
+    pub trace_names_max: usize,
+    /// Windows traces: packets remembered to find the same packet seen at another place.
+    pub sightings_max: usize,
 }
 
 impl Default for Limits {
@@ -78,6 +86,10 @@ impl Default for Limits {
             fragment_bytes_max: 8 << 20,
             fragment_age_ns: 30_000_000_000,
             tls_endpoints_max: 65_536,
+            trace_open_bytes_max: 256 << 20,
+            trace_buffers_max: 1 << 20,
+            trace_names_max: 4096,
+            sightings_max: 16_384,
         }
     }
 }

@@ -4,7 +4,12 @@
 //! ([`pcap`], [`pcapng`]); the one read loop is [`feed`].
 
 pub mod block;
+pub mod compressed;
+pub mod etl;
 pub mod feed;
+pub mod foreign;
+mod le;
+pub mod netmon;
 #[cfg(feature = "native")]
 pub mod open;
 pub mod pcap;
