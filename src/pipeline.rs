@@ -10,7 +10,7 @@
 //! when all shards are through with it: the output is the same for any number of threads. With one
 //! thread the same steps run in a plain loop.
 
-use crate::capture::open::{AnyFeed, open};
+use crate::capture::open::{Source, open};
 use crate::capture::{self, Block, LinkType};
 use crate::connection::{Arrival, Finished};
 use crate::error::Error;
@@ -167,6 +167,7 @@ impl Job {
             order: self.order + index as u64,
             capture: self.block.capture,
             point: packet.interface ^ around.digest(),
+            process_id: self.block.process_ids.get(index).copied().unwrap_or(0),
         }
     }
 }
@@ -384,7 +385,9 @@ impl<'a, 't> Sink<'a, 't> {
 struct Reader<'a> {
     shared: Shared<'a>,
     inputs: VecDeque<(u32, &'a Input)>,
-    current: Option<(AnyFeed, CaptureSummary)>,
+    current: Option<(Source, CaptureSummary)>,
+    /// Link types of the current capture's packets, where only the packets tell.
+    links: Vec<LinkType>,
     capture: u32,
     order: u64,
     last_ns: i64,
@@ -400,6 +403,7 @@ impl<'a> Reader<'a> {
             shared,
             inputs: (0..).zip(inputs).collect(),
             current: None,
+            links: Vec::new(),
             capture: 0,
             order: 0,
             last_ns: i64::MIN,
@@ -421,14 +425,14 @@ impl<'a> Reader<'a> {
             if self.current.is_none() {
                 let (number, input) = self.inputs.pop_front()?;
                 self.capture = number;
-                match open(input, &self.shared.options.limits) {
-                    Ok((feed, format)) => {
+                match open(input, &self.shared.options.limits, read_ahead) {
+                    Ok((source, format)) => {
                         let summary = CaptureSummary {
                             name: input.name(),
-                            format: format.into(),
+                            format,
                             ..Default::default()
                         };
-                        self.current = Some((feed, summary));
+                        self.current = Some((source, summary));
                     }
                     Err(error) => {
                         let name = input.name();
@@ -442,9 +446,9 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            let (feed, summary) = self.current.as_mut()?;
+            let (source, summary) = self.current.as_mut()?;
             block.capture = self.capture;
-            let more = feed.fill(&mut block).unwrap_or_else(|error| {
+            let more = source.fill(&mut block).unwrap_or_else(|error| {
                 summary.truncated = matches!(error, Error::Cut { .. } | Error::Broken { .. });
                 summary.error = Some(error.to_string());
                 self.errors.push(error);
@@ -461,12 +465,19 @@ impl<'a> Reader<'a> {
     }
 
     fn account(&mut self, block: &Block) {
-        let Some((feed, summary)) = self.current.as_mut() else {
+        let Some((source, summary)) = self.current.as_mut() else {
             return;
         };
         let before = summary.bytes;
-        summary.bytes = feed.offset();
+        summary.bytes = source.offset();
         summary.packets += block.packets.len() as u64;
+        if !matches!(source, Source::Stream(_)) {
+            for packet in &block.packets {
+                if !self.links.contains(&packet.link) {
+                    self.links.push(packet.link);
+                }
+            }
+        }
         if let (Some(first), Some(last)) = (block.packets.first(), block.packets.last()) {
             summary.first_packet.get_or_insert(Timestamp(first.time_ns));
             summary.last_packet = Some(Timestamp(last.time_ns));
@@ -482,15 +493,17 @@ impl<'a> Reader<'a> {
     }
 
     fn close(&mut self) {
-        if let Some((feed, mut summary)) = self.current.take() {
-            summary.link_types = feed
-                .format()
-                .links()
+        if let Some((mut source, mut summary)) = self.current.take() {
+            let about = source.about();
+            let links = about
+                .links
                 .into_iter()
-                .map(LinkType::name)
-                .collect();
+                .chain(core::mem::take(&mut self.links));
+            summary.link_types = links.map(LinkType::name).collect();
+            summary.notes = about.notes;
+            summary.providers = about.providers;
             self.counters
-                .skip_many(Skip::UnknownBlock, feed.format().unknown_blocks());
+                .skip_many(Skip::UnknownBlock, about.unknown_blocks);
             self.summaries.push(summary);
         }
     }
@@ -575,6 +588,62 @@ impl<'a> Reader<'a> {
             }
         }
         job.parts = parts;
+    }
+}
+
+/// Chunks that an expanding thread may be ahead, and the bytes of one.
+const AHEAD_CHUNKS: usize = 4;
+const AHEAD_CHUNK_BYTES: usize = 256 << 10;
+
+/// Puts a slow reader (one that expands) on a thread of its own. The thread ends with its input, or when
+/// nobody reads from it any more.
+fn read_ahead(mut inner: Box<dyn io::Read + Send>) -> Box<dyn io::Read + Send> {
+    let (sender, receiver) = crossbeam_channel::bounded(AHEAD_CHUNKS);
+    std::thread::spawn(move || {
+        loop {
+            let mut chunk = vec![0; AHEAD_CHUNK_BYTES];
+            let read = loop {
+                match inner.read(&mut chunk) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other,
+                }
+            };
+            let ended = !matches!(read, Ok(1..));
+            let message = read.map(|count| {
+                chunk.truncate(count);
+                chunk
+            });
+            if sender.send(message).is_err() || ended {
+                return;
+            }
+        }
+    });
+    Box::new(Ahead {
+        receiver,
+        chunk: io::Cursor::default(),
+    })
+}
+
+/// The near end of [`read_ahead`].
+struct Ahead {
+    receiver: crossbeam_channel::Receiver<io::Result<Vec<u8>>>,
+    chunk: io::Cursor<Vec<u8>>,
+}
+
+impl io::Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.chunk.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        match self.receiver.recv() {
+            Ok(chunk) => {
+                self.chunk = io::Cursor::new(chunk?);
+                self.chunk.read(buffer)
+            }
+            // The other end is gone: the input has ended.
+            Err(_) => Ok(0),
+        }
     }
 }
 

@@ -179,6 +179,7 @@ impl Shard {
             order,
             capture: 0,
             point: 0,
+            process_id: 0,
         };
         for id in self.table.due(now_ns) {
             let Some(connection) = self.table.get_mut(id) else {
@@ -232,6 +233,7 @@ impl Shard {
             order,
             capture: 0,
             point: 0,
+            process_id: 0,
         };
         for (key, mut connection) in self.table.drain() {
             let mut context = Context {

@@ -151,6 +151,12 @@ pub struct CaptureSummary {
     pub error: Option<String>,
     /// Link types of its interfaces.
     pub link_types: Vec<String>,
+    /// What a reader of the results should know: lost events, filters, cut packets, what Windows itself said.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
+    /// Events of a Windows trace by provider.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub providers: BTreeMap<String, u64>,
 }
 
 /// The last line of the output.

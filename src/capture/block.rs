@@ -139,6 +139,8 @@ pub struct Block {
     pub packets: Vec<Packet>,
     /// Which capture of the run, from 0.
     pub capture: u32,
+    /// For each packet the process that sent it, 0 where unknown; empty where the format tells none.
+    pub process_ids: Vec<u32>,
 }
 
 impl Block {
@@ -187,5 +189,6 @@ impl Block {
     pub fn clear(&mut self) {
         self.filled = 0;
         self.packets.clear();
+        self.process_ids.clear();
     }
 }

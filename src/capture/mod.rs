@@ -19,7 +19,7 @@ pub use block::{Block, LinkType, Packet};
 use feed::Step;
 
 /// Bytes that tell a format.
-pub const MAGIC_BYTES: usize = 12;
+pub const MAGIC_BYTES: usize = 512;
 
 /// A format that steps over a slice of its bytes.
 pub trait Stepper {

@@ -1,10 +1,15 @@
 //! Opens a capture: the one place where files meet formats.
 
-use super::{FORMATS, Format, MAGIC_BYTES, block::Block, feed::Feed};
+use super::etl::{self, Direction, EtlReader, Evidence, Fact};
+use super::netmon::{self, NetmonReader};
+use super::{
+    FORMATS, Format, LinkType, MAGIC_BYTES, block::Block, compressed, feed::Feed, foreign,
+};
 use crate::{error::Error, limits::Limits};
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::{self, Read},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -27,11 +32,132 @@ impl Input {
     }
 }
 
-/// A feed of any reader.
-pub type AnyFeed = Feed<Box<dyn Read + Send>>;
+/// A reader that runs ahead of whoever reads from it, where there are threads.
+pub type Ahead = fn(Box<dyn Read + Send>) -> Box<dyn Read + Send>;
 
-/// Opens an input and tells its format, whose name is handed back with the feed, from its first bytes.
-pub fn open(input: &Input, limits: &Limits) -> Result<(AnyFeed, &'static str), Error> {
+/// One capture, open.
+pub enum Source {
+    /// A format that is read as a stream.
+    Stream(Feed<Box<dyn Read + Send>>),
+    /// A Windows event trace.
+    Trace(Box<EtlReader<BufReader<File>>>),
+    /// A Network Monitor capture.
+    Netmon(Box<NetmonReader<BufReader<File>>>),
+}
+
+/// What is known of a capture beside its packets.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Link types of its interfaces.
+    pub links: Vec<LinkType>,
+    /// Blocks or frames of a kind that is not read.
+    pub unknown_blocks: u64,
+    /// What a reader of the results should know, in words.
+    pub notes: Vec<String>,
+    /// Events of a trace by provider.
+    pub providers: BTreeMap<String, u64>,
+}
+
+impl Source {
+    /// Fills `block` with the next packets. `false`: that was the last block (it may hold packets).
+    pub fn fill(&mut self, block: &mut Block) -> Result<bool, Error> {
+        block.process_ids.clear();
+        match self {
+            Self::Stream(feed) => feed.fill(block),
+            Self::Trace(trace) => {
+                let more = trace.fill(block)?;
+                let id = |frame| {
+                    trace
+                        .extra(frame)
+                        .filter(|extra| extra.direction == Some(Direction::Out))
+                };
+                let ids = block.packets.iter().map(|packet| {
+                    id(packet.frame)
+                        .and_then(|extra| extra.process_id)
+                        .unwrap_or(0)
+                });
+                block.process_ids.extend(ids);
+                Ok(more)
+            }
+            Self::Netmon(netmon) => {
+                let more = netmon.fill(block)?;
+                let ids = block.packets.iter().map(|packet| {
+                    netmon
+                        .extra(packet.frame)
+                        .and_then(|extra| extra.process_id)
+                        .unwrap_or(0)
+                });
+                block.process_ids.extend(ids);
+                Ok(more)
+            }
+        }
+    }
+
+    /// Bytes of the capture that were read.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Stream(feed) => feed.offset(),
+            Self::Trace(trace) => trace.offset(),
+            Self::Netmon(netmon) => netmon.file_bytes(),
+        }
+    }
+
+    /// What is known beside the packets, as far as it was read.
+    pub fn about(&mut self) -> About {
+        match self {
+            Self::Stream(feed) => About {
+                links: feed.format().links(),
+                unknown_blocks: feed.format().unknown_blocks(),
+                ..About::default()
+            },
+            Self::Trace(trace) => {
+                let summary = trace.summary();
+                let told = |fact: &Evidence| !matches!(fact.fact, Fact::Owner { .. });
+                let facts = trace
+                    .take_evidence()
+                    .into_iter()
+                    .filter(told)
+                    .take(EVIDENCE_MAX);
+                About {
+                    notes: summary
+                        .notes
+                        .iter()
+                        .map(ToString::to_string)
+                        .chain(facts.map(|fact| fact.to_string()))
+                        .collect(),
+                    providers: summary
+                        .providers
+                        .into_iter()
+                        .map(|row| {
+                            (
+                                row.name.unwrap_or_else(|| row.provider.to_string()),
+                                row.events,
+                            )
+                        })
+                        .collect(),
+                    ..About::default()
+                }
+            }
+            Self::Netmon(netmon) => About {
+                unknown_blocks: netmon.other_media().values().sum(),
+                notes: netmon
+                    .local_time()
+                    .then(|| LOCAL_TIME.to_owned())
+                    .into_iter()
+                    .collect(),
+                ..About::default()
+            },
+        }
+    }
+}
+
+/// Events of a trace that are told as notes.
+const EVIDENCE_MAX: usize = 200;
+const LOCAL_TIME: &str = "times are local times of the recording machine, in an unknown time zone";
+
+/// Opens an input and tells its format, whose name is handed back with the source, from its first bytes.
+/// A compressed capture is expanded as it is read, by a reader that `ahead` may put on a thread of its own.
+pub fn open(input: &Input, limits: &Limits, ahead: Ahead) -> Result<(Source, String), Error> {
     let name = input.name();
     let fault = |source| Error::Io {
         name: name.clone(),
@@ -41,21 +167,93 @@ pub fn open(input: &Input, limits: &Limits) -> Result<(AnyFeed, &'static str), E
         Input::File(path) => Box::new(File::open(path).map_err(fault)?),
         Input::Stdin => Box::new(io::stdin()),
     };
-    let first = first_bytes(&mut reader).map_err(fault)?;
+    let mut first = first_bytes(&mut reader).map_err(fault)?;
     if first.is_empty() {
         return Err(Error::Empty { name });
     }
+    if let Some(source) = open_seekable(input, &first, limits)? {
+        return Ok(source);
+    }
+    let mut compression = None;
+    let whole: Box<dyn Read + Send> = Box::new(io::Cursor::new(first.clone()).chain(reader));
+    let reader = match compressed::open(&first, whole) {
+        Ok((kind, expanded)) => {
+            compression = Some(kind);
+            let mut expanded = ahead(expanded);
+            first = first_bytes(&mut expanded).map_err(fault)?;
+            expanded
+        }
+        // What was read to tell the format is handed to the feed apart.
+        Err(mut whole) => {
+            io::copy(
+                &mut whole.by_ref().take(first.len() as u64),
+                &mut io::sink(),
+            )
+            .map_err(fault)?;
+            whole
+        }
+    };
     let Some((format_name, format)) = Format::detect(&first, limits.packet_bytes_max) else {
-        return Err(Error::NotACapture {
-            name,
-            found: describe(&first),
-        });
+        return Err(not_a_capture(name, &first, compression));
     };
     let interactive = matches!(input, Input::Stdin);
+    let format_name = compression.map_or(format_name.to_owned(), |kind| {
+        format!("{format_name} in {kind}")
+    });
     Ok((
-        Feed::new(reader, name, format, first, interactive, limits),
+        Source::Stream(Feed::new(reader, name, format, first, interactive, limits)),
         format_name,
     ))
+}
+
+/// Formats that are read by jumping about in a file.
+fn open_seekable(
+    input: &Input,
+    first: &[u8],
+    limits: &Limits,
+) -> Result<Option<(Source, String)>, Error> {
+    let name = input.name();
+    let (is_trace, is_netmon) = (etl::matches(first), netmon::matches(first));
+    if !is_trace && !is_netmon {
+        return Ok(None);
+    }
+    let kind = if is_trace {
+        "a Windows event trace (.etl)"
+    } else {
+        "a Network Monitor capture (.cap)"
+    };
+    let Input::File(path) = input else {
+        let found =
+            format!("this is {kind}, which can't be read from a pipe; give the file's name");
+        return Err(Error::NotACapture { name, found });
+    };
+    let file = File::open(path).map_err(|source| Error::Io {
+        name: name.clone(),
+        source,
+    })?;
+    let reader = BufReader::with_capacity(1 << 16, file);
+    Ok(Some(if is_trace {
+        (
+            Source::Trace(Box::new(EtlReader::open(reader, &name, limits)?)),
+            "etl".to_owned(),
+        )
+    } else {
+        (
+            Source::Netmon(Box::new(NetmonReader::open(reader, &name, limits)?)),
+            "netmon".to_owned(),
+        )
+    }))
+}
+
+fn not_a_capture(name: String, first: &[u8], compression: Option<&'static str>) -> Error {
+    let found = match compression {
+        Some(kind) if etl::matches(first) || netmon::matches(first) => {
+            format!("a {kind} file with a Windows capture in it; expand it first")
+        }
+        Some(kind) => format!("expanded from {kind}: {}", foreign::name(first)),
+        None => foreign::name(first),
+    };
+    Error::NotACapture { name, found }
 }
 
 /// Time of a capture's first packet in nanoseconds since 1970; `None` where it holds no packet.
@@ -64,10 +262,10 @@ pub fn first_packet_time(path: &Path) -> Result<Option<i64>, Error> {
         block_bytes: 64 << 10,
         ..Limits::default()
     };
-    let (mut feed, _) = open(&Input::File(path.to_owned()), &limits)?;
+    let (mut source, _) = open(&Input::File(path.to_owned()), &limits, |reader| reader)?;
     let mut block = Block::default();
     loop {
-        let more = feed.fill(&mut block)?;
+        let more = source.fill(&mut block)?;
         if let Some(first) = block.packets.first() {
             return Ok(Some(first.time_ns));
         }
@@ -77,35 +275,24 @@ pub fn first_packet_time(path: &Path) -> Result<Option<i64>, Error> {
     }
 }
 
+/// Enough bytes to tell the format; a slow pipe is not waited for once they tell it.
 fn first_bytes(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut first = Vec::with_capacity(MAGIC_BYTES);
-    reader
-        .by_ref()
-        .take(MAGIC_BYTES as u64)
-        .read_to_end(&mut first)?;
-    Ok(first)
-}
-
-/// What the first bytes of an unknown file look like.
-fn describe(first: &[u8]) -> String {
-    let known = FORMATS
-        .iter()
-        .map(|entry| entry.name)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if first
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
-    {
-        format!(
-            "it begins with text, `{}`; formats read: {known}",
-            String::from_utf8_lossy(first).escape_debug()
-        )
-    } else {
-        let hex: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(
-            "it begins with the bytes {}; formats read: {known}",
-            hex.join(" ")
-        )
+    let mut first = vec![0; MAGIC_BYTES];
+    let mut have = 0;
+    while let Some(room) = first.get_mut(have..).filter(|room| !room.is_empty()) {
+        match reader.read(room) {
+            Ok(0) => break,
+            Ok(count) => have += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if first
+            .get(..have)
+            .is_some_and(|bytes| FORMATS.iter().any(|entry| (entry.matches)(bytes)))
+        {
+            break;
+        }
     }
+    first.truncate(have);
+    Ok(first)
 }

@@ -49,6 +49,8 @@ pub struct Arrival {
     pub capture: u32,
     /// Where it was seen: tells interfaces, tags and tunnels apart.
     pub point: u32,
+    /// The process that sent it, 0 where unknown.
+    pub process_id: u32,
 }
 
 /// A record that is ready, and where it stands in the order of the output.
@@ -111,6 +113,7 @@ pub struct Connection {
     syn_retransmits: u16,
     /// The sequence number behind the segment being taken.
     segment_end: Seq,
+    process_id: u32,
     syn_ack_ttl: u8,
     close_ttl: u8,
     /// Maximum segment sizes that the opener and the other side announced; 0 where none.
@@ -165,6 +168,7 @@ impl Connection {
             ends: [None; 2],
             syn_retransmits: 0,
             segment_end: Seq(0),
+            process_id: 0,
             syn_ack_ttl: 0,
             close_ttl: 0,
             mss: [0; 2],
@@ -249,6 +253,9 @@ impl Connection {
             return Grown::default();
         }
         self.last_ns = self.last_ns.max(arrival.time_ns);
+        if self.process_id == 0 {
+            self.process_id = arrival.process_id;
+        }
         let flags = segment.flags;
         let mut at = Seq(segment.sequence);
         if flags.syn() {

@@ -362,6 +362,7 @@ impl Connection {
             defects,
             findings: Vec::new(),
             observed: Some(Box::new(observed)),
+            process_id: (self.process_id != 0).then_some(self.process_id),
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),

@@ -128,6 +128,7 @@ impl Make {
                 defects: Vec::new(),
                 findings: Vec::new(),
                 observed: None,
+                process_id: None,
             },
         }
     }

@@ -158,6 +158,7 @@ mod tests {
             flags: TcpFlags(0x18),
             ttl,
             id,
+            options: &[],
             payload: b"abc",
             cut: 0,
         }

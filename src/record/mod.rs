@@ -105,6 +105,10 @@ pub struct Handshake {
     /// Particulars that only some diagnoses ask for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub observed: Option<Box<Observed>>,
+    /// The process that sent the connection's first packet on the recording machine, where the capture says so
+    /// (Windows traces): whoever was running when the packet left, which is mostly, not always, the owner.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub process_id: Option<u32>,
 }
 
 /// A transport address.

@@ -6,6 +6,7 @@
 
 use super::events::{Event, Kind};
 use crate::capture::le::{Fields, Guid};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The provider of the System log's Schannel events.
@@ -117,6 +118,94 @@ pub enum Lost {
     Refused,
     /// The other side reset it.
     Reset,
+}
+
+/// In words, with Windows' event number: what an administrator finds in the event log, too. Facts that only name the
+/// owner of a connection are for the record, not for reading.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", crate::record::Timestamp(self.time_ns))?;
+        let name = |name: &Option<String>| {
+            name.as_deref()
+                .map(|name| format!(" ({name})"))
+                .unwrap_or_default()
+        };
+        match &self.fact {
+            Fact::CredentialFailed { side, state } => {
+                write!(
+                    f,
+                    "Schannel 36871: no TLS {side} credential could be made, internal state {state}"
+                )?;
+            }
+            Fact::NoCommonSuite { protocol } => write!(
+                f,
+                "Schannel 36874: no cipher suite in common for {protocol}"
+            )?,
+            Fact::Negotiated {
+                side,
+                protocol,
+                suite,
+                target,
+            } => {
+                write!(
+                    f,
+                    "Schannel 36880: {side} negotiated {protocol}, suite 0x{suite:04x}{}",
+                    name(target)
+                )?;
+            }
+            Fact::AlertReceived { alert } => {
+                write!(f, "Schannel 36887: received the fatal alert {alert}")?
+            }
+            Fact::AlertSent {
+                alert,
+                state,
+                target,
+            } => {
+                write!(
+                    f,
+                    "Schannel 36888: sent the fatal alert {alert}, internal state {state}{}",
+                    name(target)
+                )?;
+            }
+            Fact::NoBinding { local } => {
+                write!(f, "HTTP.sys 61: no certificate is bound to {local}")?
+            }
+            Fact::HandshakeFailed {
+                local,
+                remote,
+                server_name,
+                status,
+            } => {
+                write!(
+                    f,
+                    "HTTP.sys 96: handshake of {remote} with {local} failed{}",
+                    name(server_name)
+                )?;
+                if let Some(status) = status {
+                    write!(f, ", status 0x{status:08x}")?;
+                }
+            }
+            Fact::Owner {
+                local,
+                remote,
+                process_id,
+            } => {
+                write!(f, "process {process_id} owns {local} - {remote}")?;
+            }
+            Fact::ConnectionLost { local, remote, how } => {
+                let how = match how {
+                    Lost::TimedOut => "nobody answered",
+                    Lost::Refused => "refused by the other side",
+                    Lost::Reset => "reset by the other side",
+                };
+                write!(f, "TCPIP: connection {local} - {remote}: {how}")?;
+            }
+        }
+        match self.process_id {
+            Some(process) => write!(f, " (process {process})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The facts that were not taken yet.
