@@ -165,12 +165,30 @@ fn retries(report: &mut Report<'_>) {
     }
 }
 
-/// `client-max-version-o365`, but for rungs of a fallback ladder.
-fn old_offers_to_microsoft(report: &mut Report<'_>) {
+/// The same kind of program offered TLS 1.2 or higher to the same name, shortly before or after.
+fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Trace) -> bool {
     let past = report.past;
     let window = i64::try_from(report.settings.retry_window_s)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000_000);
+    let at = list.partition_point(|other| *other < index);
+    let (before, after) = list.split_at(at);
+    let is_near = |other: &Trace| trace.start.micros_since(other.start).abs() <= window;
+    let is_better = |other: &Trace| {
+        other.offer_max >= Some(VersionRank::Tls12) && same_family(report, other, trace)
+    };
+    let earlier = before
+        .iter()
+        .rev()
+        .filter_map(|index| past.traces.get(*index));
+    let later = after.iter().filter_map(|index| past.traces.get(*index));
+    earlier.take_while(|other| is_near(other)).any(is_better)
+        || later.take_while(|other| is_near(other)).any(is_better)
+}
+
+/// `client-max-version-o365`, but for rungs of a fallback ladder.
+fn old_offers_to_microsoft(report: &mut Report<'_>) {
+    let past = report.past;
     for ((client, target), list) in by_client_and_target(report) {
         if !hosts::is_strict(&target) {
             continue;
@@ -178,13 +196,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         let old: Vec<usize> = past
             .of(&list)
             .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))
-            .filter(|(_, trace)| {
-                !past.of(&list).any(|(_, other)| {
-                    other.offer_max >= Some(VersionRank::Tls12)
-                        && trace.start.micros_since(other.start).abs() <= window
-                        && same_family(report, other, trace)
-                })
-            })
+            .filter(|(index, trace)| !has_better_twin(report, &list, *index, trace))
             .map(|(index, _)| index)
             .collect();
         let Some((_, example)) = past.of(&old).next() else {

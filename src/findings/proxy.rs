@@ -64,102 +64,140 @@ struct Leg {
     configured: bool,
 }
 
-/// Connections by server address and name.
-fn fronts(report: &Report<'_>) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
+/// What is known of one proxy: its front connections by name, and its calls.
+#[derive(Default)]
+struct Fronts {
+    all: Vec<usize>,
+    by_name: BTreeMap<Box<str>, Vec<usize>>,
+}
+
+/// Front connections by server address, in order of time.
+fn fronts(report: &Report<'_>) -> BTreeMap<IpAddr, Fronts> {
     let past = report.past;
-    let mut fronts: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
-    for (name, list) in past.names() {
-        for (index, trace) in past.of(list) {
-            fronts
-                .entry((trace.server.ip, name.into()))
-                .or_default()
-                .push(index);
+    let mut fronts: BTreeMap<IpAddr, Fronts> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        if let Some(name) = past.name(trace) {
+            let slot = fronts.entry(trace.server.ip).or_default();
+            slot.all.push(index);
+            match slot.by_name.get_mut(name) {
+                Some(list) => list.push(index),
+                None => {
+                    slot.by_name.insert(name.into(), vec![index]);
+                }
+            }
         }
     }
     fronts
 }
 
+/// Calls of each address to servers elsewhere, in order of time.
+fn calls(report: &Report<'_>) -> BTreeMap<IpAddr, Vec<usize>> {
+    let mut calls: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    for (index, trace) in report.past.traces.iter().enumerate() {
+        let internal = report.settings.internal_ports.contains(&trace.server.port);
+        if trace.hello.is_some() && trace.server.ip != trace.client && !internal {
+            calls.entry(trace.client).or_default().push(index);
+        }
+    }
+    calls
+}
+
 /// Front and back legs of all proxies.
 fn legs(report: &Report<'_>) -> Vec<Leg> {
     let past = report.past;
-    let mut callers: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if trace.hello.is_some() {
-            callers.entry(trace.client).or_default().push(index);
-        }
-    }
+    let calls = calls(report);
     let mut found = Vec::new();
-    for ((proxy, name), front) in fronts(report) {
+    for (proxy, fronts) in fronts(report) {
         let configured = report
             .settings
             .proxies
             .iter()
             .find(|known| known.ip == proxy);
-        let mut back: Vec<usize> = Vec::new();
-        match configured {
-            Some(known) => {
-                for caller in known.calls_from.iter().chain([&known.ip]) {
-                    let calls = callers.get(caller).map_or(&[][..], Vec::as_slice);
-                    back.extend(
-                        past.of(calls)
-                            .filter(|(_, trace)| {
-                                known.backends.is_empty()
-                                    || known.backends.contains(&trace.server.ip)
-                            })
-                            .map(|(index, _)| index),
-                    );
-                }
-            }
-            None => {
-                let calls = callers.get(&proxy).map_or(&[][..], Vec::as_slice);
-                back = coincident(report, &front, calls);
-            }
-        }
-        back.retain(|index| {
-            past.traces.get(*index).is_some_and(|trace| {
-                trace.server.ip != proxy
-                    && !report.settings.internal_ports.contains(&trace.server.port)
-            })
-        });
-        if !back.is_empty() {
-            found.push(Leg {
-                proxy,
-                name,
-                front,
-                back,
-                configured: configured.is_some(),
+        let callers = configured.map_or(&[][..], |known| known.calls_from.as_slice());
+        let mut back: Vec<usize> = callers
+            .iter()
+            .chain([&proxy])
+            .filter_map(|caller| calls.get(caller))
+            .flatten()
+            .copied()
+            .collect();
+        if let Some(known) = configured.filter(|known| !known.backends.is_empty()) {
+            back.retain(|index| {
+                past.traces
+                    .get(*index)
+                    .is_some_and(|trace| known.backends.contains(&trace.server.ip))
             });
+        }
+        if back.is_empty() {
+            continue;
+        }
+        back.sort_unstable();
+        // Pooled back connections fall into no window: where the proxy is known and serves few names, all are its names'.
+        let few = configured.is_some() && fronts.by_name.len() <= RECENT;
+        let mut paired = if few {
+            BTreeMap::new()
+        } else {
+            coincident(report, &fronts, &back, configured.is_some())
+        };
+        for (name, front) in fronts.by_name {
+            let back = if few {
+                back.clone()
+            } else {
+                paired.remove(&name).unwrap_or_default()
+            };
+            if !back.is_empty() {
+                found.push(Leg {
+                    proxy,
+                    name,
+                    front,
+                    back,
+                    configured: configured.is_some(),
+                });
+            }
         }
     }
     found
 }
 
-/// Calls to one server that follow front connections, often enough.
-fn coincident(report: &Report<'_>, front: &[usize], calls: &[usize]) -> Vec<usize> {
+/// Calls by the name of the front connections that they follow, where one server is called so often enough.
+fn coincident(
+    report: &Report<'_>,
+    fronts: &Fronts,
+    calls: &[usize],
+    configured: bool,
+) -> BTreeMap<Box<str>, Vec<usize>> {
+    type Pairs = (BTreeSet<usize>, Vec<usize>);
     let past = report.past;
-    let mut by_server: BTreeMap<Endpoint, (BTreeSet<usize>, Vec<usize>)> = BTreeMap::new();
+    let mut pairs: BTreeMap<(&str, Endpoint), Pairs> = BTreeMap::new();
     for (call, back) in past.of(calls) {
         // Both lists are in order of time: only the last few front connections before the call can belong to it.
-        let before = front.partition_point(|index| *index < call);
-        let recent = front
+        let before = fronts.all.partition_point(|index| *index < call);
+        let recent = fronts
+            .all
             .get(before.saturating_sub(RECENT)..before)
             .unwrap_or(&[]);
-        let belongs = past
-            .of(recent)
-            .filter(|(_, front)| follows(front, back))
-            .map(|(index, _)| index)
-            .max();
-        if let Some(front) = belongs {
-            let slot = by_server.entry(back.server).or_default();
-            slot.0.insert(front);
-            slot.1.push(call);
+        for (front, trace) in past.of(recent).filter(|(_, front)| follows(front, back)) {
+            if let Some(name) = past.name(trace) {
+                let slot = pairs.entry((name, back.server)).or_default();
+                slot.0.insert(front);
+                if slot.1.last() != Some(&call) {
+                    slot.1.push(call);
+                }
+            }
         }
     }
-    by_server
-        .into_values()
-        .filter(|(fronts, _)| fronts.len() >= PAIRS_MIN && fronts.len() * 10 >= front.len() * 6)
-        .flat_map(|(_, calls)| calls)
-        .collect()
+    let mut found: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+    for ((name, _), (followed, calls)) in pairs {
+        let all = fronts.by_name.get(name).map_or(0, Vec::len);
+        if configured || (followed.len() >= PAIRS_MIN && followed.len() * 10 >= all * 6) {
+            found.entry(name.into()).or_default().extend(calls);
+        }
+    }
+    for calls in found.values_mut() {
+        calls.sort_unstable();
+        calls.dedup();
+    }
+    found
 }
 
 /// The back connection begins once the front handshake is done, within the window.
