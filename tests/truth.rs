@@ -43,17 +43,12 @@ impl Score {
 
     fn is_known(&mut self, path: &str, frame: Option<u64>, field: &str) -> bool {
         let frame = frame.map_or_else(|| "*".to_owned(), |frame| frame.to_string());
-        [
-            (&*frame, field),
-            (&*frame, "*"),
-            ("*", field),
-            ("*", "*"),
-        ]
-        .into_iter()
-        .any(|(frame, field)| {
-            let key = (path.to_owned(), frame.to_owned(), field.to_owned());
-            self.known.get_mut(&key).map(|uses| *uses += 1).is_some()
-        })
+        [(&*frame, field), (&*frame, "*"), ("*", field), ("*", "*")]
+            .into_iter()
+            .any(|(frame, field)| {
+                let key = (path.to_owned(), frame.to_owned(), field.to_owned());
+                self.known.get_mut(&key).map(|uses| *uses += 1).is_some()
+            })
     }
 
     fn differs(&mut self, path: &str, frame: Option<u64>, field: &str, what: String) {
@@ -331,11 +326,7 @@ fn messages(record: &Handshake, each: &mut impl FnMut(Key, Option<u64>, Value)) 
         .flatten()
     {
         let fields = serde_json::to_value(hello).unwrap();
-        each(
-            key("client_hello", Side::Client),
-            Some(hello.frame),
-            fields,
-        );
+        each(key("client_hello", Side::Client), Some(hello.frame), fields);
     }
     for (hello, retry) in [
         (&record.hello_retry_request, true),
@@ -344,11 +335,7 @@ fn messages(record: &Handshake, each: &mut impl FnMut(Key, Option<u64>, Value)) 
         if let Some(hello) = hello {
             let mut fields = serde_json::to_value(hello).unwrap();
             fields["hrr"] = json!(retry);
-            each(
-                key("server_hello", Side::Server),
-                Some(hello.frame),
-                fields,
-            );
+            each(key("server_hello", Side::Server), Some(hello.frame), fields);
         }
     }
     for (list, from) in [

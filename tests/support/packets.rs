@@ -168,13 +168,7 @@ impl Talk {
     }
 
     /// A packet with everything said.
-    pub(crate) fn raw(
-        &mut self,
-        from: Who,
-        flags: u8,
-        sequence: u32,
-        payload: &[u8],
-    ) -> &mut Self {
+    pub(crate) fn raw(&mut self, from: Who, flags: u8, sequence: u32, payload: &[u8]) -> &mut Self {
         let (me, you) = (from as usize, 1 - from as usize);
         let bytes = Tcp {
             from: self.ends[me],

@@ -60,7 +60,10 @@ pub(crate) fn files(paths: &[PathBuf], options: &Options) -> Run {
 
 /// Runs over inputs.
 pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
-    let format = REPORTS.iter().find(|format| format.name == "ndjson").unwrap();
+    let format = REPORTS
+        .iter()
+        .find(|format| format.name == "ndjson")
+        .unwrap();
     let options = Options {
         threads: options.threads,
         limits: options.limits.clone(),
