@@ -236,3 +236,51 @@ impl Talk {
         self.fin(Client).fin(Server).acknowledge(Client)
     }
 }
+
+/// What both sides of each conversation in a capture say, flight by flight. For captures in which nothing is lost,
+/// repeated or out of order.
+pub(crate) fn conversations(path: &std::path::Path) -> Vec<Vec<(Who, Vec<u8>)>> {
+    use tlscope::{
+        capture::{Format, feed::Feed},
+        limits::Limits,
+        packet::{Decoded, Encapsulation, decode},
+    };
+    let (limits, bytes) = (Limits::default(), std::fs::read(path).unwrap());
+    let (_, format) = Format::detect(&bytes, limits.packet_bytes_max).unwrap();
+    let mut feed = Feed::new(&*bytes, String::new(), format, Vec::new(), false, &limits);
+    let mut block = tlscope::capture::Block::default();
+    let mut talks: Vec<((IpAddr, u16), Vec<(Who, Vec<u8>)>)> = Vec::new();
+    let mut more = true;
+    while more {
+        more = feed.fill(&mut block).unwrap();
+        for packet in &block.packets {
+            let mut around = Encapsulation::default();
+            let data = block.data(packet);
+            let Ok(Decoded::Tcp(segment)) = decode(packet.link, data, &mut around, &limits) else {
+                continue;
+            };
+            let (from, to) = segment.addresses.ips();
+            let (from, to) = (
+                (from, segment.source_port),
+                (to, segment.destination_port),
+            );
+            if segment.flags.syn() && !segment.flags.ack() {
+                talks.push((from, Vec::new()));
+            }
+            if segment.payload.is_empty() {
+                continue;
+            }
+            let (client, flights) = talks
+                .iter_mut()
+                .rev()
+                .find(|(client, _)| *client == from || *client == to)
+                .unwrap();
+            let who = if *client == from { Client } else { Server };
+            match flights.last_mut() {
+                Some((last, bytes)) if *last == who => bytes.extend(segment.payload),
+                _ => flights.push((who, segment.payload.to_vec())),
+            }
+        }
+    }
+    talks.into_iter().map(|(_, flights)| flights).collect()
+}
