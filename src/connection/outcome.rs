@@ -118,7 +118,8 @@ impl Connection {
     fn outcome_without_tls(&self, draft: &Draft, ended: Ended) -> Outcome {
         let server = self.client(draft).reverse();
         let any_payload = self.payload_seen[0] || self.payload_seen[1];
-        if self.tls_before {
+        let lost = self.snapped || self.streams.iter().any(|stream| stream.gaps() > 0);
+        if self.tls_before || lost {
             return Outcome::Truncated;
         }
         if self.syn_seen && !self.syn_ack_seen && !any_payload {
@@ -218,7 +219,7 @@ impl Connection {
     fn defects(&self, draft: &mut Draft) -> Vec<Defect> {
         let mut defects = core::mem::take(&mut draft.defects);
         if !self.streams.iter().all(|stream| stream.is_seen())
-            && !(self.syn_seen && !self.syn_ack_seen)
+            && (self.syn_ack_seen || !self.syn_seen || self.payload_seen.contains(&true))
         {
             defects.push(Defect::OneDirection);
         }
