@@ -6,7 +6,6 @@
 
 mod support;
 
-use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -95,31 +94,10 @@ fn differences(name: &str, theirs: &str, ours: &str, wrong: &mut Vec<String>) {
         let golden = serde_json::from_str(golden).unwrap();
         let now = serde_json::from_str(now).unwrap();
         let before = wrong.len();
-        compare(&place, &golden, &now, wrong);
+        support::compare(&place, &golden, &now, wrong);
         if wrong.len() == before {
             wrong.push(format!("{place}: the keys' order or the spelling differs"));
         }
-    }
-}
-
-fn compare(place: &str, golden: &Value, now: &Value, wrong: &mut Vec<String>) {
-    match (golden, now) {
-        (Value::Object(golden), Value::Object(now)) => {
-            for (key, value) in golden {
-                let other = now.get(key).unwrap_or(&Value::Null);
-                compare(&format!("{place} {key}"), value, other, wrong);
-            }
-            for (key, value) in now.iter().filter(|(key, _)| !golden.contains_key(*key)) {
-                wrong.push(format!("{place} {key}: new, {value}"));
-            }
-        }
-        (Value::Array(golden), Value::Array(now)) if golden.len() == now.len() => {
-            for (index, (golden, now)) in golden.iter().zip(now).enumerate() {
-                compare(&format!("{place}[{index}]"), golden, now, wrong);
-            }
-        }
-        _ if golden != now => wrong.push(format!("{place}: golden {golden}, now {now}")),
-        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod packets;
 pub(crate) mod run;
 pub(crate) mod tls;
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The bundled captures, in the order of their names.
@@ -52,6 +53,28 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Lists where two JSON values differ, by their paths.
+pub(crate) fn compare(place: &str, golden: &Value, now: &Value, wrong: &mut Vec<String>) {
+    match (golden, now) {
+        (Value::Object(golden), Value::Object(now)) => {
+            for (key, value) in golden {
+                let other = now.get(key).unwrap_or(&Value::Null);
+                compare(&format!("{place} {key}"), value, other, wrong);
+            }
+            for (key, value) in now.iter().filter(|(key, _)| !golden.contains_key(*key)) {
+                wrong.push(format!("{place} {key}: new, {value}"));
+            }
+        }
+        (Value::Array(golden), Value::Array(now)) if golden.len() == now.len() => {
+            for (index, (golden, now)) in golden.iter().zip(now).enumerate() {
+                compare(&format!("{place}[{index}]"), golden, now, wrong);
+            }
+        }
+        _ if golden != now => wrong.push(format!("{place}: was {golden}, now {now}")),
+        _ => {}
     }
 }
 

@@ -260,10 +260,7 @@ pub(crate) fn conversations(path: &std::path::Path) -> Vec<Vec<(Who, Vec<u8>)>> 
                 continue;
             };
             let (from, to) = segment.addresses.ips();
-            let (from, to) = (
-                (from, segment.source_port),
-                (to, segment.destination_port),
-            );
+            let (from, to) = ((from, segment.source_port), (to, segment.destination_port));
             if segment.flags.syn() && !segment.flags.ack() {
                 talks.push((from, Vec::new()));
             }
