@@ -65,10 +65,11 @@ impl Connection {
         self.emit(draft, arrival, context, outcome);
     }
 
-    /// The end of the capture is too near to blame silence on a peer.
-    fn too_early(&self, ended: Ended) -> bool {
+    /// The end of the capture is too near to blame a peer that is silent since this time. What the other
+    /// side repeats meanwhile does not make the silence shorter.
+    fn too_early(ended: Ended, silent_since_ns: i64) -> bool {
         match ended {
-            Ended::CaptureEnd { time_ns } => time_ns.saturating_sub(self.last_ns) < SILENCE_NS,
+            Ended::CaptureEnd { time_ns } => time_ns.saturating_sub(silent_since_ns) < SILENCE_NS,
             Ended::Evicted => true,
             Ended::Closed | Ended::Idle | Ended::Replaced => false,
         }
@@ -117,7 +118,8 @@ impl Connection {
     fn outcome_without_tls(&self, draft: &Draft, ended: Ended) -> Outcome {
         let server = self.client(draft).reverse();
         let any_payload = self.payload_seen[0] || self.payload_seen[1];
-        if self.tls_before {
+        let lost = self.snapped || self.streams.iter().any(|stream| stream.gaps() > 0);
+        if self.tls_before || lost {
             return Outcome::Truncated;
         }
         if self.syn_seen && !self.syn_ack_seen && !any_payload {
@@ -128,7 +130,7 @@ impl Connection {
                 (Some(Close::Rst), _) => Outcome::ConnectionRefused,
                 (None, None)
                     if self.closed_first(draft, Side::Client).is_none()
-                        && self.too_early(ended) =>
+                        && Self::too_early(ended, self.syn_ns) =>
                 {
                     Outcome::Truncated
                 }
@@ -136,7 +138,7 @@ impl Connection {
             };
         }
         if !(self.syn_seen || self.syn_ack_seen)
-            || (self.first_end.is_none() && self.too_early(ended))
+            || (self.first_end.is_none() && Self::too_early(ended, self.last_ns))
         {
             return Outcome::Truncated;
         }
@@ -155,7 +157,11 @@ impl Connection {
         match self.closed_first(draft, Side::Server) {
             Some(Close::Rst) => Outcome::HelloReset,
             Some(_) => Outcome::HelloClosed,
-            None if self.first_end.is_none() && self.too_early(ended) => Outcome::Truncated,
+            None if self.first_end.is_none()
+                && Self::too_early(ended, draft.client_hello_ns.unwrap_or(self.last_ns)) =>
+            {
+                Outcome::Truncated
+            }
             None => Outcome::HelloUnanswered,
         }
     }
@@ -213,7 +219,7 @@ impl Connection {
     fn defects(&self, draft: &mut Draft) -> Vec<Defect> {
         let mut defects = core::mem::take(&mut draft.defects);
         if !self.streams.iter().all(|stream| stream.is_seen())
-            && !(self.syn_seen && !self.syn_ack_seen)
+            && (self.syn_ack_seen || !self.syn_seen || self.payload_seen.contains(&true))
         {
             defects.push(Defect::OneDirection);
         }

@@ -30,7 +30,9 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
     };
     match (header.kind, bytes.get(HEADER_BYTES)) {
         (kind::HANDSHAKE, None) if header.length > 0 => Verdict::NeedMore(HEADER_BYTES + 1),
-        (kind::HANDSHAKE, Some(1 | 2)) => hello(bytes),
+        (kind::HANDSHAKE, Some(1 | 2)) => {
+            hello(bytes.get(..HEADER_BYTES + header.length).unwrap_or(bytes), header.length)
+        }
         _ if in_dialogue => Verdict::Other,
         // What stands at the start of a record after a gap.
         (kind::HANDSHAKE, Some(0 | 3..=6 | 8 | 11..=16 | 20..=22)) => Verdict::Tls,
@@ -41,20 +43,15 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
     }
 }
 
-/// A record that says it holds a hello: the hello's own version must be one.
-fn hello(bytes: &[u8]) -> Verdict {
-    match bytes.get(HEADER_BYTES + 4..HEADER_BYTES + 6) {
+/// A record of `length` bytes that says it holds a hello: the hello's own version must be one.
+fn hello(record: &[u8], length: usize) -> Verdict {
+    match record.get(HEADER_BYTES + 4..HEADER_BYTES + 6) {
         Some([3, 0..=4] | [0x7f, _]) => Verdict::Tls,
         Some(_) => Verdict::Other,
         // A record so short holds a part of the hello; its version comes with the next.
-        None if bytes.len() >= HEADER_BYTES + 6 || record_ends(bytes) => Verdict::Tls,
+        None if length < 6 => Verdict::Tls,
         None => Verdict::NeedMore(HEADER_BYTES + 6),
     }
-}
-
-/// The first record ends within these bytes.
-fn record_ends(bytes: &[u8]) -> bool {
-    matches!(bytes, [_, _, _, high, low, rest @ ..] if rest.len() >= usize::from(u16::from_be_bytes([*high, *low])))
 }
 
 #[cfg(test)]
@@ -72,6 +69,9 @@ mod tests {
             Verdict::NeedMore(11)
         );
         assert_eq!(detect(b"\x16\x03\x01\x00\x01\x01", false), Verdict::Tls);
+        // The next record's header is no part of this one's hello.
+        let short = b"\x16\x03\x01\x00\x01\x01\x16\x03\x01\x00\x01\x00";
+        assert_eq!(detect(short, false), Verdict::Tls);
         assert_eq!(
             detect(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x09\x03", false),
             Verdict::Other

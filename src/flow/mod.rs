@@ -1,5 +1,6 @@
 //! Stage 3: segments become ordered bytes per direction.
 
+mod holes;
 pub mod key;
 pub mod seq;
 pub mod stream;

@@ -16,6 +16,7 @@
 //! before the cap is hit, or before the connection ends, is a gap; after it, the consumer is asked
 //! whether a later segment begins with something it knows.
 
+use super::holes::Holes;
 use super::seq::Seq;
 use std::collections::TryReserveError;
 
@@ -113,8 +114,8 @@ pub struct Stream {
     next: Seq,
     /// The byte after the last one seen.
     high: Seq,
-    /// The last hole in what was seen, for telling reordering from repetition.
-    hole: (Seq, u32),
+    /// Holes in what was seen that may still be filled; most directions have none.
+    holes: Option<Box<Holes>>,
     state: State,
     searches: u8,
     /// Was in step with the consumer at some time.
@@ -171,7 +172,7 @@ impl Stream {
 
     /// Holes that were not filled.
     pub fn gaps(&self) -> u32 {
-        u32::from(self.gaps)
+        u32::from(self.gaps) + self.holes.as_ref().map_or(0, |holes| holes.len() as u32)
     }
 
     /// Segments that repeated bytes seen before.
@@ -186,9 +187,11 @@ impl Stream {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.slow.as_ref().map_or(0, |slow| {
-            size_of::<Slow>() + slow.head.capacity() + slow.parked_bytes
-        })
+        let holes = self.holes.as_ref().map_or(0, |holes| holes.heap_bytes());
+        holes
+            + self.slow.as_ref().map_or(0, |slow| {
+                size_of::<Slow>() + slow.head.capacity() + slow.parked_bytes
+            })
     }
 
     /// Bytes wait for others, in front of them or behind them.
@@ -311,21 +314,23 @@ impl Stream {
     fn count_odd(&mut self, at: Seq, length: usize, ahead: i32) {
         let end = at.plus(length);
         if ahead > 0 {
-            self.hole = (self.high, ahead.unsigned_abs());
-            self.gaps = self.gaps.saturating_add(1);
-            self.high = end;
-        } else if at == self.hole.0 && self.hole.1 > 0 {
-            // Late, not repeated: the hole shrinks from its front.
-            let filled = (length as u32).min(self.hole.1);
-            self.hole = (self.hole.0.plus(filled as usize), self.hole.1 - filled);
-            if self.hole.1 == 0 {
-                self.gaps = self.gaps.saturating_sub(1);
+            let full = self
+                .holes
+                .get_or_insert_default()
+                .open(self.high, ahead.unsigned_abs());
+            self.gaps = self.gaps.saturating_add(u16::from(full));
+        } else if let Some(holes) = &mut self.holes
+            && holes.fill(at, end)
+        {
+            // Late, not repeated.
+            if holes.len() == 0 {
+                self.holes = None;
             }
         } else if length > 0 {
             self.retransmits = self.retransmits.saturating_add(1);
-            if end.ahead_of(self.high) > 0 {
-                self.high = end;
-            }
+        }
+        if end.ahead_of(self.high) > 0 {
+            self.high = end;
         }
     }
 
