@@ -3,13 +3,13 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test uses a part; a panic is how it speaks
 
 pub(crate) mod files;
-pub mod netmon;
+pub(crate) mod netmon;
 pub(crate) mod packets;
 pub(crate) mod run;
 pub(crate) mod tls;
-pub mod trace;
-pub mod windows;
-pub mod xpress;
+pub(crate) mod trace;
+pub(crate) mod windows;
+pub(crate) mod xpress;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
