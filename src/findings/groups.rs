@@ -17,6 +17,14 @@ const TALLY_MAX: usize = 12;
 /// Values of a tally that are shown.
 const TALLY_SHOWN: usize = 5;
 
+/// Subjects of one finding and one cause that are told apart; all further ones are one group. A reader
+/// wants the cause once, not ten thousand times.
+const SUBJECTS_MAX: u32 = 128;
+/// Handshakes of that further group that are looked at; the rest is counted.
+const OTHERS_DESCRIBED: u64 = 64;
+/// What stands for them.
+const OTHERS: &str = "many others alike";
+
 /// Whom a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
@@ -32,6 +40,8 @@ pub(super) enum Subject {
     Named(Box<str>),
     /// The captures as a whole.
     Capture,
+    /// All subjects beyond the cap of one cause.
+    Others,
 }
 
 impl Subject {
@@ -53,6 +63,11 @@ impl Subject {
             },
             Self::Named(name) => name.to_string(),
             Self::Capture => group.shown("capture").unwrap_or_default(),
+            Self::Others => {
+                let some = ["client", "clients", "server", "servers", "name"];
+                let shown = some.iter().find_map(|tally| group.shown(tally));
+                shown.map_or_else(|| OTHERS.to_owned(), |shown| format!("{OTHERS}: {shown}"))
+            }
         }
     }
 }
@@ -108,6 +123,8 @@ struct Example {
 #[derive(Debug)]
 pub(super) struct Group {
     entry: &'static Entry,
+    /// It stands for all subjects beyond the cap.
+    is_others: bool,
     cause: &'static str,
     severity: Severity,
     confidence: Confidence,
@@ -282,6 +299,8 @@ type Key = (&'static str, &'static str, Subject);
 pub(super) struct Groups {
     groups: HashMap<Key, Group>,
     groups_max: usize,
+    /// Subjects told apart of each finding and cause.
+    subjects: HashMap<(&'static str, &'static str), u32>,
     /// Hits for which there was no room.
     pub(super) beyond: u64,
 }
@@ -291,6 +310,7 @@ impl Groups {
         Self {
             groups: HashMap::new(),
             groups_max: settings.groups_max,
+            subjects: HashMap::new(),
             beyond: 0,
         }
     }
@@ -302,13 +322,23 @@ impl Groups {
         verdict: Verdict,
         subject: Subject,
     ) -> Option<&mut Group> {
-        let key = (entry.id, verdict.cause, subject);
+        let mut key = (entry.id, verdict.cause, subject);
+        if !self.groups.contains_key(&key) {
+            let subjects = self.subjects.entry((entry.id, verdict.cause)).or_default();
+            if *subjects >= SUBJECTS_MAX {
+                key.2 = Subject::Others;
+            } else {
+                *subjects += 1;
+            }
+        }
         if !self.groups.contains_key(&key) && self.groups.len() >= self.groups_max {
             self.beyond += 1;
             return None;
         }
+        let is_others = key.2 == Subject::Others;
         let group = self.groups.entry(key).or_insert_with(|| Group {
             entry,
+            is_others,
             cause: verdict.cause,
             severity: verdict.severity,
             confidence: verdict.confidence,
@@ -335,6 +365,9 @@ impl Groups {
             return;
         };
         group.count(1, start, start);
+        if group.is_others && group.count > OTHERS_DESCRIBED {
+            return;
+        }
         let wanted = group.wants(verdict.severity, start);
         let mut sheet = Sheet {
             group,
