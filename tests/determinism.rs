@@ -22,9 +22,9 @@ fn same_for_any_threads(paths: &[PathBuf], make: impl Fn() -> Options) -> run::R
         run::files(paths, &options)
     };
     let one = with(1);
-    for threads in [2, 3, 8, 1] {
+    for threads in [2, 3, 8] {
         // More than once: what goes wrong between threads goes wrong sometimes.
-        for _ in 0..3 {
+        for _ in 0..2 {
             let other = with(threads);
             if one.ndjson != other.ndjson {
                 let differing = one
@@ -39,20 +39,20 @@ fn same_for_any_threads(paths: &[PathBuf], make: impl Fn() -> Options) -> run::R
     one
 }
 
-/// The bundled captures, each several times: their conversations end and begin again.
+/// The bundled captures, some of them twice: their conversations end and begin again.
 fn all() -> Vec<PathBuf> {
     let captures: Vec<PathBuf> = support::captures()
         .iter()
         .map(|path| PathBuf::from("captures").join(file_name(path)))
         .collect();
-    [&captures[..], &captures[..]].concat()
+    [&captures[..], &captures[..8]].concat()
 }
 
-/// Hundreds of conversations that lie across one another, some never closed.
+/// Many conversations that lie across one another, some never closed.
 fn crowd(folder: &Folder) -> PathBuf {
     let mut random = Random::new(7);
     let mut packets: Vec<Packet> = Vec::new();
-    for number in 0..400 {
+    for number in 0..150 {
         let flights = tls::flights(&Hello {
             padding: random.below(900),
             ..Hello::default()
@@ -82,7 +82,7 @@ fn crowd(folder: &Folder) -> PathBuf {
 #[test]
 fn all_captures_as_one_stream() {
     let run = same_for_any_threads(&all(), run::options);
-    assert!(run.records.len() > 100);
+    assert!(run.records.len() > 60);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn small_blocks() {
             options.limits.block_bytes = block_bytes;
             options
         });
-        assert_eq!(run.summary.connections, 400);
+        assert_eq!(run.summary.connections, 150);
     }
 }
 
@@ -104,7 +104,7 @@ fn at_the_memory_cap() {
     let folder = Folder::new("determinism-memory");
     let crowd = crowd(&folder);
     let mut evicted = Vec::new();
-    for memory in [100_000, 300_000] {
+    for memory in [60_000, 150_000] {
         let run = same_for_any_threads(&[crowd.clone()], || {
             let mut options = run::options();
             options.limits.block_bytes = 5_000;
@@ -126,5 +126,5 @@ fn caps_on_what_is_remembered() {
         options.all_connections = true;
         options
     });
-    assert!(run.records.len() > 100);
+    assert!(run.records.len() > 60);
 }

@@ -23,9 +23,9 @@ use tlscope::{
 /// A file so broken that a run takes longer than this is stuck.
 const SECONDS_MAX: u64 = 5;
 /// Prefixes of one capture that are tried, spread evenly, on top of those of its first bytes.
-const PREFIXES: usize = 120;
+const PREFIXES: usize = 50;
 /// Mutations of each capture.
-const MUTATIONS: u64 = 60;
+const MUTATIONS: u64 = 40;
 
 fn options() -> Options {
     let mut options = run::options();
@@ -172,7 +172,7 @@ fn flipped_bits_are_survived() {
 fn flipped_payloads_are_survived() {
     for hello in [Hello::default(), Hello::post_quantum()] {
         let packets = tls::talk(&hello, 1400).packets;
-        for seed in 0..600 {
+        for seed in 0..300 {
             let mut random = Random::new(seed + 1000);
             let mut broken = packets.clone();
             for _ in 0..1 + random.below(4) {
@@ -201,7 +201,7 @@ fn flipped_payloads_are_survived() {
 fn every_byte_of_a_hello_takes_extreme_values() {
     let hello = Hello::default().record();
     for at in 0..hello.len() {
-        for value in [0, 1, 0x7f, 0xff] {
+        for value in [0, 0x7f, 0xff] {
             let mut broken = hello.clone();
             broken[at] = value;
             let mut talk = Talk::default();
@@ -288,10 +288,9 @@ fn out_of_order_segments_are_capped() {
     for options in [by_count, by_bytes] {
         let run = of(&talk, &options);
         let record = run.only();
-        assert!(
-            record.client_hello.is_none(),
-            "the hello's start came too late"
-        );
+        // Its start came too late; a part of it is said to be one.
+        let whole = record.client_hello.is_some() && !record.defects.contains(&Defect::Malformed);
+        assert!(!whole);
         assert!(
             record.server_hello.is_some(),
             "the other direction is not harmed"
@@ -359,7 +358,10 @@ fn lists_are_capped() {
         groups: (0..5_000).collect(),
         ..Hello::default()
     };
-    let talk = tls::talk(&hello, 1400);
+    let mut talk = Talk::default();
+    talk.open();
+    talk.send_cut(Client, &tls::records(&hello.message(), 16_000), 1400);
+    talk.close();
     let run = of(&talk, &with(|limits| limits.list_entries_max = 10));
     let shape = &run.only().client_hello.as_ref().unwrap().shape;
     assert_eq!(shape.cipher_suites.len(), 10);
