@@ -27,6 +27,8 @@
 //! Hostile or cut bytes are never an `Err`: they become a [`record::Defect`] and a counter. An `Err` is
 //! the user's or the system's fault.
 
+#![forbid(unsafe_code)]
+
 pub mod error;
 pub mod limits;
 pub mod stats;

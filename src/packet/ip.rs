@@ -371,7 +371,7 @@ mod tests {
         ]);
         assert_eq!(segment(&bytes).payload, b"");
         assert_eq!(segment(&bytes).destination_port, 443);
-        bytes[50] = 0x01; // now a true fragment
+        bytes[51] = 0x01; // now a true fragment
         assert!(matches!(
             decode(&bytes),
             Ok(Decoded::Fragment(Fragment {

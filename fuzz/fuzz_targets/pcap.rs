@@ -1,0 +1,33 @@
+//! Steps over a pcap file at once, and in two parts: the packets must be the same, and lie in the bytes.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tlscope::capture::{Packet, pcap::Pcap};
+
+const PACKET_BYTES_MAX: usize = 1 << 20;
+
+fuzz_target!(|bytes: &[u8]| {
+    if !Pcap::matches(bytes) {
+        return;
+    }
+    let (mut whole, mut packets) = (Pcap::new(bytes, PACKET_BYTES_MAX), Vec::new());
+    let step = whole.step(bytes, &mut packets);
+    assert!(step.used <= bytes.len());
+    for packet in &packets {
+        assert!(packet.offset as usize + packet.captured_len as usize <= step.used);
+    }
+    // The same file, as two reads give it.
+    let cut = usize::from(bytes[bytes.len() - 1]) * bytes.len() / 256;
+    let (mut parts, mut first, mut second) =
+        (Pcap::new(bytes, PACKET_BYTES_MAX), Vec::new(), Vec::new());
+    let done = parts.step(&bytes[..cut], &mut first);
+    if done.used <= cut {
+        parts.step(&bytes[done.used..], &mut second);
+    }
+    let moved = second.into_iter().map(|packet| Packet {
+        offset: packet.offset + done.used as u32,
+        ..packet
+    });
+    assert_eq!(packets, first.into_iter().chain(moved).collect::<Vec<_>>());
+});

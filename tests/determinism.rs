@@ -1,0 +1,130 @@
+//! The report is the same, byte for byte, for any number of threads: over all captures as one stream, with blocks so
+//! small that they end in the middle of handshakes, and with so little memory that connections are given up.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on shall stop
+
+mod support;
+
+use std::path::PathBuf;
+use support::{
+    Folder, Random, file_name,
+    files::Pcap,
+    packets::{Packet, Talk, Who},
+    run,
+    tls::{self, Hello},
+};
+use tlscope::pipeline::Options;
+
+#[track_caller]
+fn same_for_any_threads(paths: &[PathBuf], make: impl Fn() -> Options) -> run::Run {
+    let with = |threads| {
+        let options = Options { threads, ..make() };
+        run::files(paths, &options)
+    };
+    let one = with(1);
+    for threads in [2, 3, 8] {
+        // More than once: what goes wrong between threads goes wrong sometimes.
+        for _ in 0..2 {
+            let other = with(threads);
+            if one.ndjson != other.ndjson {
+                let differing = one
+                    .ndjson
+                    .lines()
+                    .zip(other.ndjson.lines())
+                    .position(|(one, other)| one != other);
+                panic!("{threads} threads: line {differing:?} is another");
+            }
+        }
+    }
+    one
+}
+
+/// The bundled captures, some of them twice: their conversations end and begin again.
+fn all() -> Vec<PathBuf> {
+    let captures: Vec<PathBuf> = support::captures()
+        .iter()
+        .map(|path| PathBuf::from("captures").join(file_name(path)))
+        .collect();
+    [&captures[..], &captures[..8]].concat()
+}
+
+/// Many conversations that lie across one another, some never closed.
+fn crowd(folder: &Folder) -> PathBuf {
+    let mut random = Random::new(7);
+    let mut packets: Vec<Packet> = Vec::new();
+    for number in 0..150 {
+        let flights = tls::flights(&Hello {
+            padding: random.below(900),
+            ..Hello::default()
+        });
+        let mut talk = Talk::new(
+            &format!("192.0.2.{}:{}", 1 + number % 50, 40_000 + number),
+            &format!("198.51.100.{}:443", 1 + number % 7),
+        );
+        talk.time_ns += random.below(2_000_000_000) as i64;
+        talk.open();
+        let heard = 1 + random.below(flights.len());
+        for (who, bytes) in &flights[..heard] {
+            talk.wait_ms(random.below(300) as i64);
+            talk.send_cut(*who, bytes, 200 + random.below(1200));
+        }
+        match random.below(3) {
+            0 => drop(talk.close()),
+            1 => drop(talk.rst(Who::Server)),
+            _ => {}
+        }
+        packets.extend(talk.packets);
+    }
+    packets.sort_by_key(|packet| packet.time_ns);
+    folder.file("crowd.pcap", &Pcap::default().write(&packets))
+}
+
+#[test]
+fn all_captures_as_one_stream() {
+    let run = same_for_any_threads(&all(), run::options);
+    assert!(run.records.len() > 60);
+}
+
+#[test]
+fn small_blocks() {
+    let folder = Folder::new("determinism-blocks");
+    let crowd = crowd(&folder);
+    for block_bytes in [1_000, 20_000] {
+        let run = same_for_any_threads(&[crowd.clone()], || {
+            let mut options = run::options();
+            options.limits.block_bytes = block_bytes;
+            options
+        });
+        assert_eq!(run.summary.connections, 150);
+    }
+}
+
+#[test]
+fn at_the_memory_cap() {
+    let folder = Folder::new("determinism-memory");
+    let crowd = crowd(&folder);
+    let mut evicted = Vec::new();
+    for memory in [60_000, 150_000] {
+        let run = same_for_any_threads(&[crowd.clone()], || {
+            let mut options = run::options();
+            options.limits.block_bytes = 5_000;
+            options.limits.flow_memory_bytes_max = memory;
+            options
+        });
+        evicted.push(run.skipped("connections_evicted"));
+    }
+    assert!(evicted[0] > evicted[1] && evicted[1] > 0, "{evicted:?}");
+}
+
+#[test]
+fn caps_on_what_is_remembered() {
+    let run = same_for_any_threads(&all(), || {
+        let mut options = run::options();
+        options.limits.block_bytes = 3_000;
+        options.limits.interned_max = 2;
+        options.limits.tls_endpoints_max = 3;
+        options.all_connections = true;
+        options
+    });
+    assert!(run.records.len() > 60);
+}
