@@ -22,8 +22,10 @@ def run(mix, *amount, memory="512MiB"):
     tail.stdin.close()
     _, status, usage = os.wait4(reader.pid, 0)
     reader.returncode = os.waitstatus_to_exitcode(status)
-    summary = json.loads(tail.communicate()[0] or "{}")
-    said = maker.communicate()[1].decode()
+    summary = json.loads(tail.stdout.read() or "{}")
+    tail.wait()
+    said = maker.stderr.read().decode()
+    maker.wait()
     size = int(said.split(" packets, ")[1].split(" bytes")[0])
     if reader.returncode != 0:
         judge(False, f"{mix}: exit code {reader.returncode}")

@@ -6,7 +6,7 @@ use std::{
     env,
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 use tlscope::{
     pipeline::{Input, Options, Progress, run},
@@ -33,7 +33,7 @@ fn capture(mix: &Mix) -> io::Result<(PathBuf, Written)> {
     Ok((path, written))
 }
 
-fn analyse(path: &PathBuf) -> io::Result<usize> {
+fn analyse(path: &Path) -> io::Result<usize> {
     let render = REPORTS
         .iter()
         .find(|format| format.name == "ndjson")
@@ -44,7 +44,7 @@ fn analyse(path: &PathBuf) -> io::Result<usize> {
     };
     let mut bytes = 0;
     run(
-        &[Input::File(path.clone())],
+        &[Input::File(path.to_path_buf())],
         &options,
         &Progress::default(),
         &mut |taken| {

@@ -37,6 +37,8 @@ def main():
                 is_call = False
 
     total = sum(own.values())
+    # What only calls main.
+    whole = Counter({found: cost for found, cost in whole.items() if cost <= 0.998 * total})
     for title, counts in (("itself", own), ("with what it calls", whole)):
         print(f"   instructions        %  {title}")
         for found, cost in counts.most_common(rows):

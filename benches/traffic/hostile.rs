@@ -110,11 +110,11 @@ impl Script {
     }
 }
 
+/// Writes a script, from a template and noise.
+type Fill<'a> = dyn FnMut(&mut Script, &Template, &[u8], &mut Random) + 'a;
+
 /// Plays scripts, some abreast, until the capture is long enough.
-fn play(
-    studio: &mut Studio<'_, '_>,
-    make: &mut dyn FnMut(&mut Script, &Template, &[u8], &mut Random),
-) -> io::Result<()> {
+fn play(studio: &mut Studio<'_, '_>, make: &mut Fill<'_>) -> io::Result<()> {
     let templates: Vec<&Template> = studio
         .templates
         .iter()

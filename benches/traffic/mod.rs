@@ -33,6 +33,10 @@ pub(crate) enum Amount {
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(
+    dead_code,
+    reason = "not all programs that include this module read all of it"
+)]
 pub(crate) struct Written {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -61,6 +65,10 @@ impl Studio<'_, '_> {
 }
 
 /// One kind of capture.
+#[allow(
+    dead_code,
+    reason = "not all programs that include this module read all of it"
+)]
 pub(crate) struct Mix {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,

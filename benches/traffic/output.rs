@@ -7,6 +7,10 @@ use std::io::{self, Write};
 const START_NS: u64 = 1_767_600_000_000_000_000;
 
 /// The capture's format.
+#[allow(
+    dead_code,
+    reason = "not all programs that include this module read all of it"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Pcap,
