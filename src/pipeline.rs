@@ -883,3 +883,139 @@ impl<'s> Crew<'s, '_, '_> {
         board
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TCP packet from 8080 to 443 in Ethernet with a VLAN tag, as fragments of its IP payload.
+    fn frames(id: u16, sequence: u32, payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+        let mut tcp = vec![0x1f, 0x90, 0x01, 0xbb];
+        tcp.extend(sequence.to_be_bytes());
+        tcp.extend([0, 0, 0, 0, 0x50, 0x18, 0, 0, 0, 0, 0, 0]);
+        tcp.extend(payload);
+        let ends = cuts.iter().copied().chain([tcp.len()]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        starts
+            .zip(ends)
+            .map(|(start, end)| {
+                let more = u16::from(end < tcp.len()) << 13;
+                let place = more | (start / 8) as u16;
+                let length = (20 + end - start) as u16;
+                let mut frame = vec![2; 12];
+                frame.extend([0x81, 0, 0, 7, 8, 0, 0x45, 0]);
+                frame.extend(length.to_be_bytes());
+                frame.extend(id.to_be_bytes());
+                frame.extend(place.to_be_bytes());
+                frame.extend([64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+                frame.extend(&tcp[start..end]);
+                frame
+            })
+            .collect()
+    }
+
+    fn client_hello() -> Vec<u8> {
+        let name = b"fragments.example";
+        let mut body = vec![3, 3];
+        body.extend([0; 32]);
+        body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+        body.extend([0, (name.len() + 9) as u8, 0, 0, 0, (name.len() + 5) as u8]);
+        body.extend([0, (name.len() + 3) as u8, 0, 0, name.len() as u8]);
+        body.extend(name);
+        let mut message = vec![1, 0, 0, body.len() as u8];
+        message.extend(body);
+        let mut record = vec![22, 3, 1, 0, message.len() as u8];
+        record.extend(message);
+        record
+    }
+
+    fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+        let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        file.extend([0, 0, 4, 0, 1, 0, 0, 0]);
+        for (index, frame) in frames.iter().enumerate() {
+            for field in [1, index as u32, frame.len() as u32, frame.len() as u32] {
+                file.extend(field.to_le_bytes());
+            }
+            file.extend(frame);
+        }
+        file
+    }
+
+    fn run_over(name: &str, file: &[u8], threads: usize) -> (Vec<String>, Summary) {
+        let path = std::env::temp_dir().join(format!("tlscope-{}-{name}", std::process::id()));
+        std::fs::write(&path, file).unwrap();
+        let options = Options {
+            threads,
+            limits: Limits {
+                block_bytes: 256,
+                ..Limits::default()
+            },
+            ..Options::default()
+        };
+        let mut records = Vec::new();
+        let mut take = |taken: Taken<'_>| {
+            records.push(format!("{:?}", taken.record));
+            Ok(())
+        };
+        let result = run(
+            &[Input::File(path.clone())],
+            &options,
+            &Progress::default(),
+            &mut take,
+        );
+        std::fs::remove_file(path).unwrap();
+        (records, result.unwrap().0)
+    }
+
+    #[test]
+    fn fragmented_hellos_are_read_the_same_by_any_number_of_threads() {
+        let hello = client_hello();
+        let mut all = frames(1, 1, &hello, &[24, 48, 80]);
+        // The last part first, over the small blocks' borders; a lone part at the end.
+        all.rotate_right(1);
+        all.extend(frames(2, 90_000, &[0; 100], &[64]).into_iter().skip(1));
+        let (records, summary) = run_over("fragments", &pcap(&all), 1);
+        assert_eq!(records.len(), 1);
+        assert!(records[0].contains("fragments.example") && records[0].contains("vlan:7"));
+        assert_eq!(summary.skipped.get("packets_ip_fragment"), Some(&1));
+        for threads in [2, 4] {
+            let again = run_over("fragments", &pcap(&all), threads);
+            assert_eq!(
+                (again.0, again.1.skipped),
+                (records.clone(), summary.skipped.clone())
+            );
+        }
+    }
+
+    #[test]
+    fn mirror_copies_are_no_retransmissions() {
+        let hello = client_hello();
+        let original = frames(1, 1, &hello, &[]);
+        let mut copy = original.clone();
+        copy[0][15] = 8;
+        let mut again = frames(9, 1, &hello, &[]);
+        let packets = |list: &[&Vec<Vec<u8>>]| -> Vec<Vec<u8>> {
+            list.iter()
+                .flat_map(|frames| frames.iter().cloned())
+                .collect()
+        };
+        let with_copy = run_over("copy", &pcap(&packets(&[&original, &copy])), 1);
+        assert_eq!(with_copy.1.skipped.get("packets_duplicate"), Some(&1));
+        assert!(
+            with_copy.0[0].contains(" retransmits: 0"),
+            "{}",
+            with_copy.0[0]
+        );
+        let repeated = run_over("again", &pcap(&packets(&[&original, &again])), 1);
+        assert_eq!(repeated.1.skipped.get("packets_duplicate"), None);
+        assert!(
+            repeated.0[0].contains(" retransmits: 1"),
+            "{}",
+            repeated.0[0]
+        );
+        // Another VLAN with another identification is no copy.
+        again[0][15] = 8;
+        let moved = run_over("moved", &pcap(&packets(&[&original, &again])), 1);
+        assert_eq!(moved.1.skipped.get("packets_duplicate"), None);
+    }
+}

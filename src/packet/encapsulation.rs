@@ -1,8 +1,7 @@
 //! The path of tags and tunnels around a packet.
 //!
-//! It is made for every packet, so it is two machine words times two, without padding to initialise:
-//! kinds and numbers lie in arrays of their own. It also counts the depth, which bounds all recursion
-//! of this stage.
+//! One is made for every packet, so it is small: kinds and numbers lie in arrays of their own, 32 bytes
+//! together. It also counts the depth, which bounds all recursion of this stage.
 
 use crate::{limits::Limits, stats::Skip};
 

@@ -170,7 +170,7 @@ impl Reassembler {
         self.taken += 1;
         self.forget_old(time_ns, limits);
         // Parts but the last come in units of eight bytes; a cut or empty one is of no use.
-        let odd = fragment.more && fragment.payload.len() % 8 != 0;
+        let odd = fragment.more && !fragment.payload.len().is_multiple_of(8);
         if fragment.cut > 0 || fragment.payload.is_empty() || odd {
             return None;
         }

@@ -375,8 +375,8 @@ mod tests {
         assert!(matches!(
             decode(&bytes),
             Ok(Decoded::Fragment(Fragment {
-                offset: 0,
-                more: true,
+                offset: 256,
+                more: false,
                 protocol: TCP,
                 ..
             }))

@@ -10,6 +10,8 @@ pub mod fragments;
 pub mod ip;
 pub mod link;
 mod ppp;
+#[cfg(test)]
+mod testing;
 mod tunnel;
 mod wifi;
 mod wire;

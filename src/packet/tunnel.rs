@@ -19,7 +19,7 @@ pub(super) fn of_ports(source: u16, destination: u16) -> Option<Open> {
         // IANA's port, and the older one of Linux and Flannel.
         (_, 4789 | 8472 | 4790) => vxlan,
         (_, 6081) => geneve,
-        (_, 6635) => link::mpls,
+        (_, 6635) => mpls,
         (_, 37008) => tzsp,
         (2152, _) | (_, 2152) => gtp,
         (3544, _) | (_, 3544) => teredo,
@@ -255,6 +255,24 @@ fn l2tp<'a>(
     }
     around.enter(Tag::L2tp, u32::from(session), limits)?;
     ppp::ppp(behind(bytes, at)?, around, limits)
+}
+
+/// MPLS in UDP (RFC 7510). A stack has no mark of its own: its end must be near, and IP behind it.
+fn mpls<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    let (entries, _) = bytes.as_chunks::<4>();
+    let last = entries
+        .iter()
+        .take(limits.encapsulation_depth_max)
+        .position(|entry| entry[2] & 1 != 0)
+        .ok_or(Skip::NotTcpUdp)?;
+    if !ip::is_plausible(behind(bytes, 4 * (last + 1))?) {
+        return Err(Skip::NotTcpUdp);
+    }
+    link::mpls(bytes, around, limits)
 }
 
 /// TZSP: version 1, type, protocol of the packet, tagged fields up to the end tag.
