@@ -38,6 +38,8 @@ pub mod packet;
 
 pub mod flow;
 
+pub mod http;
+
 pub mod detect;
 pub mod tls;
 

@@ -264,6 +264,7 @@ impl Batch {
 impl Options {
     fn is_shown_by_port(&self, record: &Handshake) -> bool {
         self.all_connections
+            || record.sought_tls()
             || (self.tls_ports.contains(&record.server.port)
                 && record.outcome != crate::record::Outcome::Truncated)
     }

@@ -20,12 +20,7 @@ use tlscope::{
 };
 
 /// Captures of what is not read yet; they get their goldens with it.
-const WITHOUT_GOLDEN: &[&str] = &[
-    "dtls12.pcap",
-    "http-connect.pcap",
-    "quic.pcapng",
-    "starttls-smtp.pcap",
-];
+const WITHOUT_GOLDEN: &[&str] = &["dtls12.pcap", "quic.pcapng"];
 
 /// Runs over a bundled capture; named as from the repository's root, where tests run.
 fn run(name: &str) -> Run {
@@ -625,4 +620,37 @@ fn with_keys() {
         assert_eq!(*one, other);
     }
     assert_eq!(embedded.skipped("blocks_unknown"), 0);
+}
+
+#[test]
+fn starttls_smtp() {
+    let run = run("starttls-smtp.pcap");
+    let record = run.only();
+    assert!(record.outcome.is_complete());
+    assert_eq!(
+        (record.starttls.as_deref(), sni(record)),
+        (Some("smtp"), "mail.contoso.com")
+    );
+    let dialogue = record.dialogue.as_ref().unwrap();
+    assert!(dialogue.offered && dialogue.requested && !dialogue.continued_in_clear);
+    assert_eq!(dialogue.answer.as_deref(), Some("220"));
+}
+
+#[test]
+fn http_connect() {
+    let run = run("http-connect.pcap");
+    all_complete(&run, 2);
+    for record in &run.records {
+        let proxy = record.proxy.as_ref().unwrap();
+        assert_eq!(
+            (&*proxy.kind, proxy.target.as_deref(), proxy.status),
+            ("http-connect", Some("www.contoso.com:443"), Some(200))
+        );
+        assert_eq!(
+            (record.starttls.as_deref(), sni(record)),
+            (None, "www.contoso.com")
+        );
+        let http = record.http.as_ref().unwrap();
+        assert_eq!(&*http.requests[0].method, "CONNECT");
+    }
 }

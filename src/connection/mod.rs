@@ -5,12 +5,13 @@
 //! before them are there, by idleness, by a new SYN on the same addresses, or with the capture. It then
 //! leaves its record and, for a while, a tombstone that catches late repetitions.
 
+mod converse;
 mod outcome;
 mod session;
 
 pub use outcome::Ended;
 
-use crate::detect::{self, Verdict};
+use crate::detect::{self, Talk, Verdict};
 use crate::flow::{Answer, Direction, FlowKey, Lent, Seq, Stream, StreamLimits};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment, duplicates::Copies};
@@ -131,6 +132,8 @@ pub struct Connection {
     snapped: bool,
     around: Option<Box<Encapsulation>>,
     copies: Copies,
+    /// What was said before TLS; only where something else than TLS was spoken.
+    talk: Option<Box<Talk>>,
     phase: Phase,
 }
 
@@ -182,6 +185,7 @@ impl Connection {
             snapped: false,
             around: (!around.is_empty()).then(|| Box::new(*around)),
             copies: Copies::default(),
+            talk: None,
             phase: Phase::Opening,
         }
     }
@@ -201,6 +205,7 @@ impl Connection {
         };
         session
             + self.copies.heap_bytes()
+            + self.talk.as_ref().map_or(0, |talk| talk.heap_bytes())
             + self.streams.iter().map(Stream::heap_bytes).sum::<usize>()
     }
 
@@ -375,7 +380,10 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Answer {
         match self.phase {
-            Phase::Tls(_) => self.read_tls(direction, lent, arrival, context),
+            Phase::Tls(_) if self.talk.is_none() => {
+                self.read_tls(direction, lent, arrival, context)
+            }
+            Phase::Tls(_) => self.read_after_talk(direction, lent, arrival, context),
             Phase::Opening => self.detect(direction, lent, arrival, context),
             Phase::Closed => Answer::Done,
         }
@@ -393,27 +401,30 @@ impl Connection {
         let spoke_other = self.spoke_other[direction as usize];
         match detect::detect(lent.bytes, spoke_other) {
             Verdict::Tls => {
-                let draft = Draft {
-                    client: Some(self.presumed_client(direction, context)),
-                    ..Draft::default()
-                };
-                self.phase = Phase::Tls(Box::new(Session {
-                    draft,
-                    ..Session::default()
-                }));
-                self.streams[direction.reverse() as usize].search_again();
-                self.read_tls(direction, lent, arrival, context)
+                self.begin_tls(direction, context);
+                self.consume(direction, lent, arrival, context)
             }
             Verdict::NeedMore(more) => Answer::Need { used: 0, more },
             Verdict::TlsMidStream => {
                 self.tls_before = true;
                 Answer::Broken
             }
-            Verdict::Other => {
-                self.spoke_other[direction as usize] = true;
-                Answer::Broken
-            }
+            Verdict::Other => self.converse(direction, lent, arrival, context),
         }
+    }
+
+    /// This direction sent a hello: the conversation is TLS.
+    fn begin_tls(&mut self, direction: Direction, context: &Context<'_>) {
+        let draft = Draft {
+            client: Some(self.presumed_client(direction, context)),
+            ..Draft::default()
+        };
+        self.phase = Phase::Tls(Box::new(Session {
+            draft,
+            ..Session::default()
+        }));
+        self.streams[direction.reverse() as usize].search_again();
+        self.end_talk(direction);
     }
 
     /// Who is the client before a hello says so: the sender of the SYN; without one, whoever does not
@@ -545,12 +556,18 @@ impl Connection {
             stream.finish();
         }
         self.around = None;
+        self.talk = None;
         self.weight = 0;
     }
 
     /// Who is the client: the sender of the ClientHello, else of the SYN, else of the first payload.
     fn client(&self, draft: &Draft) -> Direction {
-        draft.client.or(self.opener).unwrap_or(Direction::Up)
+        let said = || self.talk.as_ref().and_then(|talk| talk.client());
+        draft
+            .client
+            .or_else(said)
+            .or(self.opener)
+            .unwrap_or(Direction::Up)
     }
 
     fn side(&self, draft: &Draft, direction: Direction) -> Side {

@@ -6,10 +6,11 @@
 
 use super::session::Draft;
 use super::{Arrival, Connection, Context, Finished, UNSEEN};
+use crate::detect::leads_to_tls;
 use crate::flow::Direction;
 use crate::record::{
-    ApplicationBytes, Close, Defect, Endpoint, Handshake, Observed, Outcome, Protocol, Side, Tcp,
-    Timestamp, Transport,
+    ApplicationBytes, Close, Defect, Dialogue, Endpoint, Handshake, Http, Observed, Origin,
+    Outcome, Protocol, Proxy, Side, Tcp, Timestamp, Transport,
 };
 use crate::tls::code_points::VersionRank;
 
@@ -331,6 +332,7 @@ impl Connection {
                     .collect()
             })
             .unwrap_or_default();
+        let said = self.talk.as_ref().map(|talk| talk.facts());
         let record = Handshake {
             capture: context
                 .captures
@@ -344,8 +346,8 @@ impl Connection {
             client: endpoint(client),
             server: endpoint(client.reverse()),
             encapsulation,
-            starttls: None,
-            proxy: None,
+            starttls: said.filter(|_| tls).and_then(leads_to_tls).map(Into::into),
+            proxy: said.and_then(Proxy::of),
             renegotiation: draft.renegotiation,
             client_hello: draft.client_hello,
             hello_retry_request: draft.hello_retry_request,
@@ -369,6 +371,9 @@ impl Connection {
             findings: Vec::new(),
             observed: Some(Box::new(observed)),
             process_id: (self.process_id != 0).then_some(self.process_id),
+            dialogue: said.and_then(Dialogue::of),
+            origin: said.and_then(Origin::of),
+            http: said.and_then(|said| Http::of(said.http.as_deref()?)),
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),

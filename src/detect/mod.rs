@@ -1,6 +1,133 @@
-//! Stage 4: the first bytes of a direction say what it speaks, at any port.
+//! Stage 4: the first bytes of a direction say what it speaks, at any port; and dialogues that lead to
+//! TLS (STARTTLS, proxies) say what was agreed on before it.
+//!
+//! [`DIALOGUES`] is the only list of them. A dialogue gets the bytes of both sides in order and notes
+//! [`Facts`]; it never says where TLS is, for a hello tells that by itself: [`Talk`] looks for one behind
+//! each message.
+
+mod amqp;
+mod facts;
+mod ftp;
+mod http_connect;
+mod imap;
+mod irc;
+mod ldap;
+mod lines;
+mod mqtt;
+mod mysql;
+mod nntp;
+mod pop3;
+mod postgres;
+mod proxy_protocol;
+mod rdp;
+mod sieve;
+mod smtp;
+mod socks;
+mod talk;
+mod tds;
+#[cfg(test)]
+mod testing;
+mod xmpp;
+
+pub use facts::{Facts, ProxyFacts};
+pub use talk::{Next, Parties, Talk, leads_to_tls};
+pub use tds::Unframer;
 
 use crate::tls::record::{HEADER_BYTES, Header, kind};
+
+/// All dialogues. Where several may be meant, the first one whose port it is, else the first one.
+pub static DIALOGUES: &[&Entry] = &[
+    &proxy_protocol::ENTRY,
+    &http_connect::ENTRY,
+    &smtp::ENTRY,
+    &ftp::ENTRY,
+    &imap::ENTRY,
+    &pop3::ENTRY,
+    &nntp::ENTRY,
+    &sieve::ENTRY,
+    &xmpp::ENTRY,
+    &irc::ENTRY,
+    &ldap::ENTRY,
+    &postgres::ENTRY,
+    &mysql::ENTRY,
+    &rdp::ENTRY,
+    &tds::ENTRY,
+    &amqp::ENTRY,
+    &mqtt::ENTRY,
+    &socks::VERSION_5,
+    &socks::VERSION_4,
+];
+
+/// A dialogue's line in [`DIALOGUES`].
+#[derive(Debug)]
+pub struct Entry {
+    /// The word that the record uses.
+    pub name: &'static str,
+    /// Server ports that decide where the first bytes leave a choice.
+    pub ports: &'static [u16],
+    /// TLS behind it was agreed on in it; not so where it merely carries another conversation.
+    pub upgrades: bool,
+    /// TLS stands inside its packets: it goes through the [`Unframer`].
+    pub frames_tls: bool,
+    /// Is it this one?
+    pub recognise: fn(&Opening<'_>) -> Guess,
+    /// Begins to read it.
+    pub start: fn() -> Box<dyn Dialogue>,
+}
+
+/// The first bytes of both sides; empty where one has not spoken yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The client's.
+    pub client: &'a [u8],
+    /// The server's.
+    pub server: &'a [u8],
+    /// The server's port.
+    pub port: u16,
+}
+
+/// Do the first bytes belong to a dialogue?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guess {
+    /// No.
+    No,
+    /// They may; more are needed.
+    Maybe,
+    /// Yes.
+    Yes,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// Whoever opened the conversation.
+    Client,
+    /// The other.
+    Server,
+}
+
+/// What a dialogue made of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A message is not complete: again, with more of the same side.
+    Need,
+    /// So many bytes are read.
+    Used(usize),
+    /// So many bytes are of no interest, and cost nothing.
+    Skip(usize),
+    /// So many bytes are read, and the proxy is through: what follows on both sides is what it carries.
+    Proxied(usize),
+    /// These packets carry TLS.
+    Framed,
+    /// All is known, or nothing can be known.
+    Done,
+}
+
+/// A talk in front of TLS, read message by message.
+pub trait Dialogue: core::fmt::Debug + Send {
+    /// Takes bytes of one side, which begin where its last message ended.
+    fn read(&mut self, from: Speaker, bytes: &[u8], facts: &mut Facts) -> Step;
+}
 
 /// What the first bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +157,10 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
     };
     match (header.kind, bytes.get(HEADER_BYTES)) {
         (kind::HANDSHAKE, None) if header.length > 0 => Verdict::NeedMore(HEADER_BYTES + 1),
-        (kind::HANDSHAKE, Some(1 | 2)) => {
-            hello(bytes.get(..HEADER_BYTES + header.length).unwrap_or(bytes), header.length)
-        }
+        (kind::HANDSHAKE, Some(1 | 2)) => hello(
+            bytes.get(..HEADER_BYTES + header.length).unwrap_or(bytes),
+            header.length,
+        ),
         _ if in_dialogue => Verdict::Other,
         // What stands at the start of a record after a gap.
         (kind::HANDSHAKE, Some(0 | 3..=6 | 8 | 11..=16 | 20..=22)) => Verdict::Tls,

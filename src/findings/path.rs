@@ -246,6 +246,7 @@ mod tests {
                 record.proxy = Some(Proxy {
                     kind: "http-connect".into(),
                     target: Some(target.into()),
+                    status: None,
                 });
             })
         };

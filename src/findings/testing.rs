@@ -129,6 +129,9 @@ impl Make {
                 findings: Vec::new(),
                 observed: None,
                 process_id: None,
+                dialogue: None,
+                origin: None,
+                http: None,
             },
         }
     }

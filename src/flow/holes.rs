@@ -34,8 +34,16 @@ impl Holes {
         let (mut filled, mut behind) = (false, None);
         self.0.retain_mut(|hole| {
             let hole_end = hole.0.plus(hole.1 as usize);
-            let from = if start.ahead_of(hole.0) > 0 { start } else { hole.0 };
-            let to = if end.ahead_of(hole_end) < 0 { end } else { hole_end };
+            let from = if start.ahead_of(hole.0) > 0 {
+                start
+            } else {
+                hole.0
+            };
+            let to = if end.ahead_of(hole_end) < 0 {
+                end
+            } else {
+                hole_end
+            };
             if to.ahead_of(from) <= 0 {
                 return true;
             }

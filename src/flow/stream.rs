@@ -57,6 +57,8 @@ pub struct Lent<'a> {
     pub before_gap: bool,
     /// The stamp of the segment that completed them.
     pub stamp: u64,
+    /// So many of them were lent before, and nothing was made of them.
+    pub repeated: usize,
 }
 
 /// The caps of one direction.
@@ -253,8 +255,14 @@ impl Stream {
         } else if ahead < 0 && self.state == State::Searching && !self.opened && !self.is_waiting()
         {
             // Nothing was in step yet: a segment that overlaps junk may be the start.
+            let high = self.next;
+            let repeated = payload.len().min(ahead.unsigned_abs() as usize);
             self.next = at;
-            self.advance(payload, consumer);
+            self.advance_again(payload, repeated, consumer);
+            // If it was junk again, what follows is still expected behind the first.
+            if self.state == State::Searching && self.next.ahead_of(high) < 0 {
+                self.next = high;
+            }
         } else if ahead <= 0 && self.slow.is_none() {
             // Wholly inside what was consumed or skipped, or reaching beyond it.
             if let Some(fresh) = payload
@@ -295,6 +303,7 @@ impl Stream {
                 after_gap,
                 before_gap: true,
                 stamp,
+                repeated: 0,
             });
         }
     }
@@ -337,6 +346,17 @@ impl Stream {
     /// Lends `payload`, which begins at `next`, together with what waits in front of it.
     #[inline]
     fn advance(&mut self, payload: &[u8], consumer: &mut impl FnMut(Lent<'_>) -> Answer) {
+        self.advance_again(payload, 0, consumer);
+    }
+
+    /// As [`Self::advance`]; the first `repeated` bytes were lent before.
+    #[inline]
+    fn advance_again(
+        &mut self,
+        payload: &[u8],
+        repeated: usize,
+        consumer: &mut impl FnMut(Lent<'_>) -> Answer,
+    ) {
         if self.slow.as_ref().is_some_and(|slow| !slow.head.is_empty()) {
             return self.advance_head(payload, consumer);
         }
@@ -346,6 +366,7 @@ impl Stream {
             after_gap: self.after_gap,
             before_gap: false,
             stamp: self.stamp,
+            repeated,
         });
         match answer {
             Answer::Need { used, more } => {
@@ -383,6 +404,7 @@ impl Stream {
             after_gap: self.after_gap,
             before_gap: false,
             stamp: self.stamp,
+            repeated: 0,
         });
         match answer {
             Answer::Need { used, more } => {

@@ -8,12 +8,19 @@
 mod certificate;
 mod code;
 pub mod copy;
+mod dialogue;
 mod hello;
+mod http;
 mod observed;
 
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Timestamp};
+pub use dialogue::{Dialogue, Origin};
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
+pub use http::{
+    H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,
+    NtlmMessage,
+};
 pub use observed::Observed;
 
 use schemars::JsonSchema;
@@ -109,6 +116,25 @@ pub struct Handshake {
     /// (Windows traces): whoever was running when the packet left, which is mostly, not always, the owner.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub process_id: Option<u32>,
+    /// What was said of TLS before it, or instead of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dialogue: Option<Box<Dialogue>>,
+    /// Client and server as a PROXY protocol header names them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<Origin>,
+    /// HTTP in clear.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub http: Option<Box<Http>>,
+}
+
+impl Handshake {
+    /// The conversation was to become TLS: it was asked for, the offer was taken away, or a proxy was
+    /// asked for a tunnel.
+    pub fn sought_tls(&self) -> bool {
+        let dialogue = self.dialogue.as_ref();
+        dialogue.is_some_and(|dialogue| dialogue.requested || dialogue.stripped)
+            || (self.proxy.as_ref()).is_some_and(|proxy| proxy.kind == "http-connect")
+    }
 }
 
 /// A transport address.
@@ -162,6 +188,9 @@ pub struct Proxy {
     /// The target, as `host:port`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<Box<str>>,
+    /// What it answered: an HTTP status, or a SOCKS reply code (0 or 90: granted).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
 }
 
 /// The key exchange of TLS 1.2 and below, as ServerKeyExchange shows it.

@@ -1,0 +1,138 @@
+//! HTTP/2 in clear: SETTINGS and GOAWAY of both sides (RFC 9113 sections 6.5 and 6.8). Other frames are
+//! passed over by their length; GOAWAY's debug data is not kept.
+
+/// Frames looked at in one direction.
+const FRAMES_MAX: u16 = 512;
+const SETTINGS_MAX: usize = 16;
+const HEADER_BYTES: usize = 9;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+/// The rest of what the client says first.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// HTTP/2 without TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct H2 {
+    /// It began with an Upgrade, not with the preface.
+    pub upgraded: bool,
+    /// The client's first SETTINGS.
+    pub client_settings: Option<Settings>,
+    /// The server's first SETTINGS.
+    pub server_settings: Option<Settings>,
+    /// The first GOAWAY of each side.
+    pub goaways: Vec<GoAway>,
+}
+
+/// A SETTINGS frame: identifiers and values.
+pub type Settings = Vec<(u16, u32)>;
+
+/// A GOAWAY frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoAway {
+    /// Its packet.
+    pub stamp: u64,
+    /// The client sent it.
+    pub from_client: bool,
+    /// The error code.
+    pub code: u32,
+    /// The last stream that was worked on.
+    pub last_stream: u32,
+}
+
+/// Steps over the frames of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    skip: usize,
+    frames: u16,
+}
+
+/// What [`Frames::read`] made of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stepped {
+    Need,
+    Over(usize),
+    End,
+}
+
+impl Frames {
+    /// Reads one frame, or what is left of one.
+    pub(super) fn read(
+        &mut self,
+        from_client: bool,
+        stamp: u64,
+        bytes: &[u8],
+        h2: &mut H2,
+    ) -> Stepped {
+        if self.skip > 0 {
+            let over = self.skip.min(bytes.len());
+            self.skip -= over;
+            return Stepped::Over(over);
+        }
+        let Some((&[a, b, c, kind, flags, ..], body)) = bytes.split_first_chunk::<HEADER_BYTES>()
+        else {
+            return Stepped::Need;
+        };
+        self.frames += 1;
+        if self.frames > FRAMES_MAX {
+            return Stepped::End;
+        }
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let wanted = match kind {
+            SETTINGS if flags & ACK == 0 => length.min(6 * SETTINGS_MAX),
+            GOAWAY => length.min(8),
+            _ => 0,
+        };
+        let Some(head) = body.get(..wanted) else {
+            self.frames -= 1;
+            return Stepped::Need;
+        };
+        match kind {
+            SETTINGS if flags & ACK == 0 => settings(from_client, head, h2),
+            GOAWAY => goaway(from_client, stamp, head, h2),
+            _ => {}
+        }
+        self.skip = length - wanted;
+        Stepped::Over(HEADER_BYTES + wanted)
+    }
+}
+
+fn settings(from_client: bool, head: &[u8], h2: &mut H2) {
+    let slot = if from_client {
+        &mut h2.client_settings
+    } else {
+        &mut h2.server_settings
+    };
+    if slot.is_none() {
+        let pairs = head.chunks_exact(6).filter_map(|pair| {
+            let (id, value) = pair.split_first_chunk::<2>()?;
+            Some((
+                u16::from_be_bytes(*id),
+                u32::from_be_bytes(*value.first_chunk()?),
+            ))
+        });
+        *slot = Some(pairs.collect());
+    }
+}
+
+fn goaway(from_client: bool, stamp: u64, head: &[u8], h2: &mut H2) {
+    let Some((last, code)) = head.split_first_chunk::<4>() else {
+        return;
+    };
+    let Some(code) = code.first_chunk::<4>() else {
+        return;
+    };
+    if h2
+        .goaways
+        .iter()
+        .any(|known| known.from_client == from_client)
+    {
+        return;
+    }
+    h2.goaways.push(GoAway {
+        stamp,
+        from_client,
+        code: u32::from_be_bytes(*code),
+        last_stream: u32::from_be_bytes(*last) & 0x7fff_ffff,
+    });
+}
