@@ -5,6 +5,7 @@
 //! before them are there, by idleness, by a new SYN on the same addresses, or with the capture. It then
 //! leaves its record and, for a while, a tombstone that catches late repetitions.
 
+pub mod datagrams;
 mod outcome;
 mod session;
 

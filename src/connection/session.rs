@@ -50,6 +50,9 @@ pub(super) struct Flight {
 /// The draft of one handshake's record.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
+    pub carrier: Carrier,
+    /// Packet with the HelloVerifyRequest (DTLS).
+    pub hello_verify_request: Option<u64>,
     pub client: Option<Direction>,
     pub client_hello: Option<Box<ClientHello>>,
     pub hello_retry_request: Option<Box<ServerHello>>,
@@ -175,9 +178,9 @@ impl Draft {
                 let list_max = desk.limits.list_entries_max;
                 let owned = desk.interner.client_hello(
                     &hello,
-                    Some(record_version),
+                    record_version,
                     length,
-                    Carrier::Tcp,
+                    self.carrier,
                     list_max,
                     place,
                 );
@@ -218,6 +221,10 @@ impl Draft {
                 self.check_complete(seen);
             }
             Event::ApplicationData { length } => self.application_data(direction, length, seen),
+            Event::HelloVerifyRequest => {
+                self.hello_verify_request.get_or_insert(seen.frame);
+                self.stopped_after = Some(HandshakeType(3));
+            }
             Event::Malformed => self.defect(Defect::Malformed),
             Event::TooLong => {
                 self.defect(Defect::MessageTooLong);
@@ -313,7 +320,7 @@ impl Draft {
         } else if self.server_hello.is_none() {
             self.stopped_after = Some(HandshakeType::SERVER_HELLO);
             let suite = CipherSuite(owned.shape.cipher_suite.0);
-            if owned.shape.version.0 < 0x0304
+            if Version(owned.shape.version.0).rank() < Some(VersionRank::Tls13)
                 && let Some(entry) = suite.entry()
             {
                 let kind = entry.key_exchange.as_str().into();
@@ -445,7 +452,10 @@ impl Draft {
 
     /// The first record of one side may be what shows that the other side's Finished was accepted.
     fn check_complete_other(&mut self, direction: Direction, seen: Seen) {
-        if self.version() != Some(VersionRank::Tls13) || self.side(direction) == Side::Server {
+        if self.version() != Some(VersionRank::Tls13)
+            || self.carrier != Carrier::Tcp
+            || self.side(direction) == Side::Server
+        {
             self.check_complete(seen);
         }
     }
@@ -458,9 +468,18 @@ impl Draft {
         }
         let (client, server) = (*self.flight(Side::Client), *self.flight(Side::Server));
         let complete = match self.version() {
-            Some(VersionRank::Tls13) => client
-                .first_record
-                .is_some_and(|length| length >= FINISHED_RECORD_MIN),
+            Some(VersionRank::Tls13) => match self.carrier {
+                Carrier::Tcp => client
+                    .first_record
+                    .is_some_and(|length| length >= FINISHED_RECORD_MIN),
+                // Records of the handshake's epoch from the client, then any of the application's (of
+                // which the server's acknowledgement of the Finished is one).
+                Carrier::Dtls => {
+                    client.encrypted_handshakes > 0 && client.records + server.records > 0
+                }
+                // 1-RTT packets both ways: the client sends none before it is done.
+                Carrier::Quic => client.records > 0 && server.records > 0,
+            },
             Some(_) => {
                 server.change_cipher_spec
                     && server.encrypted_handshakes > 0

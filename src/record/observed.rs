@@ -60,4 +60,8 @@ pub struct Observed {
     /// Who sent that record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_handshake_from: Option<Side>,
+    /// Number of the packet with the HelloVerifyRequest of DTLS (RFC 6347 section 4.2.1): the server
+    /// asked the client to repeat its hello with a cookie; `second_client_hello` is the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello_verify_request_frame: Option<u64>,
 }

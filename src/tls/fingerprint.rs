@@ -67,9 +67,10 @@ pub fn md5(text: &str) -> [u8; 16] {
 }
 
 /// The letter with which JA4 begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Carrier {
     /// TLS over TCP.
+    #[default]
     Tcp,
     /// DTLS.
     Dtls,
@@ -104,6 +105,8 @@ pub fn ja4(
         0x0301 => "10",
         0x0300 => "s3",
         0x0002 => "s2",
+        // What OpenSSL spoke before DTLS 1.0 was done.
+        0x0100 => "s1",
         0xfeff => "d1",
         0xfefd => "d2",
         0xfefc => "d3",

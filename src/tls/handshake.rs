@@ -18,8 +18,8 @@ pub enum Event<'a> {
     ClientHello {
         /// The message.
         hello: ClientHelloView<'a>,
-        /// Version field of the record.
-        record_version: u16,
+        /// Version field of the record; QUIC has none.
+        record_version: Option<u16>,
         /// Length of the message with its header.
         length: u32,
     },
@@ -54,6 +54,8 @@ pub enum Event<'a> {
         /// Bytes of the fragment.
         length: usize,
     },
+    /// A HelloVerifyRequest (DTLS).
+    HelloVerifyRequest,
     /// A hello that contradicts its own lengths.
     Malformed,
     /// A message beyond the cap.
@@ -178,7 +180,7 @@ impl Half {
         }
         if let Some((&[kind @ (1 | 2), _, _, _], body)) = body.split_first_chunk::<4>() {
             self.messages += 1;
-            each(event(header.version, Message { kind, body }));
+            each(event(Some(header.version), Message { kind, body }));
         }
     }
 
@@ -206,7 +208,7 @@ impl Half {
             &mut |found| match found {
                 Found::Message(message) => {
                     *messages += 1;
-                    each(event(version, message));
+                    each(event(Some(version), message));
                 }
                 Found::Unknown => each(Event::EncryptedHandshake),
                 Found::TooLong => each(Event::TooLong),
@@ -220,7 +222,8 @@ fn is_whole_hello(fragment: &[u8]) -> bool {
         if body.len() == usize::from(u16::from_be_bytes([high, low])))
 }
 
-fn event(record_version: u16, message: Message<'_>) -> Event<'_> {
+/// The event that a whole message in clear is.
+pub(crate) fn event(record_version: Option<u16>, message: Message<'_>) -> Event<'_> {
     let kind = HandshakeType(message.kind);
     match kind {
         HandshakeType::CLIENT_HELLO => match ClientHelloView::parse(message.body) {

@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod client_hello;
 /// One table of each registry: number, name, attributes.
 pub mod code_points;
+pub mod dtls;
 pub mod fingerprint;
 pub mod handshake;
 pub mod key_exchange;
