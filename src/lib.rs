@@ -37,6 +37,7 @@ pub mod packet;
 pub mod flow;
 
 pub mod detect;
+pub mod quic;
 pub mod tls;
 
 pub mod record;

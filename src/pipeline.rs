@@ -909,7 +909,7 @@ impl<'s> Crew<'s, '_, '_> {
                     );
                     continue;
                 }
-                Err(_) => continue,
+                Ok(Decoded::Fragment(_)) | Err(_) => continue,
             };
             let (key, direction) = FlowKey::new(
                 segment.addresses,

@@ -43,6 +43,8 @@ pub struct Shard {
     /// UDP conversations, and their bytes on the heap.
     conversations: Table<Conversation>,
     datagram_bytes: usize,
+    /// Where QUIC packets are decrypted.
+    scratch: Vec<u8>,
     /// What was passed over here.
     pub counters: Counters,
 }

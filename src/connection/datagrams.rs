@@ -11,17 +11,26 @@ use super::{Arrival, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::packet::Encapsulation;
+use crate::quic::{self, parameters::Parameters, version::Version};
 use crate::record::{
     ApplicationBytes, Defect, Endpoint, Handshake, Observed, Outcome, Protocol, Side, Timestamp,
     Transport,
 };
-use crate::tls::{dtls, fingerprint::Carrier, handshake::MachineLimits, record::kind};
+use crate::record::{Quic, copy::text};
+use crate::tls::{
+    dtls,
+    fingerprint::Carrier,
+    handshake::{Event, MachineLimits},
+    record::kind,
+};
 
 /// What a datagram is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
     /// A DTLS handshake record in clear: begins a conversation.
     Dtls,
+    /// A QUIC Initial packet: begins a conversation.
+    Quic,
     /// Means something only inside a known conversation.
     Later,
     /// Nothing that is analysed.
@@ -36,6 +45,17 @@ pub fn first(payload: &[u8]) -> First {
         [20..=24 | 26, major, minor, ..] if dtls::is_version(*major, *minor) => First::Later,
         // DTLS 1.2 with a connection id, the header of DTLS 1.3.
         [25 | 0x20..=0x3f, ..] => First::Later,
+        [0xc0..=0xff, ..] if quic::machine::begins(payload) => First::Quic,
+        // 1-RTT; other packets of a known version, and Version Negotiation.
+        [0x40..=0x7f, ..] => First::Later,
+        [0x80..=0xff, a, b, c, d, ..] => {
+            let version = Version(u32::from_be_bytes([*a, *b, *c, *d]));
+            if version == Version::NEGOTIATION || version.salt().is_some() {
+                First::Later
+            } else {
+                First::Other
+            }
+        }
         _ => First::Other,
     }
 }
@@ -44,7 +64,19 @@ pub fn first(payload: &[u8]) -> First {
 #[derive(Debug)]
 enum Speaks {
     Dtls(Box<dtls::Machine<Seen>>),
+    Quic(Box<QuicSession>),
 }
+
+/// A QUIC machine, and what its client's transport parameters said.
+#[derive(Debug, Default)]
+struct QuicSession {
+    machine: quic::Machine,
+    user_agent: Option<Box<str>>,
+    client_versions: Vec<Version>,
+}
+
+/// Versions kept of a client's version_information.
+const VERSIONS_MAX: usize = 16;
 
 /// One UDP conversation.
 #[derive(Debug)]
@@ -67,6 +99,7 @@ impl Conversation {
     pub fn new(first: First, arrival: Arrival, around: &Encapsulation) -> Option<Self> {
         let (speaks, carrier) = match first {
             First::Dtls => (Speaks::Dtls(Box::default()), Carrier::Dtls),
+            First::Quic => (Speaks::Quic(Box::default()), Carrier::Quic),
             First::Later | First::Other => return None,
         };
         Some(Self {
@@ -94,6 +127,11 @@ impl Conversation {
     fn heap_bytes(&self) -> usize {
         let machine = match &self.speaks {
             Speaks::Dtls(machine) => size_of_val(&**machine) + machine.heap_bytes(),
+            Speaks::Quic(session) => {
+                size_of::<QuicSession>()
+                    + session.machine.heap_bytes()
+                    + session.user_agent.as_ref().map_or(0, |agent| agent.len())
+            }
         };
         machine + size_of::<Draft>() + self.draft.heap_bytes()
     }
@@ -108,6 +146,7 @@ impl Conversation {
         &mut self,
         direction: Direction,
         payload: &[u8],
+        scratch: &mut Vec<u8>,
         arrival: Arrival,
         context: &mut Context<'_>,
     ) -> Grown {
@@ -123,6 +162,7 @@ impl Conversation {
                     each(direction, told)
                 });
             }),
+            Speaks::Quic(_) => self.quic(direction, payload, scratch, arrival, context),
         }
         let weight = u32::try_from(self.heap_bytes()).unwrap_or(u32::MAX);
         let before = core::mem::replace(&mut self.weight, weight);
@@ -144,11 +184,10 @@ impl Conversation {
             &mut dyn FnMut(Direction, dtls::Told<'_, Seen>),
         ),
     ) {
-        let Speaks::Dtls(machine) = &mut self.speaks;
-        let limits = MachineLimits {
-            message_bytes_max: context.limits.message_bytes_max,
-            messages_max: context.limits.messages_max,
+        let Speaks::Dtls(machine) = &mut self.speaks else {
+            return;
         };
+        let limits = machine_limits(context.limits);
         let seen = Seen {
             frame: arrival.frame,
             time_ns: arrival.time_ns,
@@ -182,6 +221,67 @@ impl Conversation {
         }
     }
 
+    /// Reads a datagram of QUIC and writes down what it tells.
+    fn quic(
+        &mut self,
+        direction: Direction,
+        payload: &[u8],
+        scratch: &mut Vec<u8>,
+        arrival: Arrival,
+        context: &mut Context<'_>,
+    ) {
+        let Speaks::Quic(session) = &mut self.speaks else {
+            return;
+        };
+        let limits = machine_limits(context.limits);
+        let mut desk = Desk {
+            limits: context.limits,
+            interner: context.interner,
+            counters: context.counters,
+        };
+        let QuicSession {
+            machine,
+            user_agent,
+            client_versions,
+        } = &mut **session;
+        let draft = &mut self.draft;
+        let mut earlier: Vec<Draft> = Vec::new();
+        machine.read(direction, payload, &limits, scratch, &mut |told| {
+            if told.anew && draft.client_hello.is_some() {
+                let fresh = Draft {
+                    carrier: Carrier::Quic,
+                    ..Draft::default()
+                };
+                earlier.push(core::mem::replace(draft, fresh));
+            }
+            if let Event::ClientHello { hello, .. } = &told.event
+                && let Some(parameters) = Parameters::find(hello.extensions)
+            {
+                *user_agent = parameters.user_agent.map(text);
+                *client_versions = parameters.versions().take(VERSIONS_MAX).collect();
+            }
+            let seen = Seen {
+                frame: arrival.frame,
+                time_ns: arrival.time_ns,
+                segments: told.packets,
+                end: Seq(0),
+            };
+            draft.event(direction, told.event, seen, &mut desk);
+        });
+        for draft in earlier {
+            let outcome = self.outcome(&draft, Ended::Replaced);
+            self.emit(draft, arrival, context, outcome);
+        }
+    }
+
+    /// A datagram that begins a conversation of another protocol on the same addresses.
+    pub fn is_replaced_by(&self, first: First) -> bool {
+        match self.speaks {
+            Speaks::Dtls(_) => first == First::Quic,
+            Speaks::Quic(_) => first == First::Dtls,
+        }
+    }
+
     /// The conversation is over: writes its record.
     pub fn finish(&mut self, arrival: Arrival, context: &mut Context<'_>, how: Ended) {
         match &self.speaks {
@@ -190,6 +290,7 @@ impl Conversation {
                     machine.end(direction, &mut |told| each(direction, told));
                 }
             }),
+            Speaks::Quic(_) => {}
         }
         let mut draft = core::mem::take(&mut *self.draft);
         if how == Ended::Evicted {
@@ -209,6 +310,15 @@ impl Conversation {
         if draft.fatal_alert(Side::Client) {
             return Outcome::ClientAlert;
         }
+        if let Some((from, _)) = self.quic_close() {
+            return if draft.client == Some(from) {
+                Outcome::ClientAbort
+            } else if draft.server_hello.is_some() {
+                Outcome::LateFailure
+            } else {
+                Outcome::HelloClosed
+            };
+        }
         let too_early = match ended {
             Ended::CaptureEnd { time_ns } => time_ns.saturating_sub(self.last_ns) < SILENCE_NS,
             Ended::Evicted => true,
@@ -223,6 +333,43 @@ impl Conversation {
         } else {
             Outcome::Truncated
         }
+    }
+
+    /// Who closed the connection inside an Initial packet, and with which code.
+    fn quic_close(&self) -> Option<(Direction, u64)> {
+        match &self.speaks {
+            Speaks::Quic(session) => session.machine.close(),
+            Speaks::Dtls(_) => None,
+        }
+    }
+
+    fn quic_facts(&self, client: Direction) -> Option<Box<Quic>> {
+        let Speaks::Quic(session) = &self.speaks else {
+            return None;
+        };
+        let machine = &session.machine;
+        let hex = |version: &Version| format!("0x{:08x}", version.0).into();
+        let close = machine.close();
+        Some(Box::new(Quic {
+            version: machine.version().as_ref().map(hex),
+            version_name: machine.version().and_then(Version::name).map(Into::into),
+            retry: machine.retry(),
+            negotiation: machine.offered().iter().map(hex).collect(),
+            client_versions: session.client_versions.iter().map(hex).collect(),
+            user_agent: session.user_agent.clone(),
+            close_code: close.map(|(_, code)| code),
+            closed_by: close.map(|(from, _)| {
+                if from == client {
+                    Side::Client
+                } else {
+                    Side::Server
+                }
+            }),
+        }))
+    }
+
+    fn is_cut(&self) -> bool {
+        matches!(&self.speaks, Speaks::Quic(session) if session.machine.is_cut())
     }
 
     /// A client that closes at once says so in DTLS; QUIC hides it.
@@ -258,6 +405,9 @@ impl Conversation {
         }
         if draft.client_hello.is_none() {
             defects.push(Defect::MidStream);
+        }
+        if self.is_cut() {
+            defects.push(Defect::SnapLength);
         }
         defects.sort_unstable();
         defects.dedup();
@@ -306,6 +456,7 @@ impl Conversation {
             defects,
             findings: Vec::new(),
             process_id: (self.process_id != 0).then_some(self.process_id),
+            quic: self.quic_facts(client),
             observed: (observed != Observed::default()).then(|| Box::new(observed)),
         };
         context.records.push(Finished {
@@ -313,6 +464,13 @@ impl Conversation {
             record: Box::new(record),
             tls: true,
         });
+    }
+}
+
+fn machine_limits(limits: &Limits) -> MachineLimits {
+    MachineLimits {
+        message_bytes_max: limits.message_bytes_max,
+        messages_max: limits.messages_max,
     }
 }
 

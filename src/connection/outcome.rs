@@ -370,6 +370,7 @@ impl Connection {
             findings: Vec::new(),
             observed: Some(Box::new(observed)),
             process_id: (self.process_id != 0).then_some(self.process_id),
+            quic: None,
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),

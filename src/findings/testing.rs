@@ -129,6 +129,7 @@ impl Make {
                 findings: Vec::new(),
                 observed: None,
                 process_id: None,
+                quic: None,
             },
         }
     }

@@ -9,10 +9,12 @@ mod certificate;
 mod code;
 pub mod copy;
 mod hello;
+mod quic;
 mod observed;
 
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Timestamp};
+pub use quic::Quic;
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
 pub use observed::Observed;
 
@@ -109,6 +111,9 @@ pub struct Handshake {
     /// (Windows traces): whoever was running when the packet left, which is mostly, not always, the owner.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub process_id: Option<u32>,
+    /// What QUIC adds to the handshake.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quic: Option<Box<Quic>>,
 }
 
 /// A transport address.

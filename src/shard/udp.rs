@@ -39,12 +39,23 @@ impl Shard {
             records: &mut bench.records,
             key,
         };
-        if let Some((_, conversation)) = self.conversations.find(&key) {
-            let grown = conversation.take(direction, payload, arrival, &mut context);
+        let scratch = &mut self.scratch;
+        let mut found = self.conversations.find(&key);
+        if let Some((id, conversation)) = &mut found
+            && conversation.is_replaced_by(first)
+        {
+            let (id, weight) = (*id, conversation.weight());
+            conversation.finish(arrival, &mut context, Ended::Replaced);
+            self.datagram_bytes = self.datagram_bytes.saturating_sub(weight);
+            self.conversations.remove(id);
+            found = None;
+        }
+        if let Some((_, conversation)) = found {
+            let grown = conversation.take(direction, payload, scratch, arrival, &mut context);
             self.datagram_bytes = self.datagram_bytes.saturating_add_signed(grown.bytes);
         } else if let Some(mut conversation) = Conversation::new(first, arrival, around) {
             context.counters.connections += 1;
-            let grown = conversation.take(direction, payload, arrival, &mut context);
+            let grown = conversation.take(direction, payload, scratch, arrival, &mut context);
             let due_ns = conversation.due_ns(limits);
             self.conversations.insert(key, conversation, due_ns);
             self.datagram_bytes = self.datagram_bytes.saturating_add_signed(grown.bytes);
