@@ -38,7 +38,8 @@ pub fn frames(payload: &[u8]) -> impl Iterator<Item = Frame<'_>> {
                     Some(after) => rest = after,
                     None => return broken(&mut rest),
                 },
-                6 => match crypto(after) {
+                // 8 is what Google's T050 and T051 call CRYPTO; a STREAM has no place here.
+                6 | 8 => match crypto(after) {
                     Some((frame, after)) => {
                         rest = after;
                         return Some(frame);

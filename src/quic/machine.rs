@@ -67,8 +67,8 @@ pub struct Machine {
     halves: [Half; 2],
     /// Random of the last ClientHello.
     random: Option<[u8; 32]>,
-    /// The client began its CRYPTO stream again.
-    restarted: bool,
+    /// The client began its CRYPTO stream again, at the server's wish: the same hello, once more.
+    repeats: bool,
     server_hello: bool,
     retry: bool,
     cut: bool,
@@ -242,7 +242,12 @@ impl Machine {
         }
         // Unproven keys are kept where nothing better is known: the packet may be cut.
         if opened.is_some() || !same || self.keys.is_none() || from_client {
-            self.restarted |= self.confirmed;
+            self.repeats = !self.server_hello && (self.retry || !self.offered.is_empty());
+            if self.server_hello {
+                // Another connection.
+                (self.retry, self.random, self.close) = (false, None, None);
+                self.offered.clear();
+            }
             self.keys = Some(keys);
             self.version = Some(header.version);
             self.dcid = header.dcid.into();
@@ -271,7 +276,7 @@ impl Machine {
         let Self {
             halves,
             random,
-            restarted,
+            repeats,
             server_hello,
             close,
             ..
@@ -318,13 +323,12 @@ impl Machine {
                     let mut anew = false;
                     match &event {
                         Event::ClientHello { hello, .. } => {
+                            if core::mem::take(repeats) && random.is_some() {
+                                return;
+                            }
                             let this = hello.random.first_chunk::<32>().copied();
                             anew = *random != this;
                             *random = this;
-                            // After a Retry the client says the same again.
-                            if core::mem::take(restarted) && !anew {
-                                return;
-                            }
                         }
                         Event::ServerHello(hello) => *server_hello |= !hello.retry,
                         _ => {}

@@ -17,3 +17,6 @@ pub mod stream;
 pub mod version;
 
 pub use machine::{Machine, Told};
+
+#[cfg(test)]
+mod tests;
