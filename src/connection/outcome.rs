@@ -296,7 +296,8 @@ impl Connection {
                 .late_handshake
                 .filter(|_| !tls13)
                 .map(|(_, direction)| self.side(draft, direction)),
-            sslv2_hello: None,
+            sslv2_hello: draft.sslv2_cipher_kinds.as_ref().map(|_| true),
+            sslv2_cipher_kinds: draft.sslv2_cipher_kinds.clone(),
             hello_verify_request_frame: None,
         }
     }

@@ -9,10 +9,14 @@ use crate::record::{
 use crate::stats::{Counters, Skip};
 use crate::tls::{
     certificate::authority_names,
+    client_hello::{ClientHelloView, Extensions},
     code_points::{AlertDescription, AlertLevel, CipherSuite, HandshakeType, Version, VersionRank},
     fingerprint::Carrier,
     handshake::{Event, Machine},
     key_exchange::KeyExchangeView,
+    server_hello::ServerHelloView,
+    sslv2,
+    wire::U16List,
 };
 use std::sync::Arc;
 
@@ -51,6 +55,8 @@ pub(super) struct Flight {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub carrier: Carrier,
+    /// Cipher kinds of a ClientHello in the format of SSL 2.0.
+    pub sslv2_cipher_kinds: Option<Vec<Box<str>>>,
     /// Packet with the HelloVerifyRequest (DTLS).
     pub hello_verify_request: Option<u64>,
     pub client: Option<Direction>,
@@ -221,6 +227,7 @@ impl Draft {
                 self.check_complete(seen);
             }
             Event::ApplicationData { length } => self.application_data(direction, length, seen),
+            Event::Sslv2(hello) => self.sslv2(direction, hello, seen, desk),
             Event::HelloVerifyRequest => {
                 self.hello_verify_request.get_or_insert(seen.frame);
                 self.stopped_after = Some(HandshakeType(3));
@@ -272,7 +279,7 @@ impl Draft {
     /// A ClientHello after a finished exchange of hellos begins a new handshake, unless it answers a
     /// HelloRetryRequest.
     pub(super) fn begins_anew(&self, event: &Event<'_>) -> bool {
-        matches!(event, Event::ClientHello { .. })
+        matches!(event, Event::ClientHello { .. } | Event::Sslv2(sslv2::Hello::Client(_)))
             && self.client_hello.is_some()
             && !self.awaits_second_hello()
     }
@@ -281,6 +288,58 @@ impl Draft {
         self.hello_retry_request.is_some()
             && self.second_client_hello.is_none()
             && self.server_hello.is_none()
+    }
+
+    /// A hello in the format of SSL 2.0, in the words of its successors.
+    #[cold]
+    fn sslv2(
+        &mut self,
+        direction: Direction,
+        hello: sslv2::Hello<'_>,
+        seen: Seen,
+        desk: &mut Desk<'_>,
+    ) {
+        match hello {
+            sslv2::Hello::Client(hello) => {
+                let suites: Vec<u8> = hello.kinds.suites().flatten().collect();
+                let view = ClientHelloView {
+                    legacy_version: hello.version,
+                    random: hello.challenge,
+                    session_id: hello.session_id,
+                    cipher_suites: U16List(&suites),
+                    cookie: None,
+                    compression: &[],
+                    extensions: Extensions::default(),
+                    malformed: false,
+                };
+                let event = Event::ClientHello {
+                    hello: view,
+                    record_version: Some(Version::SSL_2_0.0),
+                    length: (9 + hello.kinds.0.len() + hello.session_id.len() + hello.challenge.len())
+                        as u32,
+                };
+                let kind = |[a, b, c]: [u8; 3]| format!("0x{a:02x}{b:02x}{c:02x}").into();
+                let kinds = hello.kinds.iter().take(desk.limits.list_entries_max);
+                self.sslv2_cipher_kinds = Some(kinds.map(kind).collect());
+                self.event(direction, event, seen, desk);
+            }
+            sslv2::Hello::Server(hello) => {
+                let view = ServerHelloView {
+                    legacy_version: hello.version,
+                    random: hello.connection_id,
+                    session_id: &[],
+                    cipher_suite: sslv2::NO_SUITE,
+                    compression: 0,
+                    extensions: Extensions::default(),
+                    malformed: false,
+                    retry: false,
+                };
+                self.event(direction, Event::ServerHello(view), seen, desk);
+                if !hello.certificate.is_empty() {
+                    self.certificates = vec![desk.interner.certificate(hello.certificate)];
+                }
+            }
+        }
     }
 
     fn client_hello(&mut self, hello: Box<ClientHello>, session_id: &[u8], seen: Seen) {

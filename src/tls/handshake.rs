@@ -9,6 +9,7 @@ use super::code_points::HandshakeType;
 use super::message::{Assembler, Found, Message};
 use super::record::{self, Header, kind};
 use super::server_hello::ServerHelloView;
+use super::sslv2::{self, Probe};
 use crate::flow::{Answer, Direction, Lent};
 
 /// What was seen in one direction of a TLS connection.
@@ -23,6 +24,8 @@ pub enum Event<'a> {
         /// Length of the message with its header.
         length: u32,
     },
+    /// A hello in the format of SSL 2.0.
+    Sslv2(sslv2::Hello<'a>),
     /// A ServerHello or HelloRetryRequest.
     ServerHello(ServerHelloView<'a>),
     /// A Certificate message in clear.
@@ -108,7 +111,11 @@ impl Machine {
                 };
             };
             let Some(header) = Header::parse(header) else {
-                return Answer::Broken;
+                match half.sslv2(rest, each) {
+                    Ok(length) => used += length,
+                    Err(more) => return more.map_or(Answer::Broken, |more| Answer::Need { used, more }),
+                }
+                continue;
             };
             if header.kind == kind::APPLICATION_DATA {
                 each(Event::ApplicationData {
@@ -169,6 +176,29 @@ impl Half {
             },
             _ => {}
         }
+    }
+
+    /// A hello in the format of SSL 2.0 may be a direction's first message. Gives its record's length;
+    /// else how many bytes are needed, or `None` for anything else.
+    #[cold]
+    fn sslv2(
+        &mut self,
+        bytes: &[u8],
+        each: &mut impl FnMut(Event<'_>),
+    ) -> Result<usize, Option<usize>> {
+        if self.messages > 0 || self.change_cipher_spec || self.assembler.is_waiting() {
+            return Err(None);
+        }
+        let length = match sslv2::probe(bytes) {
+            Probe::Hello(length) => length,
+            Probe::NeedMore => return Err(Some(sslv2::PROBE_BYTES)),
+            Probe::Other => return Err(None),
+        };
+        let record = bytes.get(..length).ok_or(Some(length))?;
+        let hello = sslv2::parse(record).ok_or(None)?;
+        self.messages += 1;
+        each(Event::Sslv2(hello));
+        Ok(length)
     }
 
     /// The start of a record whose rest is missing: a hello that began there is read as far as it goes.

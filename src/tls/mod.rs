@@ -11,4 +11,5 @@ pub mod key_exchange;
 pub mod message;
 pub mod record;
 pub mod server_hello;
+pub mod sslv2;
 pub mod wire;
