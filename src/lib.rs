@@ -41,6 +41,7 @@ pub mod flow;
 pub mod http;
 
 pub mod detect;
+pub mod quic;
 pub mod tls;
 
 pub mod record;

@@ -12,12 +12,15 @@
 
 use crate::capture::open::{Source, open};
 use crate::capture::{self, Block, LinkType};
-use crate::connection::{Arrival, Finished};
+use crate::connection::{
+    Arrival, Finished,
+    datagrams::{self, First},
+};
 use crate::error::Error;
 use crate::findings::{self, Settings};
-use crate::flow::FlowKey;
+use crate::flow::{Direction, FlowKey};
 use crate::limits::Limits;
-use crate::packet::{self, Decoded, Encapsulation, Reassembler};
+use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler};
 use crate::record::{Handshake, Timestamp};
 use crate::shard::{Bench, SHARDS, Shard, shard_of};
 use crate::stats::{CaptureSummary, Counters, Skip, Summary};
@@ -213,7 +216,25 @@ fn inline(
                         &mut bench,
                     );
                 }
-                Ok(Decoded::Udp(_)) => reader.counters.skip(Skip::Udp),
+                Ok(Decoded::Udp(datagram)) => match datagrams::first(datagram.payload) {
+                    First::Other => reader.counters.skip(Skip::Udp),
+                    first => {
+                        let (key, direction) = key_of(&datagram);
+                        let arrival = job.arrival(index, packet, &around);
+                        if let Some(shard) = shards.get_mut(shard_of(&key)) {
+                            shard.take_datagram(
+                                key,
+                                direction,
+                                (first, datagram.payload),
+                                arrival,
+                                &around,
+                                limits,
+                                shared.captures,
+                                &mut bench,
+                            );
+                        }
+                    }
+                },
                 Ok(Decoded::Fragment(_)) => {
                     if reader.reassemble(&mut job.block, index) {
                         next = index;
@@ -579,7 +600,13 @@ impl<'a> Reader<'a> {
                         part.push(index as u32);
                     }
                 }
-                Ok(Decoded::Udp(_)) => self.counters.skip(Skip::Udp),
+                Ok(Decoded::Udp(datagram)) => {
+                    if datagrams::first(datagram.payload) == First::Other {
+                        self.counters.skip(Skip::Udp);
+                    } else if let Some(part) = parts.get_mut(shard_of(&key_of(&datagram).0)) {
+                        part.push(index as u32);
+                    }
+                }
                 Ok(Decoded::Fragment(_)) => {
                     if self.reassemble(&mut job.block, index) {
                         next = index;
@@ -590,6 +617,15 @@ impl<'a> Reader<'a> {
         }
         job.parts = parts;
     }
+}
+
+/// The key of a datagram's conversation, and which of its endpoints sent it.
+fn key_of(datagram: &Datagram<'_>) -> (FlowKey, Direction) {
+    FlowKey::new(
+        datagram.addresses,
+        datagram.source_port,
+        datagram.destination_port,
+    )
 }
 
 /// Chunks that an expanding thread may be ahead, and the bytes of one.
@@ -856,8 +892,25 @@ impl<'s> Crew<'s, '_, '_> {
             };
             let mut around = Encapsulation::default();
             let decoded = packet::decode(packet.link, job.block.data(packet), &mut around, limits);
-            let Ok(Decoded::Tcp(segment)) = decoded else {
-                continue;
+            let segment = match decoded {
+                Ok(Decoded::Tcp(segment)) => segment,
+                Ok(Decoded::Udp(datagram)) => {
+                    let (key, direction) = key_of(&datagram);
+                    let first = datagrams::first(datagram.payload);
+                    let arrival = job.arrival(at as usize, packet, &around);
+                    shard.take_datagram(
+                        key,
+                        direction,
+                        (first, datagram.payload),
+                        arrival,
+                        &around,
+                        limits,
+                        captures,
+                        bench,
+                    );
+                    continue;
+                }
+                Ok(Decoded::Fragment(_)) | Err(_) => continue,
             };
             let (key, direction) = FlowKey::new(
                 segment.addresses,

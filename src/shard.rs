@@ -3,6 +3,9 @@
 //! A conversation's part is told by its key alone, and there is always the same number of parts,
 //! whatever the number of threads: what a shard does, evictions included, depends on the capture only.
 
+mod udp;
+
+use crate::connection::datagrams::Conversation;
 use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::limits::Limits;
@@ -37,6 +40,11 @@ impl Bench {
 pub struct Shard {
     table: Table<Connection>,
     heap_bytes: usize,
+    /// UDP conversations, and their bytes on the heap.
+    conversations: Table<Conversation>,
+    datagram_bytes: usize,
+    /// Where QUIC packets are decrypted.
+    scratch: Vec<u8>,
     /// What was passed over here.
     pub counters: Counters,
 }
@@ -131,7 +139,7 @@ impl Shard {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.table.bytes() + self.heap_bytes
+        self.table.bytes() + self.heap_bytes + self.bytes_of_datagrams()
     }
 
     /// Evicts about the oldest conversations until some room below the cap is free.
@@ -181,6 +189,7 @@ impl Shard {
             point: 0,
             process_id: 0,
         };
+        self.tick_datagrams(arrival, limits, captures, bench);
         for id in self.table.due(now_ns) {
             let Some(connection) = self.table.get_mut(id) else {
                 continue;
@@ -235,6 +244,7 @@ impl Shard {
             point: 0,
             process_id: 0,
         };
+        self.finish_datagrams(arrival, limits, captures, bench);
         for (key, mut connection) in self.table.drain() {
             let mut context = Context {
                 limits,

@@ -41,6 +41,7 @@ fn whole(bytes: &[u8]) -> Lent<'_> {
         segments: 1,
         after_gap: false,
         before_gap: false,
+        repeated: 0,
         stamp: 0,
     }
 }

@@ -6,6 +6,7 @@
 //! leaves its record and, for a while, a tombstone that catches late repetitions.
 
 mod converse;
+pub mod datagrams;
 mod outcome;
 mod session;
 

@@ -34,11 +34,11 @@ pub enum Ended {
 
 /// A peer that was silent for so long at the end of the capture did not answer; before that, the
 /// capture may simply have ended too early.
-const SILENCE_NS: i64 = 3_000_000_000;
+pub(super) const SILENCE_NS: i64 = 3_000_000_000;
 /// "Closed at once": within this time after completion …
-const CLOSED_AT_ONCE_NS: i64 = 1_000_000_000;
+pub(super) const CLOSED_AT_ONCE_NS: i64 = 1_000_000_000;
 /// … with less application data than this in each direction.
-const CLOSED_AT_ONCE_BYTES: u64 = 400;
+pub(super) const CLOSED_AT_ONCE_BYTES: u64 = 400;
 
 impl Connection {
     /// Writes the record of a handshake that another one follows in the same conversation.
@@ -297,7 +297,9 @@ impl Connection {
                 .late_handshake
                 .filter(|_| !tls13)
                 .map(|(_, direction)| self.side(draft, direction)),
-            sslv2_hello: None,
+            sslv2_hello: draft.sslv2_cipher_kinds.as_ref().map(|_| true),
+            sslv2_cipher_kinds: draft.sslv2_cipher_kinds.clone(),
+            hello_verify_request_frame: None,
         }
     }
 
@@ -374,6 +376,7 @@ impl Connection {
             dialogue: said.and_then(Dialogue::of),
             origin: said.and_then(Origin::of),
             http: said.and_then(|said| Http::of(said.http.as_deref()?)),
+            quic: None,
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),

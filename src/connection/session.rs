@@ -9,10 +9,14 @@ use crate::record::{
 use crate::stats::{Counters, Skip};
 use crate::tls::{
     certificate::authority_names,
+    client_hello::{ClientHelloView, Extensions},
     code_points::{AlertDescription, AlertLevel, CipherSuite, HandshakeType, Version, VersionRank},
     fingerprint::Carrier,
     handshake::{Event, Machine},
     key_exchange::KeyExchangeView,
+    server_hello::ServerHelloView,
+    sslv2,
+    wire::U16List,
 };
 use std::sync::Arc;
 
@@ -50,6 +54,11 @@ pub(super) struct Flight {
 /// The draft of one handshake's record.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
+    pub carrier: Carrier,
+    /// Cipher kinds of a ClientHello in the format of SSL 2.0.
+    pub sslv2_cipher_kinds: Option<Vec<Box<str>>>,
+    /// Packet with the HelloVerifyRequest (DTLS).
+    pub hello_verify_request: Option<u64>,
     pub client: Option<Direction>,
     pub client_hello: Option<Box<ClientHello>>,
     pub hello_retry_request: Option<Box<ServerHello>>,
@@ -175,9 +184,9 @@ impl Draft {
                 let list_max = desk.limits.list_entries_max;
                 let owned = desk.interner.client_hello(
                     &hello,
-                    Some(record_version),
+                    record_version,
                     length,
-                    Carrier::Tcp,
+                    self.carrier,
                     list_max,
                     place,
                 );
@@ -218,6 +227,11 @@ impl Draft {
                 self.check_complete(seen);
             }
             Event::ApplicationData { length } => self.application_data(direction, length, seen),
+            Event::Sslv2(hello) => self.sslv2(direction, hello, seen, desk),
+            Event::HelloVerifyRequest => {
+                self.hello_verify_request.get_or_insert(seen.frame);
+                self.stopped_after = Some(HandshakeType(3));
+            }
             Event::Malformed => self.defect(Defect::Malformed),
             Event::TooLong => {
                 self.defect(Defect::MessageTooLong);
@@ -265,8 +279,10 @@ impl Draft {
     /// A ClientHello after a finished exchange of hellos begins a new handshake, unless it answers a
     /// HelloRetryRequest.
     pub(super) fn begins_anew(&self, event: &Event<'_>) -> bool {
-        matches!(event, Event::ClientHello { .. })
-            && self.client_hello.is_some()
+        matches!(
+            event,
+            Event::ClientHello { .. } | Event::Sslv2(sslv2::Hello::Client(_))
+        ) && self.client_hello.is_some()
             && !self.awaits_second_hello()
     }
 
@@ -274,6 +290,60 @@ impl Draft {
         self.hello_retry_request.is_some()
             && self.second_client_hello.is_none()
             && self.server_hello.is_none()
+    }
+
+    /// A hello in the format of SSL 2.0, in the words of its successors.
+    #[cold]
+    fn sslv2(
+        &mut self,
+        direction: Direction,
+        hello: sslv2::Hello<'_>,
+        seen: Seen,
+        desk: &mut Desk<'_>,
+    ) {
+        match hello {
+            sslv2::Hello::Client(hello) => {
+                let suites: Vec<u8> = hello.kinds.suites().flatten().collect();
+                let view = ClientHelloView {
+                    legacy_version: hello.version,
+                    random: hello.challenge,
+                    session_id: hello.session_id,
+                    cipher_suites: U16List(&suites),
+                    cookie: None,
+                    compression: &[],
+                    extensions: Extensions::default(),
+                    malformed: false,
+                };
+                let event = Event::ClientHello {
+                    hello: view,
+                    record_version: Some(Version::SSL_2_0.0),
+                    length: (9
+                        + hello.kinds.0.len()
+                        + hello.session_id.len()
+                        + hello.challenge.len()) as u32,
+                };
+                let kind = |[a, b, c]: [u8; 3]| format!("0x{a:02x}{b:02x}{c:02x}").into();
+                let kinds = hello.kinds.iter().take(desk.limits.list_entries_max);
+                self.sslv2_cipher_kinds = Some(kinds.map(kind).collect());
+                self.event(direction, event, seen, desk);
+            }
+            sslv2::Hello::Server(hello) => {
+                let view = ServerHelloView {
+                    legacy_version: hello.version,
+                    random: hello.connection_id,
+                    session_id: &[],
+                    cipher_suite: sslv2::NO_SUITE,
+                    compression: 0,
+                    extensions: Extensions::default(),
+                    malformed: false,
+                    retry: false,
+                };
+                self.event(direction, Event::ServerHello(view), seen, desk);
+                if !hello.certificate.is_empty() {
+                    self.certificates = vec![desk.interner.certificate(hello.certificate)];
+                }
+            }
+        }
     }
 
     fn client_hello(&mut self, hello: Box<ClientHello>, session_id: &[u8], seen: Seen) {
@@ -313,7 +383,7 @@ impl Draft {
         } else if self.server_hello.is_none() {
             self.stopped_after = Some(HandshakeType::SERVER_HELLO);
             let suite = CipherSuite(owned.shape.cipher_suite.0);
-            if owned.shape.version.0 < 0x0304
+            if Version(owned.shape.version.0).rank() < Some(VersionRank::Tls13)
                 && let Some(entry) = suite.entry()
             {
                 let kind = entry.key_exchange.as_str().into();
@@ -445,7 +515,10 @@ impl Draft {
 
     /// The first record of one side may be what shows that the other side's Finished was accepted.
     fn check_complete_other(&mut self, direction: Direction, seen: Seen) {
-        if self.version() != Some(VersionRank::Tls13) || self.side(direction) == Side::Server {
+        if self.version() != Some(VersionRank::Tls13)
+            || self.carrier != Carrier::Tcp
+            || self.side(direction) == Side::Server
+        {
             self.check_complete(seen);
         }
     }
@@ -458,9 +531,18 @@ impl Draft {
         }
         let (client, server) = (*self.flight(Side::Client), *self.flight(Side::Server));
         let complete = match self.version() {
-            Some(VersionRank::Tls13) => client
-                .first_record
-                .is_some_and(|length| length >= FINISHED_RECORD_MIN),
+            Some(VersionRank::Tls13) => match self.carrier {
+                Carrier::Tcp => client
+                    .first_record
+                    .is_some_and(|length| length >= FINISHED_RECORD_MIN),
+                // Records of the handshake's epoch from the client, then any of the application's (of
+                // which the server's acknowledgement of the Finished is one).
+                Carrier::Dtls => {
+                    client.encrypted_handshakes > 0 && client.records + server.records > 0
+                }
+                // 1-RTT packets both ways: the client sends none before it is done.
+                Carrier::Quic => client.records > 0 && server.records > 0,
+            },
             Some(_) => {
                 server.change_cipher_spec
                     && server.encrypted_handshakes > 0

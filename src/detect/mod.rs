@@ -34,6 +34,7 @@ pub use talk::{Next, Parties, Talk, leads_to_tls};
 pub use tds::Unframer;
 
 use crate::tls::record::{HEADER_BYTES, Header, kind};
+use crate::tls::sslv2::{self, Probe};
 
 /// All dialogues. Where several may be meant, the first one whose port it is, else the first one.
 pub static DIALOGUES: &[&Entry] = &[
@@ -149,11 +150,11 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return match bytes {
             [] | [20..=24] | [20..=24, 3, ..] => Verdict::NeedMore(HEADER_BYTES + 1),
-            _ => Verdict::Other,
+            _ => sslv2(bytes),
         };
     };
     let Some(header) = Header::parse(header) else {
-        return Verdict::Other;
+        return sslv2(bytes);
     };
     match (header.kind, bytes.get(HEADER_BYTES)) {
         (kind::HANDSHAKE, None) if header.length > 0 => Verdict::NeedMore(HEADER_BYTES + 1),
@@ -168,6 +169,15 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
         (kind::HANDSHAKE | kind::APPLICATION_DATA | kind::ALERT, _) => Verdict::TlsMidStream,
         (kind::CHANGE_CIPHER_SPEC, _) if header.length == 1 => Verdict::TlsMidStream,
         _ => Verdict::Other,
+    }
+}
+
+/// A hello in the format of SSL 2.0, which no record announces.
+fn sslv2(bytes: &[u8]) -> Verdict {
+    match sslv2::probe(bytes) {
+        Probe::Hello(_) => Verdict::Tls,
+        Probe::NeedMore => Verdict::NeedMore(sslv2::PROBE_BYTES),
+        Probe::Other => Verdict::Other,
     }
 }
 

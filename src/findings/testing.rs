@@ -42,6 +42,7 @@ pub(super) fn cert(subject: &str, san: &[&str]) -> Certificate {
         sha1: Digest([a; 20]),
         self_signed: false,
         malformed: false,
+        rendered: crate::record::Rendered::default(),
     }
 }
 
@@ -75,6 +76,7 @@ impl Make {
             ja3: Digest([0; 16]),
             ja3_string: "".into(),
             ja4: "".into(),
+            rendered: crate::record::Rendered::default(),
         };
         let hello = ClientHello {
             frame: 4,
@@ -132,6 +134,7 @@ impl Make {
                 dialogue: None,
                 origin: None,
                 http: None,
+                quic: None,
             },
         }
     }
@@ -244,6 +247,7 @@ impl Make {
                 downgrade_sentinel: None,
                 ja3s: Digest([0; 16]),
                 ja3s_string: "".into(),
+                rendered: crate::record::Rendered::default(),
             }),
         }));
         self.record.outcome = Outcome::Established;

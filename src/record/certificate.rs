@@ -1,6 +1,6 @@
 //! A certificate as the record keeps it: what an administrator compares, in the words that tools show.
 
-use super::code::{Digest, Timestamp};
+use super::code::{Digest, Rendered, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -50,6 +50,9 @@ pub struct Certificate {
     /// The bytes could not be read as a certificate; only their digests are known.
     #[serde(skip_serializing_if = "core::ops::Not::not", default)]
     pub malformed: bool,
+    /// Its JSON, once it was asked for.
+    #[serde(skip)]
+    pub rendered: Rendered,
 }
 
 /// Reads a DER certificate. One that can't be read still gives its digests.
@@ -69,6 +72,7 @@ pub(super) fn read(der: &[u8]) -> Certificate {
         sha1: Digest(Sha1::digest(der).into()),
         self_signed: false,
         malformed: false,
+        rendered: Rendered::default(),
     };
     match x509_parser::parse_x509_certificate(der) {
         Ok((_, parsed)) => fill(&mut certificate, &parsed),

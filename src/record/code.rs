@@ -69,19 +69,61 @@ impl schemars::JsonSchema for Code16 {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// RFC 3339 in UTC with nine decimals; the range of an i64 of nanoseconds has years of four digits.
+    pub fn rfc3339(self) -> [u8; 30] {
+        let (days, within) = (
+            self.0.div_euclid(86_400_000_000_000),
+            self.0.rem_euclid(86_400_000_000_000),
+        );
+        let (year, month, day) = civil(days);
+        let seconds = within / 1_000_000_000;
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        for (at, digits, value) in [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, seconds / 3600),
+            (14, 2, seconds / 60 % 60),
+            (17, 2, seconds % 60),
+            (20, 9, within % 1_000_000_000),
+        ] {
+            let mut value = value;
+            for slot in text.iter_mut().skip(at).take(digits).rev() {
+                *slot = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        }
+        text
+    }
+
     /// Whole microseconds from `earlier` to this time; negative where the capture's clock went back.
     pub fn micros_since(self, earlier: Self) -> i64 {
         self.0.wrapping_sub(earlier.0) / 1_000
     }
 }
 
+/// Year, month and day of a number of days since 1970-01-01 in the proleptic Gregorian calendar: years are
+/// counted from March, so that the leap day comes last, in eras of 400 years. A record has two of these, and
+/// a general time library takes as long for them as the rest of the record does.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The range of an i64 of nanoseconds lies inside jiff's range.
-        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
-            Ok(time) => write!(f, "{time:.9}"),
-            Err(_) => f.write_str("1970-01-01T00:00:00.000000000Z"),
-        }
+        // All of it is ASCII.
+        f.write_str(core::str::from_utf8(&self.rfc3339()).unwrap_or_default())
     }
 }
 
@@ -175,6 +217,43 @@ impl<const N: usize> schemars::JsonSchema for Digest<N> {
     }
 }
 
+/// A value's JSON, kept once it was rendered. It is no part of the value: equality, hashing and copies
+/// pass over it.
+#[derive(Default)]
+pub struct Rendered(std::sync::OnceLock<Box<[u8]>>);
+
+impl Rendered {
+    /// What was kept, or what `render` makes now.
+    #[inline]
+    pub fn get(&self, render: impl FnOnce() -> Box<[u8]>) -> &[u8] {
+        self.0.get_or_init(render)
+    }
+}
+
+impl Clone for Rendered {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Rendered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Rendered {}
+
+impl core::hash::Hash for Rendered {
+    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rendered")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +280,16 @@ mod tests {
             time
         );
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn times_are_those_of_a_time_library() {
+        let mut nanoseconds = i64::MIN;
+        while nanoseconds < i64::MAX - 100_000_000_000_000_000 {
+            let by_jiff = jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap();
+            assert_eq!(Timestamp(nanoseconds).to_string(), format!("{by_jiff:.9}"));
+            nanoseconds += 86_399_123_456_789 * 7;
+        }
     }
 
     #[test]

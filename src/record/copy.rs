@@ -245,6 +245,7 @@ fn client_shape(
         ja3: Digest(fingerprint::md5(&ja3_string)),
         ja3_string: ja3_string.into(),
         ja4: fingerprint::ja4(hello, details, carrier).into(),
+        rendered: super::Rendered::default(),
     }
 }
 
@@ -286,6 +287,7 @@ fn server_shape(
         downgrade_sentinel: sentinel,
         ja3s: Digest(fingerprint::md5(&ja3s_string)),
         ja3s_string: ja3s_string.into(),
+        rendered: super::Rendered::default(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! the next (name, frame, lengths) stands beside it, so that a finished handshake costs little memory
 //! and a known shape costs no fingerprint.
 
-use super::code::{Code16, Digest};
+use super::code::{Code16, Digest, Rendered};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, sync::Arc};
@@ -99,6 +99,9 @@ pub struct ClientHelloShape {
     pub ja3_string: Box<str>,
     /// JA4 (TLS client fingerprint).
     pub ja4: Box<str>,
+    /// Its JSON, once it was asked for.
+    #[serde(skip)]
+    pub rendered: Rendered,
 }
 
 /// A ServerHello or HelloRetryRequest (RFC 8446 sections 4.1.3 and 4.1.4).
@@ -156,6 +159,9 @@ pub struct ServerHelloShape {
     pub ja3s: Digest<16>,
     /// The JA3S string: version, suite, extensions.
     pub ja3s_string: Box<str>,
+    /// Its JSON, once it was asked for.
+    #[serde(skip)]
+    pub rendered: Rendered,
 }
 
 /// The downgrade sentinel in ServerHello.random (RFC 8446 section 4.1.3).

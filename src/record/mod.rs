@@ -12,9 +12,10 @@ mod dialogue;
 mod hello;
 mod http;
 mod observed;
+mod quic;
 
 pub use certificate::Certificate;
-pub use code::{Code16, Digest, Timestamp};
+pub use code::{Code16, Digest, Rendered, Timestamp};
 pub use dialogue::{Dialogue, Origin};
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
 pub use http::{
@@ -22,6 +23,7 @@ pub use http::{
     NtlmMessage,
 };
 pub use observed::Observed;
+pub use quic::Quic;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,6 +127,9 @@ pub struct Handshake {
     /// HTTP in clear.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http: Option<Box<Http>>,
+    /// What QUIC adds to the handshake.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quic: Option<Box<Quic>>,
 }
 
 impl Handshake {

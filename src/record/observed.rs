@@ -38,6 +38,9 @@ pub struct Observed {
     /// The ClientHello came in the format of SSL 2.0 (RFC 5246 appendix E.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sslv2_hello: Option<bool>,
+    /// Cipher kinds of that hello, three bytes each, as `0x0700c0`; those that begin with 0 are also in `cipher_suites`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sslv2_cipher_kinds: Option<Vec<Box<str>>>,
     /// The client's Certificate message held no certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate_empty: Option<bool>,
@@ -60,4 +63,8 @@ pub struct Observed {
     /// Who sent that record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_handshake_from: Option<Side>,
+    /// Number of the packet with the HelloVerifyRequest of DTLS (RFC 6347 section 4.2.1): the server
+    /// asked the client to repeat its hello with a cookie; `second_client_hello` is the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello_verify_request_frame: Option<u64>,
 }

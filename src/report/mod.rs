@@ -5,6 +5,7 @@
 //! report itself only puts the bytes in their place. Reports write to what they are given: they open no files, know
 //! no terminal, and hold an amount of memory that does not grow with the capture.
 
+mod fast;
 mod json;
 mod ndjson;
 pub mod sanitize;

@@ -17,6 +17,8 @@ pub struct ClientHelloView<'a> {
     pub session_id: &'a [u8],
     /// Cipher suites in the client's order.
     pub cipher_suites: U16List<'a>,
+    /// The cookie of a DTLS ClientHello (RFC 6347 section 4.2.1); `None` over TCP and QUIC.
+    pub cookie: Option<&'a [u8]>,
     /// Compression methods.
     pub compression: &'a [u8],
     /// The extensions' bytes.
@@ -68,9 +70,24 @@ impl<'a> Extensions<'a> {
 impl<'a> ClientHelloView<'a> {
     /// Reads the body of a ClientHello message.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_form(body, false)
+    }
+
+    /// Reads the body of a DTLS ClientHello, which has a cookie behind the session id.
+    pub fn parse_dtls(body: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_form(body, true)
+    }
+
+    fn parse_form(body: &'a [u8], has_cookie: bool) -> Result<Self, Malformed> {
         let (rest, legacy_version) = u16(body)?;
         let (rest, random) = bytes(32)(rest)?;
         let (rest, session_id) = vec8(rest)?;
+        let (rest, cookie) = if has_cookie {
+            let (rest, cookie) = vec8(rest)?;
+            (rest, Some(cookie))
+        } else {
+            (rest, None)
+        };
         let (rest, cipher_suites) = vec16(rest)?;
         let (rest, compression) = vec8(rest)?;
         let (extensions, cut) = optional_extensions(rest);
@@ -79,6 +96,7 @@ impl<'a> ClientHelloView<'a> {
             random,
             session_id,
             cipher_suites: U16List(cipher_suites),
+            cookie,
             compression,
             extensions,
             malformed: cut || extensions.is_malformed(),

@@ -19,7 +19,36 @@ fn dashed(out: &mut String, numbers: impl Iterator<Item = u16>) {
         if out.len() > start {
             out.push('-');
         }
-        let _ = write!(out, "{number}");
+        push_decimal(out, number);
+    }
+}
+
+/// A number in decimal. Hostile hellos list tens of thousands: no formatting machinery here.
+fn push_decimal(out: &mut String, number: u16) {
+    let mut digits = [b'0'; 5];
+    let (mut rest, mut first) = (number, digits.len());
+    loop {
+        first -= 1;
+        if let Some(digit) = digits.get_mut(first) {
+            *digit = b'0' + (rest % 10) as u8;
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits.iter().skip(first).map(|&digit| char::from(digit)));
+}
+
+/// A number as four hex digits.
+fn push_hex(out: &mut String, number: u16) {
+    for shift in [12, 8, 4, 0] {
+        let nibble = (number >> shift & 0xf) as u8;
+        out.push(char::from(if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
+        }));
     }
 }
 
@@ -67,9 +96,10 @@ pub fn md5(text: &str) -> [u8; 16] {
 }
 
 /// The letter with which JA4 begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Carrier {
     /// TLS over TCP.
+    #[default]
     Tcp,
     /// DTLS.
     Dtls,
@@ -104,6 +134,8 @@ pub fn ja4(
         0x0301 => "10",
         0x0300 => "s3",
         0x0002 => "s2",
+        // What OpenSSL spoke before DTLS 1.0 was done.
+        0x0100 => "s1",
         0xfeff => "d1",
         0xfefd => "d2",
         0xfefc => "d3",
@@ -160,8 +192,10 @@ fn push_alpn(out: &mut String, name: Option<&[u8]>) {
 fn hex_list(numbers: &[u16]) -> String {
     let mut out = String::with_capacity(numbers.len() * 5);
     for (index, number) in numbers.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(out, "{comma}{number:04x}");
+        if index > 0 {
+            out.push(',');
+        }
+        push_hex(&mut out, *number);
     }
     out
 }

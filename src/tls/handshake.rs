@@ -9,6 +9,7 @@ use super::code_points::HandshakeType;
 use super::message::{Assembler, Found, Message};
 use super::record::{self, Header, kind};
 use super::server_hello::ServerHelloView;
+use super::sslv2::{self, Probe};
 use crate::flow::{Answer, Direction, Lent};
 
 /// What was seen in one direction of a TLS connection.
@@ -18,11 +19,13 @@ pub enum Event<'a> {
     ClientHello {
         /// The message.
         hello: ClientHelloView<'a>,
-        /// Version field of the record.
-        record_version: u16,
+        /// Version field of the record; QUIC has none.
+        record_version: Option<u16>,
         /// Length of the message with its header.
         length: u32,
     },
+    /// A hello in the format of SSL 2.0.
+    Sslv2(sslv2::Hello<'a>),
     /// A ServerHello or HelloRetryRequest.
     ServerHello(ServerHelloView<'a>),
     /// A Certificate message in clear.
@@ -54,6 +57,8 @@ pub enum Event<'a> {
         /// Bytes of the fragment.
         length: usize,
     },
+    /// A HelloVerifyRequest (DTLS).
+    HelloVerifyRequest,
     /// A hello that contradicts its own lengths.
     Malformed,
     /// A message beyond the cap.
@@ -106,7 +111,13 @@ impl Machine {
                 };
             };
             let Some(header) = Header::parse(header) else {
-                return Answer::Broken;
+                match half.sslv2(rest, each) {
+                    Ok(length) => used += length,
+                    Err(more) => {
+                        return more.map_or(Answer::Broken, |more| Answer::Need { used, more });
+                    }
+                }
+                continue;
             };
             if header.kind == kind::APPLICATION_DATA {
                 each(Event::ApplicationData {
@@ -169,6 +180,29 @@ impl Half {
         }
     }
 
+    /// A hello in the format of SSL 2.0 may be a direction's first message. Gives its record's length;
+    /// else how many bytes are needed, or `None` for anything else.
+    #[cold]
+    fn sslv2(
+        &mut self,
+        bytes: &[u8],
+        each: &mut impl FnMut(Event<'_>),
+    ) -> Result<usize, Option<usize>> {
+        if self.messages > 0 || self.change_cipher_spec || self.assembler.is_waiting() {
+            return Err(None);
+        }
+        let length = match sslv2::probe(bytes) {
+            Probe::Hello(length) => length,
+            Probe::NeedMore => return Err(Some(sslv2::PROBE_BYTES)),
+            Probe::Other => return Err(None),
+        };
+        let record = bytes.get(..length).ok_or(Some(length))?;
+        let hello = sslv2::parse(record).ok_or(None)?;
+        self.messages += 1;
+        each(Event::Sslv2(hello));
+        Ok(length)
+    }
+
     /// The start of a record whose rest is missing: a hello that began there is read as far as it goes.
     #[cold]
     fn partial(&mut self, header: &Header, body: &[u8], each: &mut impl FnMut(Event<'_>)) {
@@ -178,7 +212,7 @@ impl Half {
         }
         if let Some((&[kind @ (1 | 2), _, _, _], body)) = body.split_first_chunk::<4>() {
             self.messages += 1;
-            each(event(header.version, Message { kind, body }));
+            each(event(Some(header.version), Message { kind, body }));
         }
     }
 
@@ -206,7 +240,7 @@ impl Half {
             &mut |found| match found {
                 Found::Message(message) => {
                     *messages += 1;
-                    each(event(version, message));
+                    each(event(Some(version), message));
                 }
                 Found::Unknown => each(Event::EncryptedHandshake),
                 Found::TooLong => each(Event::TooLong),
@@ -220,7 +254,8 @@ fn is_whole_hello(fragment: &[u8]) -> bool {
         if body.len() == usize::from(u16::from_be_bytes([high, low])))
 }
 
-fn event(record_version: u16, message: Message<'_>) -> Event<'_> {
+/// The event that a whole message in clear is.
+pub(crate) fn event(record_version: Option<u16>, message: Message<'_>) -> Event<'_> {
     let kind = HandshakeType(message.kind);
     match kind {
         HandshakeType::CLIENT_HELLO => match ClientHelloView::parse(message.body) {

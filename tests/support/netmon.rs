@@ -7,32 +7,32 @@ use super::trace::utf16;
 
 /// One frame of a capture.
 #[derive(Clone)]
-pub struct Frame {
-    pub media: u16,
+pub(crate) struct Frame {
+    pub(crate) media: u16,
     /// Microseconds since the start (milliseconds in 1.x).
-    pub delta: i64,
-    pub original_len: u32,
-    pub process: u32,
+    pub(crate) delta: i64,
+    pub(crate) original_len: u32,
+    pub(crate) process: u32,
     /// As Windows counts, for 2.3.
-    pub filetime: i64,
-    pub bytes: Vec<u8>,
+    pub(crate) filetime: i64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A capture.
-pub struct Capture {
-    pub version: (u8, u8),
-    pub frames: Vec<Frame>,
+pub(crate) struct Capture {
+    pub(crate) version: (u8, u8),
+    pub(crate) frames: Vec<Frame>,
     /// Order in which the frames lie in the file.
-    pub order: Vec<usize>,
+    pub(crate) order: Vec<usize>,
     /// Paths and numbers of processes.
-    pub processes: Vec<(String, u32)>,
+    pub(crate) processes: Vec<(String, u32)>,
     /// Number of a frame, title.
-    pub comments: Vec<(usize, String)>,
+    pub(crate) comments: Vec<(usize, String)>,
 }
 
 impl Capture {
     /// The file: it began at 2024-06-10 20:18:27.922 of its own time.
-    pub fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let (major, minor) = self.version;
         let mut file = vec![0; 128];
         let mut offsets = vec![0_u32; self.frames.len()];

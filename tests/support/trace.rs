@@ -7,49 +7,49 @@
 
 use super::xpress;
 
-pub type Guid = [u8; 16];
+pub(crate) type Guid = [u8; 16];
 
-pub const NDIS: Guid = [
+pub(crate) const NDIS: Guid = [
     0x6e, 0, 0xd6, 0x2e, 0x29, 0x47, 9, 0x46, 0xb4, 0x23, 0x3e, 0xe7, 0xbc, 0xd6, 0x78, 0xef,
 ];
-pub const PKTMON: Guid = [
+pub(crate) const PKTMON: Guid = [
     0xd9, 0x80, 0x4f, 0x4d, 0xbd, 0xc8, 0x73, 0x4d, 0xbb, 0x5b, 0x19, 0xc9, 4, 2, 0xc5, 0xac,
 ];
-pub const SCHANNEL: Guid = [
+pub(crate) const SCHANNEL: Guid = [
     0x32, 0x81, 0x67, 0x1f, 0x38, 0x59, 0x86, 0x46, 0x9f, 0xdc, 0xc8, 0xff, 0x68, 0xf1, 0x5c, 0x85,
 ];
-pub const SYSTEM: Guid = [
+pub(crate) const SYSTEM: Guid = [
     0x91, 0xee, 0x79, 0x9b, 0xfd, 0xb5, 0xc0, 0x41, 0xa2, 0x43, 0x42, 0x48, 0xe2, 0x66, 0xe9, 0xd0,
 ];
 
 /// 2024-06-10, as Windows counts.
-pub const START: i64 = 133_625_243_079_225_833;
+pub(crate) const START: i64 = 133_625_243_079_225_833;
 
 /// Keywords of packet events.
-pub const ETHERNET_IN: u64 = 0x8000_0602_C000_0001;
-pub const ETHERNET_OUT: u64 = 0x8000_0601_C000_0001;
-pub const START_ONLY: u64 = !0x8000_0000;
-pub const END_ONLY: u64 = !0x4000_0000;
+pub(crate) const ETHERNET_IN: u64 = 0x8000_0602_C000_0001;
+pub(crate) const ETHERNET_OUT: u64 = 0x8000_0601_C000_0001;
+pub(crate) const START_ONLY: u64 = !0x8000_0000;
+pub(crate) const END_ONLY: u64 = !0x4000_0000;
 
 /// How a trace is written.
 #[derive(Clone)]
-pub struct Trace {
-    pub buffer_bytes: usize,
-    pub compressed: bool,
-    pub clock: u32,
-    pub frequency: i64,
-    pub build: u32,
-    pub narrow: bool,
+pub(crate) struct Trace {
+    pub(crate) buffer_bytes: usize,
+    pub(crate) compressed: bool,
+    pub(crate) clock: u32,
+    pub(crate) frequency: i64,
+    pub(crate) build: u32,
+    pub(crate) narrow: bool,
     /// Windows 7 writes the processor as one byte.
-    pub one_byte_processor: bool,
-    pub ended: bool,
-    pub mode: u32,
-    pub events_lost: u32,
+    pub(crate) one_byte_processor: bool,
+    pub(crate) ended: bool,
+    pub(crate) mode: u32,
+    pub(crate) events_lost: u32,
     /// The buffers of each processor come latest first.
-    pub reversed: bool,
-    pub file_mib_max: u32,
+    pub(crate) reversed: bool,
+    pub(crate) file_mib_max: u32,
     /// Stamp and bytes of the events of each processor.
-    pub processors: Vec<Vec<(i64, Vec<u8>)>>,
+    pub(crate) processors: Vec<Vec<(i64, Vec<u8>)>>,
 }
 
 impl Default for Trace {
@@ -77,7 +77,7 @@ const MHZ: i64 = 2400;
 
 impl Trace {
     /// The raw stamp of a FILETIME, and the FILETIME that a reader makes of that stamp.
-    pub fn stamp(&self, filetime: i64) -> (i64, i64) {
+    pub(crate) fn stamp(&self, filetime: i64) -> (i64, i64) {
         let (ticks, units) = match self.clock {
             1 => (self.frequency, 10_000_000),
             3 => (MHZ, 10),
@@ -89,7 +89,7 @@ impl Trace {
     }
 
     /// Appends an event to a processor's.
-    pub fn push(&mut self, processor: usize, stamp: i64, event: Vec<u8>) {
+    pub(crate) fn push(&mut self, processor: usize, stamp: i64, event: Vec<u8>) {
         if self.processors.len() <= processor {
             self.processors.resize(processor + 1, Vec::new());
         }
@@ -97,7 +97,7 @@ impl Trace {
     }
 
     /// The file.
-    pub fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut buffers = Vec::new();
         for (processor, events) in self.processors.iter().enumerate() {
             let mut of_processor = Vec::new();
@@ -244,7 +244,7 @@ impl Trace {
     }
 }
 
-pub fn utf16(text: &str) -> Vec<u8> {
+pub(crate) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16()
         .chain([0])
         .flat_map(u16::to_le_bytes)
@@ -252,17 +252,17 @@ pub fn utf16(text: &str) -> Vec<u8> {
 }
 
 /// An event of a manifest.
-pub struct Manifest {
-    pub provider: Guid,
-    pub id: u16,
-    pub keyword: u64,
-    pub thread: (u32, u32),
-    pub narrow: bool,
-    pub items: bool,
+pub(crate) struct Manifest {
+    pub(crate) provider: Guid,
+    pub(crate) id: u16,
+    pub(crate) keyword: u64,
+    pub(crate) thread: (u32, u32),
+    pub(crate) narrow: bool,
+    pub(crate) items: bool,
 }
 
 impl Manifest {
-    pub fn new(provider: Guid, id: u16, keyword: u64) -> Self {
+    pub(crate) fn new(provider: Guid, id: u16, keyword: u64) -> Self {
         Self {
             provider,
             id,
@@ -273,7 +273,7 @@ impl Manifest {
         }
     }
 
-    pub fn bytes(&self, stamp: i64, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn bytes(&self, stamp: i64, payload: &[u8]) -> Vec<u8> {
         let items: &[&[u8]] = if self.items {
             // A related activity and a terminal session.
             &[
@@ -307,7 +307,7 @@ impl Manifest {
 }
 
 /// A classic event.
-pub fn classic(provider: Guid, class: u8, stamp: i64, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn classic(provider: Guid, class: u8, stamp: i64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend((48 + payload.len() as u16).to_le_bytes());
     bytes.extend([0x14, 0xC0, class, 0, 0, 0]);
@@ -320,7 +320,7 @@ pub fn classic(provider: Guid, class: u8, stamp: i64, payload: &[u8]) -> Vec<u8>
 }
 
 /// An event of the kernel.
-pub fn kernel(hook: u16, stamp: i64, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn kernel(hook: u16, stamp: i64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0x11, 0xC0];
     bytes.extend((16 + payload.len() as u16).to_le_bytes());
     bytes.extend(hook.to_le_bytes());
@@ -330,7 +330,7 @@ pub fn kernel(hook: u16, stamp: i64, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A message whose text is elsewhere.
-pub fn message(stamp: i64, arguments: &[u8]) -> Vec<u8> {
+pub(crate) fn message(stamp: i64, arguments: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend((8 + 4 + 16 + 8 + arguments.len() as u16).to_le_bytes());
     bytes.extend([0, 0x90, 10, 0, 0x0B, 0]);
@@ -342,7 +342,7 @@ pub fn message(stamp: i64, arguments: &[u8]) -> Vec<u8> {
 }
 
 /// The payload of a packet of netsh; new builds add 16 bytes.
-pub fn ndis(adapter: u32, lower: u32, frame: &[u8], new: bool) -> Vec<u8> {
+pub(crate) fn ndis(adapter: u32, lower: u32, frame: &[u8], new: bool) -> Vec<u8> {
     let mut payload = [
         adapter.to_le_bytes(),
         lower.to_le_bytes(),
@@ -357,19 +357,19 @@ pub fn ndis(adapter: u32, lower: u32, frame: &[u8], new: bool) -> Vec<u8> {
 }
 
 /// The payload of a packet of pktmon.
-pub struct PktMon {
-    pub group: u64,
-    pub appearance: u16,
-    pub direction: u16,
-    pub media: u16,
-    pub component: u16,
-    pub edge: u16,
-    pub drop_reason: u32,
-    pub bytes_max: usize,
+pub(crate) struct PktMon {
+    pub(crate) group: u64,
+    pub(crate) appearance: u16,
+    pub(crate) direction: u16,
+    pub(crate) media: u16,
+    pub(crate) component: u16,
+    pub(crate) edge: u16,
+    pub(crate) drop_reason: u32,
+    pub(crate) bytes_max: usize,
 }
 
 impl PktMon {
-    pub fn bytes(&self, frame: &[u8]) -> Vec<u8> {
+    pub(crate) fn bytes(&self, frame: &[u8]) -> Vec<u8> {
         let logged = &frame[..frame.len().min(self.bytes_max)];
         let mut payload = self.group.to_le_bytes().to_vec();
         for value in [

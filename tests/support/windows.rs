@@ -13,7 +13,7 @@ use tlscope::error::Error;
 use tlscope::limits::Limits;
 
 /// The folder of the captures, or a message.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("TLSCOPE_SHARED").map(PathBuf::from);
     let places = named
@@ -29,7 +29,7 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// The lines of a truth file, split into their columns.
-pub fn table(path: &Path) -> Vec<Vec<String>> {
+pub(crate) fn table(path: &Path) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines()
         .map(|line| line.split('\t').map(str::to_owned).collect())
@@ -38,13 +38,13 @@ pub fn table(path: &Path) -> Vec<Vec<String>> {
 
 /// A packet with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    pub packet: Packet,
-    pub bytes: Vec<u8>,
+pub(crate) struct Shown {
+    pub(crate) packet: Packet,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Shown {
-    pub fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         Sha256::digest(&self.bytes)
             .iter()
             .fold(String::new(), |mut text, byte| {
@@ -54,13 +54,13 @@ impl Shown {
     }
 
     /// Time as Windows counts it.
-    pub fn filetime(&self) -> i64 {
+    pub(crate) fn filetime(&self) -> i64 {
         self.packet.time_ns / 100 + 116_444_736_000_000_000
     }
 }
 
 /// Everything that `fill` gives, and how it ended.
-pub fn drain(
+pub(crate) fn drain(
     mut fill: impl FnMut(&mut Block) -> Result<bool, Error>,
 ) -> (Vec<Shown>, Option<Error>) {
     let mut shown = Vec::new();
@@ -88,7 +88,7 @@ pub fn drain(
 }
 
 /// All sightings of all packets of a trace.
-pub fn etl_all<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, EtlReader<R>) {
+pub(crate) fn etl_all<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, EtlReader<R>) {
     let mut reader = EtlReader::open(reader, "test", &Limits::default()).unwrap();
     reader.show_all_sightings();
     let (shown, error) = drain(|block| reader.fill(block));
@@ -96,26 +96,26 @@ pub fn etl_all<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, EtlRead
 }
 
 /// Each packet of a trace once.
-pub fn etl_once<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, EtlReader<R>) {
+pub(crate) fn etl_once<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, EtlReader<R>) {
     let mut reader = EtlReader::open(reader, "test", &Limits::default()).unwrap();
     let (shown, error) = drain(|block| reader.fill(block));
     (shown, error, reader)
 }
 
 /// The packets of a Network Monitor capture.
-pub fn netmon<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, NetmonReader<R>) {
+pub(crate) fn netmon<R: Read + Seek>(reader: R) -> (Vec<Shown>, Option<Error>, NetmonReader<R>) {
     let mut reader = NetmonReader::open(reader, "test", &Limits::default()).unwrap();
     let (shown, error) = drain(|block| reader.fill(block));
     (shown, error, reader)
 }
 
 /// Opens a file of the folder.
-pub fn open(folder: &Path, name: &str) -> File {
+pub(crate) fn open(folder: &Path, name: &str) -> File {
     File::open(folder.join(name)).unwrap()
 }
 
 /// The packets of a little-endian microsecond pcap: time in microseconds and bytes.
-pub fn pcap(path: &Path) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn pcap(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let bytes = std::fs::read(path).unwrap();
     let field = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let (mut at, mut packets) = (24, Vec::new());
@@ -131,7 +131,7 @@ pub fn pcap(path: &Path) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// Frames of real handshakes, 1 ms apart.
-pub fn frames() -> Vec<(i64, Vec<u8>)> {
+pub(crate) fn frames() -> Vec<(i64, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     let names = [
         "tls12.pcap",
@@ -152,7 +152,7 @@ pub fn frames() -> Vec<(i64, Vec<u8>)> {
 }
 
 /// Each packet of a trace in memory once.
-pub fn read(
+pub(crate) fn read(
     file: &[u8],
     limits: &Limits,
 ) -> (Vec<Shown>, Option<Error>, EtlReader<Cursor<Vec<u8>>>) {

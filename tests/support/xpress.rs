@@ -1,7 +1,7 @@
 //! A greedy encoder of XPRESS (plain LZ77), for traces that tests write.
 
 /// Packs `plain`; unused flags of the last word are ones.
-pub fn pack(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn pack(plain: &[u8]) -> Vec<u8> {
     let mut output = Output {
         bytes: Vec::new(),
         flags: 0,

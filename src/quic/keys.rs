@@ -1,0 +1,165 @@
+//! Keys of Initial packets, and what is done with them (RFC 9001 section 5).
+
+use super::version::{Labels, Version};
+use aes::Aes128;
+use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+use aes_gcm::{Aes128Gcm, aead::AeadInOut};
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+/// Bytes of an authentication tag.
+pub const TAG_BYTES: usize = 16;
+/// Where the sample begins: behind the longest packet number.
+const SAMPLE_AT: usize = 4;
+
+/// Keys of one direction, raw: they are few bytes, and seldom used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    key: [u8; 16],
+    iv: [u8; 12],
+    hp: [u8; 16],
+}
+
+/// Keys of both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitialKeys {
+    /// Of packets from the client.
+    pub client: Keys,
+    /// Of packets from the server.
+    pub server: Keys,
+}
+
+impl InitialKeys {
+    /// The keys that the destination connection id of the client's first Initial packet gives; `None`
+    /// for a version that is not known.
+    pub fn derive(version: Version, dcid: &[u8]) -> Option<Self> {
+        let (_, initial) = Hkdf::<Sha256>::extract(Some(version.salt()?), dcid);
+        let labels = version.labels();
+        Some(Self {
+            client: Keys::derive(&initial, b"tls13 client in", &labels),
+            server: Keys::derive(&initial, b"tls13 server in", &labels),
+        })
+    }
+}
+
+/// HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
+fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    let parts: [&[u8]; 4] = [&(N as u16).to_be_bytes(), &[label.len() as u8], label, &[0]];
+    // Fails only for more than 255 digests' worth of bytes.
+    let _ = secret.expand_multi_info(&parts, &mut out);
+    out
+}
+
+impl Keys {
+    fn derive(initial: &Hkdf<Sha256>, side: &[u8], labels: &Labels) -> Self {
+        let secret: [u8; 32] = expand(initial, side);
+        // Fails only for a key shorter than a digest.
+        let secret = Hkdf::<Sha256>::from_prk(&secret).unwrap_or_else(|_| Hkdf::new(None, &secret));
+        Self {
+            key: expand(&secret, labels.key),
+            iv: expand(&secret, labels.iv),
+            hp: expand(&secret, labels.hp),
+        }
+    }
+
+    /// Takes off header protection and encryption. `header` is the packet up to its packet number,
+    /// `protected` the rest. Gives the packet number, and where in `scratch` the frames begin; `None`
+    /// where these keys don't open it.
+    pub fn open(
+        &self,
+        header: &[u8],
+        protected: &[u8],
+        largest: Option<u64>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<(u64, usize)> {
+        let sample = protected.get(SAMPLE_AT..)?.first_chunk::<16>()?;
+        let mut mask = Array::from(*sample);
+        Aes128::new(&Array::from(self.hp)).encrypt_block(&mut mask);
+        let [m0, number_mask @ ..] = *mask.first_chunk::<5>()?;
+        let first = header.first()? ^ (m0 & 0x0f);
+        let number_bytes = usize::from(first & 3) + 1;
+        let (number, sealed) = protected.split_at_checked(number_bytes)?;
+        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
+        scratch.clear();
+        scratch.extend_from_slice(header);
+        *scratch.first_mut()? = first;
+        let mut truncated = 0u64;
+        for (byte, mask) in number.iter().zip(number_mask) {
+            scratch.push(byte ^ mask);
+            truncated = truncated << 8 | u64::from(byte ^ mask);
+        }
+        let number = full_number(truncated, number_bytes as u32 * 8, largest);
+        let mut nonce = self.iv;
+        for (byte, number) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
+            *byte ^= number;
+        }
+        let header_bytes = scratch.len();
+        scratch.extend_from_slice(body);
+        let (associated, text) = scratch.split_at_mut_checked(header_bytes)?;
+        Aes128Gcm::new(&Array::from(self.key))
+            .decrypt_inout_detached(
+                &Array::from(nonce),
+                associated,
+                (&mut *text).into(),
+                &Array::from(*tag),
+            )
+            .ok()?;
+        Some((number, header_bytes))
+    }
+}
+
+/// The packet number nearest to the next one expected (RFC 9000 appendix A.3).
+fn full_number(truncated: u64, bits: u32, largest: Option<u64>) -> u64 {
+    let Some(largest) = largest else {
+        return truncated;
+    };
+    let (expected, window) = (largest.wrapping_add(1), 1u64 << bits);
+    let candidate = expected & !(window - 1) | truncated;
+    let half = window / 2;
+    if candidate.saturating_add(half) <= expected && candidate < (1 << 62) - window {
+        candidate + window
+    } else if candidate > expected.saturating_add(half) && candidate >= window {
+        candidate - window
+    } else {
+        candidate
+    }
+}
+
+/// Is this the integrity tag of a Retry packet (RFC 9001 section 5.8)? `None` for versions whose key is
+/// not known here (the drafts before 33).
+pub fn retry_is_genuine(version: Version, original_dcid: &[u8], packet: &[u8]) -> Option<bool> {
+    let (key, nonce): ([u8; 16], [u8; 12]) = match version {
+        Version(1 | 0xff00_0021 | 0xff00_0022) => (
+            [
+                0xbe, 0x0c, 0x69, 0x0b, 0x9f, 0x66, 0x57, 0x5a, 0x1d, 0x76, 0x6b, 0x54, 0xe3, 0x68,
+                0xc8, 0x4e,
+            ],
+            [
+                0x46, 0x15, 0x99, 0xd3, 0x5d, 0x63, 0x2b, 0xf2, 0x23, 0x98, 0x25, 0xbb,
+            ],
+        ),
+        Version::V2 => (
+            [
+                0x8f, 0xb4, 0xb0, 0x1b, 0x56, 0xac, 0x48, 0xe2, 0x60, 0xfb, 0xcb, 0xce, 0xad, 0x7c,
+                0xcc, 0x92,
+            ],
+            [
+                0xd8, 0x69, 0x69, 0xbc, 0x2d, 0x7c, 0x6d, 0x99, 0x90, 0xef, 0xb0, 0x4a,
+            ],
+        ),
+        _ => return None,
+    };
+    let (packet, tag) = packet.split_last_chunk::<TAG_BYTES>()?;
+    let mut pseudo = vec![u8::try_from(original_dcid.len()).ok()?];
+    pseudo.extend_from_slice(original_dcid);
+    pseudo.extend_from_slice(packet);
+    let mut nothing = [0u8; 0];
+    let opened = Aes128Gcm::new(&Array::from(key)).decrypt_inout_detached(
+        &Array::from(nonce),
+        &pseudo,
+        (&mut nothing[..]).into(),
+        &Array::from(*tag),
+    );
+    Some(opened.is_ok())
+}

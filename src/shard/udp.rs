@@ -1,0 +1,173 @@
+//! The UDP conversations of a shard: their own table, within a quarter of the shard's memory.
+
+use super::{Bench, SHARDS, Shard};
+use crate::connection::{
+    Arrival, Context, Ended,
+    datagrams::{Conversation, First},
+};
+use crate::flow::{Direction, EntryId, FlowKey};
+use crate::limits::Limits;
+use crate::packet::Encapsulation;
+use crate::stats::Skip;
+use std::sync::Arc;
+
+/// Part of a shard's memory that UDP conversations may take.
+const MEMORY_PART: usize = 4;
+
+impl Shard {
+    /// Takes a UDP datagram that `first` found worth a look.
+    #[allow(clippy::too_many_arguments)]
+    pub fn take_datagram(
+        &mut self,
+        key: FlowKey,
+        direction: Direction,
+        (first, payload): (First, &[u8]),
+        arrival: Arrival,
+        around: &Encapsulation,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        if first == First::Later && self.conversations.is_empty() {
+            return self.counters.skip(Skip::Udp);
+        }
+        let mut context = Context {
+            limits,
+            captures,
+            interner: &mut bench.interner,
+            counters: &mut self.counters,
+            records: &mut bench.records,
+            key,
+        };
+        let scratch = &mut self.scratch;
+        let mut found = self.conversations.find(&key);
+        if let Some((id, conversation)) = &mut found
+            && conversation.is_replaced_by(first)
+        {
+            let (id, weight) = (*id, conversation.weight());
+            conversation.finish(arrival, &mut context, Ended::Replaced);
+            self.datagram_bytes = self.datagram_bytes.saturating_sub(weight);
+            self.conversations.remove(id);
+            found = None;
+        }
+        if let Some((_, conversation)) = found {
+            let grown = conversation.take(direction, payload, scratch, arrival, &mut context);
+            self.datagram_bytes = self.datagram_bytes.saturating_add_signed(grown.bytes);
+        } else if let Some(mut conversation) = Conversation::new(first, arrival, around) {
+            context.counters.connections += 1;
+            let grown = conversation.take(direction, payload, scratch, arrival, &mut context);
+            let due_ns = conversation.due_ns(limits);
+            self.conversations.insert(key, conversation, due_ns);
+            self.datagram_bytes = self.datagram_bytes.saturating_add_signed(grown.bytes);
+        } else {
+            return self.counters.skip(Skip::Udp);
+        }
+        let cap = limits.flow_memory_bytes_max / SHARDS / MEMORY_PART;
+        if self.bytes_of_datagrams() > cap {
+            self.make_room_for_datagrams(cap, limits, arrival, captures, bench);
+        }
+    }
+
+    /// Bytes held for UDP conversations.
+    pub(super) fn bytes_of_datagrams(&self) -> usize {
+        self.conversations.bytes() + self.datagram_bytes
+    }
+
+    /// Evicts about the oldest conversations until some room below the cap is free.
+    #[cold]
+    fn make_room_for_datagrams(
+        &mut self,
+        cap: usize,
+        limits: &Limits,
+        arrival: Arrival,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let target = cap - cap / 16;
+        while self.bytes_of_datagrams() > target && !self.conversations.is_empty() {
+            let (slot_end_ns, ids) = self.conversations.oldest();
+            for id in ids {
+                let Some(conversation) = self.conversations.get_mut(id) else {
+                    continue;
+                };
+                let due_ns = conversation.due_ns(limits);
+                if due_ns <= slot_end_ns && self.bytes_of_datagrams() > target {
+                    self.counters.skip(Skip::Evicted);
+                    self.expire_datagrams(id, Ended::Evicted, arrival, limits, captures, bench);
+                } else {
+                    self.conversations.look_at(id, due_ns);
+                }
+            }
+        }
+    }
+
+    /// Ends what is idle.
+    pub(super) fn tick_datagrams(
+        &mut self,
+        arrival: Arrival,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        for id in self.conversations.due(arrival.time_ns) {
+            let Some(conversation) = self.conversations.get_mut(id) else {
+                continue;
+            };
+            let due_ns = conversation.due_ns(limits);
+            if due_ns <= arrival.time_ns {
+                self.expire_datagrams(id, Ended::Idle, arrival, limits, captures, bench);
+            } else {
+                self.conversations.look_at(id, due_ns);
+            }
+        }
+    }
+
+    fn expire_datagrams(
+        &mut self,
+        id: EntryId,
+        how: Ended,
+        arrival: Arrival,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let Some((key, mut conversation)) = self.conversations.remove(id) else {
+            return;
+        };
+        self.datagram_bytes = self.datagram_bytes.saturating_sub(conversation.weight());
+        let mut context = Context {
+            limits,
+            captures,
+            interner: &mut bench.interner,
+            counters: &mut self.counters,
+            records: &mut bench.records,
+            key,
+        };
+        conversation.finish(arrival, &mut context, how);
+    }
+
+    /// The capture is over: ends everything.
+    pub(super) fn finish_datagrams(
+        &mut self,
+        arrival: Arrival,
+        limits: &Limits,
+        captures: &[Arc<str>],
+        bench: &mut Bench,
+    ) {
+        let how = Ended::CaptureEnd {
+            time_ns: arrival.time_ns,
+        };
+        for (key, mut conversation) in self.conversations.drain() {
+            let mut context = Context {
+                limits,
+                captures,
+                interner: &mut bench.interner,
+                counters: &mut self.counters,
+                records: &mut bench.records,
+                key,
+            };
+            conversation.finish(arrival, &mut context, how);
+        }
+        self.datagram_bytes = 0;
+    }
+}
