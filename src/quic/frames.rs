@@ -38,6 +38,10 @@ pub fn frames(payload: &[u8]) -> impl Iterator<Item = Frame<'_>> {
                     Some(after) => rest = after,
                     None => return broken(&mut rest),
                 },
+                0x40..=0x7f => match google_ack(kind, after) {
+                    Some(after) => rest = after,
+                    None => return broken(&mut rest),
+                },
                 // 8 is what Google's T050 and T051 call CRYPTO; a STREAM has no place here.
                 6 | 8 => match crypto(after) {
                     Some((frame, after)) => {
@@ -82,6 +86,27 @@ fn ack(kind: u8, bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
+/// Steps over an ACK of Google's T050 and T051, `01nullmm`: largest (its length in `ll`), delay, count of
+/// blocks where `n`, first block (its length in `mm`), gaps and blocks, times.
+fn google_ack(kind: u8, bytes: &[u8]) -> Option<&[u8]> {
+    const LENGTHS: [usize; 4] = [1, 2, 4, 6];
+    let length = |bits: u8| LENGTHS.get(usize::from(bits & 3)).copied();
+    let block = length(kind)?;
+    let mut rest = bytes.get(length(kind >> 2)? + 2..)?;
+    let mut blocks = 0;
+    if kind & 0x20 != 0 {
+        (blocks, rest) = rest
+            .split_first()
+            .map(|(&count, rest)| (usize::from(count), rest))?;
+    }
+    rest = rest.get(block + blocks * (1 + block)..)?;
+    let (&times, rest) = rest.split_first()?;
+    match usize::from(times) {
+        0 => Some(rest),
+        times => rest.get(5 + 3 * (times - 1)..),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +131,17 @@ mod tests {
                 Frame::Close { code: 0x128 },
             ]
         );
+    }
+
+    #[test]
+    fn an_ack_of_google_is_stepped_over() {
+        let payload = [0x40, 1, 0, 0, 1, 0, 8, 0, 1, 9];
+        let crypto = Frame::Crypto {
+            offset: 0,
+            bytes: &[9],
+        };
+        assert_eq!(frames(&payload).collect::<Vec<_>>(), [crypto]);
+        assert_eq!(frames(&payload[..5]).collect::<Vec<_>>(), [Frame::Broken]);
     }
 
     #[test]
