@@ -318,6 +318,8 @@ impl<'a, 't> Sink<'a, 't> {
 
     /// Merges the shards' batches of one block by the packets that completed the records.
     fn emit_all(&mut self, batches: &mut [Batch]) -> io::Result<()> {
+        // Order, batch, place in the batch, start and end of the line.
+        #[allow(clippy::type_complexity)]
         let mut order: Vec<((u64, u64), usize, usize, usize, usize)> = Vec::new();
         for (batch_index, batch) in batches.iter().enumerate() {
             let mut start = 0;

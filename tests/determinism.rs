@@ -90,7 +90,7 @@ fn small_blocks() {
     let folder = Folder::new("determinism-blocks");
     let crowd = crowd(&folder);
     for block_bytes in [1_000, 20_000] {
-        let run = same_for_any_threads(&[crowd.clone()], || {
+        let run = same_for_any_threads(std::slice::from_ref(&crowd), || {
             let mut options = run::options();
             options.limits.block_bytes = block_bytes;
             options
@@ -105,7 +105,7 @@ fn at_the_memory_cap() {
     let crowd = crowd(&folder);
     let mut evicted = Vec::new();
     for memory in [60_000, 150_000] {
-        let run = same_for_any_threads(&[crowd.clone()], || {
+        let run = same_for_any_threads(std::slice::from_ref(&crowd), || {
             let mut options = run::options();
             options.limits.block_bytes = 5_000;
             options.limits.flow_memory_bytes_max = memory;

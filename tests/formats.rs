@@ -366,7 +366,7 @@ fn what_may_not_be_read_is_named() {
     fs::create_dir(&locked).unwrap();
     let file = folder.file("mine.pcap", &Pcap::default().header());
     for path in [&locked, &file] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     if fs::read_dir(&locked).is_ok() {
         println!("skipped: this user may read everything");

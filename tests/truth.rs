@@ -165,7 +165,7 @@ fn one(folder: &Path, path: &str, score: &mut Score) {
             .position(|message| free(message) && message.frame == frame)
             .or_else(|| candidates.iter().position(free));
         let Some(message) = at.and_then(|at| candidates.get_mut(at)) else {
-            score.differs(path, frame, "missing", format!("{}", key.0));
+            score.differs(path, frame, "missing", key.0.to_owned());
             continue;
         };
         message.taken = true;

@@ -64,9 +64,7 @@ impl Units {
                 let stamp = u128::from(stamp);
                 let (seconds, rest) = (stamp / units, stamp % units);
                 // The remainder is below `units`; halve both until the product fits.
-                let shift = (units.leading_zeros() < 32)
-                    .then(|| 32 - units.leading_zeros())
-                    .unwrap_or(0);
+                let shift = 32u32.saturating_sub(units.leading_zeros());
                 let fraction = (rest >> shift) * 1_000_000_000 / (units >> shift).max(1);
                 (seconds as i64)
                     .wrapping_mul(1_000_000_000)

@@ -49,13 +49,13 @@ pub(crate) struct Tcp<'a> {
 impl Tcp<'_> {
     /// TCP header and payload.
     pub(crate) fn segment(&self) -> Vec<u8> {
-        assert!(self.options.len() % 4 == 0 && self.options.len() <= 40);
+        assert!(self.options.len().is_multiple_of(4) && self.options.len() <= 40);
         let mut out = Vec::new();
         out.extend(self.from.port().to_be_bytes());
         out.extend(self.to.port().to_be_bytes());
         out.extend(self.sequence.to_be_bytes());
         out.extend(self.acknowledgement.to_be_bytes());
-        out.push(((20 + self.options.len()) / 4 << 4) as u8);
+        out.push((((20 + self.options.len()) / 4) << 4) as u8);
         out.push(self.flags);
         out.extend([0xff, 0xff, 0, 0, 0, 0]); // window; nobody checks sums
         out.extend(self.options);
@@ -249,7 +249,8 @@ pub(crate) fn conversations(path: &std::path::Path) -> Vec<Vec<(Who, Vec<u8>)>> 
     let (_, format) = Format::detect(&bytes, limits.packet_bytes_max).unwrap();
     let mut feed = Feed::new(&*bytes, String::new(), format, Vec::new(), false, &limits);
     let mut block = tlscope::capture::Block::default();
-    let mut talks: Vec<((IpAddr, u16), Vec<(Who, Vec<u8>)>)> = Vec::new();
+    type Flights = Vec<(Who, Vec<u8>)>;
+    let mut talks: Vec<((IpAddr, u16), Flights)> = Vec::new();
     let mut more = true;
     while more {
         more = feed.fill(&mut block).unwrap();
