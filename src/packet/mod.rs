@@ -189,7 +189,7 @@ pub fn decode<'a>(
         && let Some((header, ip)) = bytes.split_first_chunk::<14>()
         && let [.., 0x08, 0x00] = header
     {
-        return ip::decode_v4(ip, around, limits);
+        return ip::decode_v4_inline(ip, around, limits);
     }
     link::decode(link, bytes, around, limits)
 }
