@@ -105,8 +105,8 @@ pub(super) fn talk(turns: &[(Speaker, &[u8])]) -> Told {
             split.insert(index + 1, (*from, bytes[cut..].to_vec()));
             assert_eq!(play(&split), told, "turn {index} cut at {cut}");
         }
-        for at in 0..bytes.len() {
-            for bent in [bytes[at] ^ 0x80, bytes[at] ^ 1, 0, 0xff] {
+        for (at, byte) in bytes.iter().enumerate() {
+            for bent in [byte ^ 0x80, byte ^ 1, 0, 0xff] {
                 let mut garbage = whole.clone();
                 garbage[index].1[at] = bent;
                 play(&garbage);

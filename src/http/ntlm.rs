@@ -212,7 +212,7 @@ pub(super) mod tests {
                 text.push(char::from(alphabet[(held >> (18 - 6 * at)) as usize & 63]));
             }
         }
-        while text.len() % 4 != 0 {
+        while !text.len().is_multiple_of(4) {
             text.push('=');
         }
         text
