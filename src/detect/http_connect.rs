@@ -187,6 +187,9 @@ mod tests {
         ]);
         let h2 = facts.http.as_ref().unwrap().h2.as_ref().unwrap();
         assert!(h2.upgraded);
+        let early = talk(&[(S, FRAMES), (C, preface)]);
+        let early = early.http.as_ref().unwrap().h2.as_ref().unwrap();
+        assert_eq!(early.server_settings.as_deref(), Some(&[(3, 100)][..]));
         assert_eq!((h2.goaways.len(), h2.client_settings.is_some()), (2, true));
     }
 }

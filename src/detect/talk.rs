@@ -152,8 +152,11 @@ impl Talk {
     /// TLS begins: whoever spoke of it got it.
     pub fn tls_begins(&mut self) {
         if self.entry.is_none() && !self.opening.is_empty() {
+            // Words that may belong to several are believed at the right port only.
             let (up, down) = self.both();
-            self.entry = self.parties.settle(&up, &down).1;
+            let (_, entry, parties) = self.parties.settle(&up, &down);
+            let port = parties.ports[parties.client.reverse() as usize];
+            self.entry = entry.filter(|entry| entry.ports.contains(&port));
             self.facts.protocol = self.entry.map(|entry| entry.name);
         }
         if self.facts.awaits_answer() {

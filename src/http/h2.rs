@@ -11,6 +11,25 @@ const ACK: u8 = 1;
 /// The rest of what the client says first.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Do bytes begin like a server's first frame, SETTINGS? `None`: they may, more are needed.
+pub(super) fn begins_settings(bytes: &[u8]) -> Option<bool> {
+    let fits = bytes
+        .iter()
+        .take(HEADER_BYTES)
+        .enumerate()
+        .all(|(at, &byte)| match at {
+            // Settings of six bytes each.
+            2 => byte % 6 == 0,
+            3 => byte == SETTINGS,
+            _ => byte == 0,
+        });
+    match fits {
+        true if bytes.len() >= HEADER_BYTES => Some(true),
+        true if !bytes.is_empty() => None,
+        _ => Some(false),
+    }
+}
+
 /// HTTP/2 without TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct H2 {

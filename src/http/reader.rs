@@ -1,7 +1,7 @@
 //! Reads the heads of both sides line by line. Bodies are passed over: a new head is looked for where the
 //! bytes of a segment begin, which costs no length to be believed.
 
-use super::h2::{Frames, PREFACE, Stepped};
+use super::h2::{Frames, PREFACE, Stepped, begins_settings};
 use super::{Facts, MESSAGES_MAX, Request, Response, field};
 
 /// Longest line; of a longer one the start is read.
@@ -88,6 +88,8 @@ pub fn begins(bytes: &[u8], from_client: bool) -> Option<bool> {
         return match is(b"HTTP/1.") {
             Some(true) => Some(true),
             Some(false) if !bytes.is_empty() => None,
+            // Others begin so, too: the client's preface tells.
+            _ if begins_settings(bytes) != Some(false) => None,
             _ => Some(false),
         };
     }
@@ -116,6 +118,14 @@ impl Reader {
             &mut self.server
         };
         match half.state {
+            // A server may speak before the preface comes.
+            State::Between if !from_client && begins_settings(bytes) != Some(false) => {
+                if begins_settings(bytes).is_none() {
+                    return Read::Need;
+                }
+                half.state = State::Frames;
+                self.read(from_client, bytes, stamp, facts)
+            }
             State::Between => match begins(bytes, from_client) {
                 None => Read::Need,
                 Some(false) => Read::Used(bytes.len()),
