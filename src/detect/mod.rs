@@ -150,11 +150,11 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return match bytes {
             [] | [20..=24] | [20..=24, 3, ..] => Verdict::NeedMore(HEADER_BYTES + 1),
-            _ => sslv2(bytes),
+            _ => sslv2(bytes, in_dialogue),
         };
     };
     let Some(header) = Header::parse(header) else {
-        return sslv2(bytes);
+        return sslv2(bytes, in_dialogue);
     };
     match (header.kind, bytes.get(HEADER_BYTES)) {
         (kind::HANDSHAKE, None) if header.length > 0 => Verdict::NeedMore(HEADER_BYTES + 1),
@@ -173,9 +173,11 @@ pub fn detect(bytes: &[u8], in_dialogue: bool) -> Verdict {
 }
 
 /// A hello in the format of SSL 2.0, which no record announces.
-fn sslv2(bytes: &[u8]) -> Verdict {
+fn sslv2(bytes: &[u8], in_dialogue: bool) -> Verdict {
     match sslv2::probe(bytes) {
         Probe::Hello(_) => Verdict::Tls,
+        // Half of all bytes may begin one: a dialogue does not wait for more.
+        Probe::NeedMore if in_dialogue => Verdict::Other,
         Probe::NeedMore => Verdict::NeedMore(sslv2::PROBE_BYTES),
         Probe::Other => Verdict::Other,
     }
