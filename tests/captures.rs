@@ -20,7 +20,7 @@ use tlscope::{
 };
 
 /// Captures of what is not read yet; they get their goldens with it.
-const WITHOUT_GOLDEN: &[&str] = &["dtls12.pcap", "quic.pcapng"];
+const WITHOUT_GOLDEN: &[&str] = &[];
 
 /// Runs over a bundled capture; named as from the repository's root, where tests run.
 fn run(name: &str) -> Run {
@@ -653,4 +653,38 @@ fn http_connect() {
         let http = record.http.as_ref().unwrap();
         assert_eq!(&*http.requests[0].method, "CONNECT");
     }
+}
+
+#[test]
+fn quic() {
+    let run = run("quic.pcapng");
+    assert_eq!(outcomes(&run), ["established"]);
+    let record = &run.records[0];
+    let hello = record.client_hello.as_ref().unwrap();
+    assert_eq!(hello.sni.as_deref(), Some("www.contoso.com"));
+    assert!(hello.shape.ja4.starts_with("q13d"), "{}", hello.shape.ja4);
+    let alpn: Vec<&str> = hello.shape.alpn.iter().flatten().map(|name| &**name).collect();
+    assert_eq!(alpn, ["h3"]);
+    let quic = record.quic.as_ref().unwrap();
+    assert_eq!(quic.version_name.as_deref(), Some("1"));
+    assert_eq!((quic.retry, quic.close_code), (false, None));
+    assert!(record.server_hello.is_some() && record.tcp.is_none());
+}
+
+#[test]
+fn dtls() {
+    let run = run("dtls12.pcap");
+    let record = &run.records[0];
+    assert!(record.outcome.is_complete());
+    let observed = record.observed.as_ref().unwrap();
+    let frames = (
+        record.client_hello.as_ref().unwrap().frame,
+        observed.hello_verify_request_frame,
+        record.second_client_hello.as_ref().unwrap().frame,
+    );
+    assert_eq!(frames, (1, Some(2), 3));
+    let server = record.server_hello.as_ref().unwrap();
+    assert_eq!(server.shape.version_name.as_deref(), Some("DTLS 1.2"));
+    assert_eq!(record.certificates.len(), 1);
+    assert_eq!(record.key_exchange.as_ref().unwrap().kind, "ecdhe");
 }

@@ -1,4 +1,4 @@
-//! The UDP conversations of a shard: their own table, within a quarter of the shard's memory.
+//! The UDP conversations of a shard: their own table, within half of the shard's memory.
 
 use super::{Bench, SHARDS, Shard};
 use crate::connection::{
@@ -12,7 +12,7 @@ use crate::stats::Skip;
 use std::sync::Arc;
 
 /// Part of a shard's memory that UDP conversations may take.
-const MEMORY_PART: usize = 4;
+const MEMORY_PART: usize = 2;
 
 impl Shard {
     /// Takes a UDP datagram that `first` found worth a look.

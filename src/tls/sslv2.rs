@@ -87,17 +87,23 @@ pub enum Probe {
 /// Tells from the fixed bytes whether a direction begins with such a hello.
 #[inline]
 pub fn probe(input: &[u8]) -> Probe {
-    match input {
-        [] | [0x80..=0xff] | [0x80..=0xff, _] => return Probe::NeedMore,
-        [0x80..=0xff, _, 1, rest @ ..] => match rest {
-            [] | [0 | 3] | [0, 2, ..] | [3, 0..=4, ..] => {}
-            _ => return Probe::Other,
-        },
-        [0x80..=0xff, _, 4, rest @ ..] => match rest {
-            [] | [0 | 1] | [0 | 1, 0..=1] | [0 | 1, 0..=1, 0] | [0 | 1, 0..=1, 0, 2, ..] => {}
-            _ => return Probe::Other,
-        },
-        _ => return Probe::Other,
+    let Some((&[0x80..=0xff, _, kind], rest)) = input.split_first_chunk::<3>() else {
+        return match input {
+            [] | [0x80..=0xff] | [0x80..=0xff, _] => Probe::NeedMore,
+            _ => Probe::Other,
+        };
+    };
+    let plausible = match kind {
+        1 => matches!(rest, [] | [0 | 3] | [0, 2, ..] | [3, 0..=4, ..]),
+        // Hit or not, certificate type, version.
+        4 => matches!(
+            rest,
+            [] | [0 | 1] | [0 | 1, 0..=1] | [0 | 1, 0..=1, 0] | [0 | 1, 0..=1, 0, 2, ..]
+        ),
+        _ => false,
+    };
+    if !plausible {
+        return Probe::Other;
     }
     let Some(&[a, b, kind, _, _, c, d, e, f, g, h, i, j]) = input.first_chunk::<PROBE_BYTES>()
     else {
