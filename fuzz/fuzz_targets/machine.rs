@@ -27,6 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
                 segments: 1,
                 after_gap: false,
                 before_gap: false,
+                repeated: 0,
                 stamp: 0,
             };
             match machine.read(direction, &lent, &limits, &mut |_| {}) {
