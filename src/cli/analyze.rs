@@ -4,6 +4,7 @@ use super::{
     exit::Exit,
     inputs::{self, Inputs},
     interrupt,
+    lang::{self, Language},
     output::Output,
     progress::Bar,
     say, size,
@@ -22,7 +23,7 @@ use std::{
 };
 use tlscope::{
     error::Error,
-    findings::{Diagnosis, Settings},
+    findings::{Diagnosis, Lang, Settings},
     limits::Limits,
     pipeline::{self, Input, Options, Progress},
     record::{Finding, Severity},
@@ -81,6 +82,13 @@ pub(crate) struct Args {
     /// `auto` means: on a terminal, unless NO_COLOR or CLICOLOR=0 is set.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
+
+    /// Language of the findings and of the text report [default: that of the locale]
+    ///
+    /// Japanese where LC_ALL, LC_MESSAGES or LANG begins with `ja`, else English. Ids, keys and values are the same in
+    /// both.
+    #[arg(long, value_enum)]
+    lang: Option<Language>,
 
     /// Threads to use [default: one for each processor]
     ///
@@ -146,10 +154,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         faults.iter().for_each(|fault| say(fault));
         return Ok(Exit::Error);
     }
-    let (output, view) = open_output(args, &list)?;
+    let settings = Settings {
+        lang: args.lang.map_or_else(lang::of_locale, Into::into),
+        ..Settings::default()
+    };
+    let (output, view) = open_output(args, &list, settings.lang)?;
     let progress = Arc::new(Progress::default());
     interrupt::watch(progress.clone(), output.unfinished());
-    let (findings, errors) = analyse(args, &list, view, &progress, output)?;
+    let job = Job {
+        args,
+        settings,
+        inputs: &list,
+        view,
+    };
+    let (findings, errors) = analyse(&job, &progress, output)?;
 
     faults.iter().for_each(|fault| say(fault));
     errors.iter().for_each(|error| say(&inputs::words(error)));
@@ -164,8 +182,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
+/// What is to be done.
+struct Job<'a> {
+    args: &'a Args,
+    settings: Settings,
+    inputs: &'a [Input],
+    view: View,
+}
+
 /// Opens the output before anything is read, so that a wrong name costs no time.
-fn open_output(args: &Args, inputs: &[Input]) -> anyhow::Result<(Output, View)> {
+fn open_output(args: &Args, inputs: &[Input], lang: Lang) -> anyhow::Result<(Output, View)> {
     let path = args
         .output
         .as_deref()
@@ -188,6 +214,7 @@ fn open_output(args: &Args, inputs: &[Input]) -> anyhow::Result<(Output, View)> 
         terminal,
         all_rows: args.verbose,
         findings_only: args.quiet,
+        lang,
     };
     let output = match path {
         None => Output::stdout(colour && !args.format.streams),
@@ -213,24 +240,14 @@ fn is_same_file(input: &Input, path: &Path) -> bool {
 
 /// Reads the captures and writes the report, unless nothing could be read. Hands back the findings, and what was wrong with single files.
 fn analyse(
-    args: &Args,
-    inputs: &[Input],
-    view: View,
+    job: &Job<'_>,
     progress: &Arc<Progress>,
     mut output: Output,
 ) -> anyhow::Result<(Vec<Finding>, Vec<Error>)> {
     let started = Instant::now();
-    let mut report = (args.format.new)(view);
-    let mut diagnosis = Diagnosis::new(&Settings::default());
-    let (mut summary, errors) = read(
-        args,
-        inputs,
-        view,
-        progress,
-        &mut output,
-        &mut diagnosis,
-        &mut *report,
-    )?;
+    let mut report = (job.args.format.new)(job.view);
+    let mut diagnosis = Diagnosis::new(&job.settings);
+    let (mut summary, errors) = read(job, progress, &mut output, &mut diagnosis, &mut *report)?;
     let beyond = diagnosis.hits_beyond_cap();
     if beyond > 0 {
         summary.skipped.insert(HITS_BEYOND_CAP.to_owned(), beyond);
@@ -245,7 +262,7 @@ fn analyse(
     summary.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     env!("CARGO_PKG_VERSION").clone_into(&mut summary.version);
 
-    let nothing_read = summary.packets == 0 && errors.len() >= inputs.len();
+    let nothing_read = summary.packets == 0 && errors.len() >= job.inputs.len();
     if !nothing_read {
         let finished = report.finish(&findings, &summary, &mut output);
         finished.map_err(|error| output.fault(error))?;
@@ -256,14 +273,15 @@ fn analyse(
 
 /// Runs the pipeline, with a progress bar where someone looks.
 fn read(
-    args: &Args,
-    inputs: &[Input],
-    view: View,
+    job: &Job<'_>,
     progress: &Arc<Progress>,
     output: &mut Output,
     diagnosis: &mut Diagnosis,
     report: &mut dyn Report,
 ) -> anyhow::Result<(Summary, Vec<Error>)> {
+    let Job {
+        args, inputs, view, ..
+    } = *job;
     let mut limits = Limits::default();
     if let Some(bytes) = args.memory {
         limits.flow_memory_bytes_max = bytes;
@@ -272,7 +290,7 @@ fn read(
         threads: threads(args.threads),
         limits,
         all_connections: args.all_connections,
-        settings: Settings::default(),
+        settings: job.settings.clone(),
         render: args.format.render,
         ..Options::default()
     };

@@ -1,6 +1,10 @@
 //! `tlscope explain`: one finding's full page, or the list of all.
 
-use super::{exit::Exit, output::Output};
+use super::{
+    exit::Exit,
+    lang::{self, Language},
+    output::Output,
+};
 use anyhow::bail;
 use std::io::{self, Write};
 use tlscope::{
@@ -18,38 +22,21 @@ pub(crate) struct Args {
     /// List all findings
     #[arg(long, conflicts_with = "id")]
     list: bool,
-    /// Language of the page
-    #[arg(long, value_enum, default_value_t = Language::En)]
-    lang: Language,
-}
-
-/// A language in which findings are explained.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Language {
-    /// English
-    En,
-    /// Japanese
-    Ja,
-}
-
-impl From<Language> for Lang {
-    fn from(language: Language) -> Self {
-        match language {
-            Language::En => Self::En,
-            Language::Ja => Self::Ja,
-        }
-    }
+    /// Language of the page [default: that of the locale]
+    #[arg(long, value_enum)]
+    lang: Option<Language>,
 }
 
 /// Prints the page or the list.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let lang = args.lang.map_or_else(lang::of_locale, Lang::from);
     let mut output = Output::stdout(false);
     match &args.id {
-        Some(id) => match findings::explain(id, args.lang.into()) {
+        Some(id) => match findings::explain(id, lang) {
             Some(page) => writeln!(output, "{}", page.trim_end())?,
             None => bail!(unknown(id)),
         },
-        None => list(args.lang.into(), &mut output)?,
+        None => list(lang, &mut output)?,
     }
     output.finish()?;
     Ok(Exit::Fine)

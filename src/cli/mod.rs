@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod inputs;
 mod interrupt;
+mod lang;
 mod output;
 mod progress;
 mod schema;
