@@ -35,6 +35,7 @@ use std::{
 };
 
 pub use crate::capture::open::Input;
+pub use crate::findings::TLS_PORTS;
 
 /// Renders one record as the lines' format wants it; runs in the shard's thread.
 pub type Render = fn(&Handshake, &mut Vec<u8>);
@@ -53,13 +54,9 @@ pub struct Options {
     pub settings: Settings,
     /// Writes each record as bytes.
     pub render: Option<Render>,
+    /// Keep the bytes of certificates in the records.
+    pub keep_der: bool,
 }
-
-/// Ports that are TLS's by registration or by custom.
-pub const TLS_PORTS: [u16; 20] = [
-    443, 444, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 2083, 2376, 3269, 4443, 5061, 5986,
-    8443, 9443,
-];
 
 impl Default for Options {
     fn default() -> Self {
@@ -70,6 +67,7 @@ impl Default for Options {
             tls_ports: TLS_PORTS.to_vec(),
             settings: Settings::default(),
             render: None,
+            keep_der: false,
         }
     }
 }
@@ -182,7 +180,7 @@ fn inline(
 ) -> io::Result<Vec<Shard>> {
     let limits = &shared.options.limits;
     let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::default()).collect();
-    let mut bench = Bench::new(limits);
+    let mut bench = Bench::new(limits, shared.options.keep_der);
     let mut batch = Batch::default();
     let mut spare = Some(Block::default());
     while let Some(mut job) = reader.next(spare.take().unwrap_or_default()) {
@@ -388,20 +386,11 @@ impl<'a, 't> Sink<'a, 't> {
     }
 
     fn count(&mut self, record: &Handshake) {
-        self.summary.handshakes += 1;
+        self.summary.count(record);
         self.shared
             .progress
             .handshakes
             .store(self.summary.handshakes, Ordering::Relaxed);
-        self.summary.count_outcome(record.outcome);
-        if let Some(hello) = &record.server_hello {
-            let name = hello
-                .shape
-                .version_name
-                .as_deref()
-                .map_or_else(|| hello.shape.version.to_string(), str::to_owned);
-            *self.summary.by_version.entry(name).or_default() += 1;
-        }
     }
 }
 
@@ -775,7 +764,10 @@ fn threaded<'i>(
         .iter_mut()
         .map(|shard| shard.take().unwrap_or_default())
         .collect();
-    let (mut bench, mut batch) = (Bench::new(limits), Batch::default());
+    let (mut bench, mut batch) = (
+        Bench::new(limits, shared.options.keep_der),
+        Batch::default(),
+    );
     for shard in &mut shards {
         shard.finish(
             reader.last_ns,
@@ -801,7 +793,7 @@ struct Crew<'s, 'i, 'r> {
 impl<'s> Crew<'s, '_, '_> {
     /// Does whatever is next until nothing is left. The thread with the sink also empties it.
     fn work(self, mut sink: Option<&mut Sink<'_, '_>>) -> io::Result<()> {
-        let mut bench = Bench::new(&self.shared.options.limits);
+        let mut bench = Bench::new(&self.shared.options.limits, self.shared.options.keep_der);
         let mut board = lock(self.board);
         loop {
             if board.is_over() {

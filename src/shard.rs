@@ -27,9 +27,9 @@ pub struct Bench {
 
 impl Bench {
     /// An empty one.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, keep_der: bool) -> Self {
         Self {
-            interner: Interner::new(limits.interned_max),
+            interner: Interner::new(limits.interned_max).keeping_der(keep_der),
             records: Vec::new(),
         }
     }

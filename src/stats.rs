@@ -2,7 +2,7 @@
 //!
 //! Nothing is dropped in silence: what was not analysed is counted here and shown at the end.
 
-use crate::record::{Outcome, Timestamp};
+use crate::record::{Handshake, Outcome, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -187,6 +187,20 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Counts one record.
+    pub fn count(&mut self, record: &Handshake) {
+        self.handshakes += 1;
+        self.count_outcome(record.outcome);
+        if let Some(hello) = &record.server_hello {
+            let shape = &hello.shape;
+            let name = shape
+                .version_name
+                .as_deref()
+                .map_or_else(|| shape.version.to_string(), str::to_owned);
+            *self.by_version.entry(name).or_default() += 1;
+        }
+    }
+
     /// Counts one outcome.
     pub fn count_outcome(&mut self, outcome: Outcome) {
         *self

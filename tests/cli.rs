@@ -9,6 +9,7 @@ use tlscope::report::REPORTS;
 fn tlscope(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tlscope"))
         .args(arguments)
+        .env("LC_ALL", "C")
         .output()
         .unwrap()
 }
@@ -48,6 +49,9 @@ fn version_and_help_are_no_errors() {
         &["-h"],
         &["analyze", "--help"],
         &["explain", "--help"],
+        &["diagnose", "--help"],
+        &["certs", "--help"],
+        &["config", "--help"],
         &["schema", "-h"],
     ] {
         let (out, err) = exits(0, help);

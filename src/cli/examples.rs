@@ -44,3 +44,30 @@ pub(crate) const SCHEMA: &str = "\
 Example:
   Check saved output, or make types of it for another language:
           tlscope schema > tlscope.schema.json";
+
+/// Of `tlscope diagnose --help`.
+pub(crate) const DIAGNOSE: &str = "\
+Examples:
+  Capture on each node, carry only the records home, and diagnose them as one network:
+          tlscope analyze --all-connections --format ndjson -o node1.ndjson node1.pcapng
+          tlscope diagnose node1.ndjson node2.ndjson node3.ndjson
+
+  The same records under other thresholds, or with the farms and proxies named:
+          tlscope diagnose --config tlscope.toml node*.ndjson";
+
+/// Of `tlscope certs --help`.
+pub(crate) const CERTS: &str = "\
+Examples:
+  Which certificates do the servers show, and until when?
+          tlscope certs farm.pcapng
+
+  Save each as a file, for certutil, openssl or the certificate viewer of Windows:
+          tlscope certs farm.pcapng --pem certificates/";
+
+/// Of `tlscope config --help`.
+pub(crate) const CONFIG: &str = "\
+Examples:
+  Begin a configuration, name the farms and proxies in it, and use it:
+          tlscope config --default > tlscope.toml
+          tlscope config --check tlscope.toml
+          tlscope --config tlscope.toml week/";

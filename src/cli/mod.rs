@@ -2,13 +2,19 @@
 //! in [`main`]. Results go to standard output, everything said about the run to standard error.
 
 mod analyze;
+mod certs;
+mod config;
+mod diagnose;
 mod examples;
 mod exit;
 mod explain;
 mod inputs;
 mod interrupt;
+mod lang;
+mod nearest;
 mod output;
 mod progress;
+mod reporting;
 mod schema;
 mod size;
 
@@ -40,6 +46,15 @@ enum Command {
     /// Analyse captures; `tlscope FILE...` is short for it
     #[command(after_long_help = examples::MAIN)]
     Analyze(analyze::Args),
+    /// Diagnose saved records (--format ndjson) again, also of several machines together
+    #[command(after_long_help = examples::DIAGNOSE)]
+    Diagnose(diagnose::Args),
+    /// List the certificates that servers showed, and save them
+    #[command(after_long_help = examples::CERTS)]
+    Certs(certs::Args),
+    /// Print the default configuration, or check one
+    #[command(after_long_help = examples::CONFIG)]
+    Config(config::Args),
     /// Say all there is to say about a finding
     #[command(after_long_help = examples::EXPLAIN)]
     Explain(explain::Args),
@@ -53,6 +68,9 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Analyze(cli.analyze)) {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
+        Command::Certs(args) => certs::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
     };

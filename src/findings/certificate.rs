@@ -244,6 +244,12 @@ fn weakness(certificate: &Certificate) -> Option<(Severity, &'static str)> {
             return Some((Severity::Warning, "rsa-key"));
         }
     }
+    if certificate
+        .rsa_exponent
+        .is_some_and(|e| e == 1 || e % 2 == 0)
+    {
+        return Some((Severity::Error, "rsa-exponent"));
+    }
     let signed = if certificate.self_signed {
         ""
     } else {
@@ -276,8 +282,11 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         if weakness(certificate).is_some() {
             sheet.fact(facts.frame(), || {
                 format!(
-                    "key {}, signed with {}: {}",
+                    "key {}{}, signed with {}: {}",
                     certificate.key.as_deref().unwrap_or("?"),
+                    certificate
+                        .rsa_exponent
+                        .map_or_else(String::new, |e| format!(" with exponent {e}")),
                     certificate.signature_algorithm.as_deref().unwrap_or("?"),
                     card(certificate)
                 )
@@ -313,10 +322,20 @@ fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
             "out-of-order",
         ));
     }
-    // A leaf alone proves nothing: a root may have issued it itself. The client's word does.
-    (certificates.len() == 1 && facts.fatal_code(Side::Client) == Some(48)).then_some(Verdict::new(
-        Severity::Error,
-        Confidence::Likely,
+    // A leaf alone proves nothing: a root may have issued it itself. The client's word does; and where the certificate says
+    // where to fetch its issuer's, it is meant to be sent with it.
+    let refused = facts.fatal_code(Side::Client) == Some(48);
+    let (severity, confidence) = match refused {
+        true => (Severity::Error, Confidence::Likely),
+        false => (Severity::Warning, Confidence::Possible),
+    };
+    let by_root = leaf
+        .issuer
+        .as_deref()
+        .is_some_and(|issuer| contains_ignoring_case(issuer, "root"));
+    (certificates.len() == 1 && (refused || leaf.ca_issuers && !by_root)).then_some(Verdict::new(
+        severity,
+        confidence,
         "leaf-only",
     ))
 }
@@ -384,6 +403,9 @@ mod tests {
             &shown(|cert| cert.signature_algorithm = Some("sha1WithRSAEncryption".into())),
             id
         ));
+        assert!(has(&shown(|cert| cert.rsa_exponent = Some(1)), id));
+        assert!(has(&shown(|cert| cert.rsa_exponent = Some(4)), id));
+        assert!(!has(&shown(|cert| cert.rsa_exponent = Some(3)), id));
         let root = shown(|cert| {
             cert.self_signed = true;
             cert.signature_algorithm = Some("sha1WithRSAEncryption".into());
@@ -399,6 +421,9 @@ mod tests {
             .answer(0x0303, 0xc02f)
             .certificate(cert("CN=www.contoso.com", &["www.contoso.com"]));
         assert!(!has(&alone, id));
+        let mut fetched = alone.clone();
+        std::sync::Arc::make_mut(&mut fetched.record.certificates[0]).ca_issuers = true;
+        assert!(has(&fetched, id));
         let refused = alone.alert(Side::Client, 48).outcome(Outcome::ClientAlert);
         assert!(has(&refused, id));
         let mut own = cert("CN=www.contoso.com", &["www.contoso.com"]);

@@ -233,7 +233,13 @@ fn stuck(report: &mut Report<'_>) {
     let past = report.past;
     let minimum = report.settings.series_min as usize;
     for ((client, server), list) in &past.pairs {
-        let Some((before, outage, after)) = phases(report, list, minimum) else {
+        let Some((before, outage, after, relapsed)) = phases(report, list, minimum)
+            .map(|(before, outage, after)| (before, outage, after, false))
+            .or_else(|| {
+                relapse(report, list, minimum)
+                    .map(|(before, outage, after)| (before, outage, after, true))
+            })
+        else {
             continue;
         };
         let Some(usual) = median_offer(report, before) else {
@@ -254,6 +260,9 @@ fn stuck(report: &mut Report<'_>) {
             continue;
         }
         let healthy = healthy_peer(report, *server, *client, after, usual);
+        if relapsed && healthy.is_none() {
+            continue; // the outage may go on: nothing tells that the server is well again
+        }
         let mut contrast: Vec<usize> = before.last().copied().into_iter().collect();
         contrast.extend(outage.first());
         contrast.extend(healthy);
@@ -302,6 +311,30 @@ fn phases<'l>(
         start += length.max(1);
     }
     None
+}
+
+/// As [`phases`] where the lower offers fail, too: the outage ends where nothing but lower offers follows.
+fn relapse<'l>(
+    report: &Report<'_>,
+    list: &'l [usize],
+    minimum: usize,
+) -> Option<(&'l [usize], &'l [usize], &'l [usize])> {
+    let past = report.past;
+    let is_complete = |index: &usize| past.traces.get(*index).is_some_and(|one| one.is_complete());
+    let start = list.iter().rposition(is_complete)? + 1;
+    let (before, rest) = list.split_at(start);
+    let usual = median_offer(report, before)?;
+    let is_lower = |index: &usize| {
+        let trace = past.traces.get(*index);
+        trace.is_some_and(|trace| trace.offer_max.is_some_and(|offer| offer < usual))
+    };
+    let lower = rest
+        .iter()
+        .rev()
+        .take_while(|index| is_lower(index))
+        .count();
+    let (outage, after) = rest.split_at(rest.len() - lower);
+    (outage.len() >= minimum && after.len() >= minimum).then_some((before, outage, after))
 }
 
 /// Another client of the server, in the meantime, at the usual version.

@@ -146,7 +146,8 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         };
         let verdict = Verdict::new(severity, Confidence::Certain, cause);
         let subject = Subject::Named(format!("{name} ({server})").into());
-        let facts = [(before, card(one)), (after, card(other))];
+        let change = format!("{}{}", card(other), key_and_issuer(one, other));
+        let facts = [(before, card(one)), (after, change)];
         let evidence = facts
             .map(|(trace, fact)| past.evidence_of(trace, fact))
             .to_vec();
@@ -163,6 +164,20 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
             }
         }
     }
+}
+
+/// What else changed with the certificate.
+fn key_and_issuer(old: &Certificate, new: &Certificate) -> String {
+    let key = match (old.spki_sha256, new.spki_sha256) {
+        (Some(one), Some(other)) if one == other => "; the key is the same as before",
+        (Some(_), Some(_)) => "; with a new key",
+        _ => "",
+    };
+    let issuer = match old.issuer == new.issuer {
+        true => "",
+        false => "; from another issuer",
+    };
+    format!("{key}{issuer}")
 }
 
 /// Two traces that prove it: ten minutes side by side, or to and fro.

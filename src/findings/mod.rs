@@ -7,6 +7,7 @@
 //! what the capture could not show raises nothing. One file per group of findings; the words stand in `text/`.
 
 mod backend;
+mod binding;
 mod certificate;
 mod facts;
 mod failures;
@@ -36,7 +37,7 @@ mod testing;
 mod text;
 mod version;
 
-pub use settings::{Farm, Member, ProxyLegs, Settings};
+pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
 pub use text::{Lang, explain, title};
 
 use crate::record::{Confidence, Finding, Handshake, Scope, Severity};

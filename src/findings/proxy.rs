@@ -8,8 +8,8 @@ use super::certificate::card;
 use super::groups::Subject;
 use super::history::Trace;
 use super::survey::{Report, severity_if};
-use super::{Entry, Survey, Verdict, hosts};
-use crate::record::{Confidence, Endpoint, Scope, Severity};
+use super::{Entry, Survey, Verdict, binding, hosts};
+use crate::record::{Certificate, Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::VersionRank;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -251,15 +251,23 @@ fn certificates(report: &mut Report<'_>) {
         let evidence = vec![
             past.evidence_of(
                 one,
-                format!("front leg {} → {}: {}", one.client, one.server, card(outer)),
+                format!(
+                    "front leg {} → {}: {}{}",
+                    one.client,
+                    one.server,
+                    card(outer),
+                    binding::words(outer)
+                ),
             ),
             past.evidence_of(
                 other,
                 format!(
-                    "back leg {} → {}: {}",
+                    "back leg {} → {}: {}{}{}",
                     other.client,
                     other.server,
-                    card(inner)
+                    card(inner),
+                    binding::words(inner),
+                    same_key(outer, inner)
                 ),
             ),
         ];
@@ -275,6 +283,15 @@ fn certificates(report: &mut Report<'_>) {
             group.set("front", &outer.sha1.to_string());
             group.set("back", &inner.sha1.to_string());
         }
+    }
+}
+
+/// Equal keys help nothing here: the binding is over the whole certificate.
+fn same_key(outer: &Certificate, inner: &Certificate) -> &'static str {
+    if outer.spki_sha256.is_some() && outer.spki_sha256 == inner.spki_sha256 {
+        "; the key is the same, but the binding is over the whole certificate"
+    } else {
+        ""
     }
 }
 

@@ -8,6 +8,12 @@ use crate::record::Endpoint;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 
+/// Ports that are TLS's by registration or by custom.
+pub const TLS_PORTS: [u16; 20] = [
+    443, 444, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 2083, 2376, 3269, 4443, 5061, 5986,
+    8443, 9443,
+];
+
 /// Thresholds and knowledge about the network.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -40,6 +46,8 @@ pub struct Settings {
     pub slow_client_ms: u64,
     /// A client that closes a connection without a ClientHello later than this was only keeping it ready.
     pub closed_before_hello_ms: u64,
+    /// Ports on which a connection without TLS is worth a record.
+    pub tls_ports: Vec<u16>,
     /// Ports on which a ClientHello without a server name is worth a word.
     pub sni_ports: Vec<u16>,
     /// Ports on which self-signed certificates are the product's default (Exchange Back End).
@@ -136,6 +144,7 @@ impl Default for Settings {
             slow_server_ms: 500,
             slow_client_ms: 1_000,
             closed_before_hello_ms: 5_000,
+            tls_ports: TLS_PORTS.to_vec(),
             sni_ports: vec![443],
             internal_ports: vec![444],
             farms: Vec::new(),

@@ -43,6 +43,11 @@ pub(super) fn cert(subject: &str, san: &[&str]) -> Certificate {
         self_signed: false,
         malformed: false,
         rendered: crate::record::Rendered::default(),
+        ca_issuers: false,
+        spki_sha256: None,
+        tls_server_end_point: None,
+        rsa_exponent: None,
+        der: None,
     }
 }
 

@@ -7,9 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::{
     certificate::X509Certificate,
     der_parser::asn1_rs::Oid,
-    extensions::GeneralName,
-    oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_PKCS1_RSASSAPSS},
+    extensions::{GeneralName, ParsedExtension},
+    oid_registry::{
+        OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_PKCS1_RSASSAPSS,
+        OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS,
+    },
     public_key::PublicKey,
+    signature_algorithm::SignatureAlgorithm,
     time::ASN1Time,
     x509::{SubjectPublicKeyInfo, X509Name},
 };
@@ -53,6 +57,21 @@ pub struct Certificate {
     /// Its JSON, once it was asked for.
     #[serde(skip)]
     pub rendered: Rendered,
+    /// It says where its issuer's certificate can be fetched (authority information access, caIssuers).
+    #[serde(skip_serializing_if = "core::ops::Not::not", default)]
+    pub ca_issuers: bool,
+    /// SHA-256 of the SubjectPublicKeyInfo: equal where two certificates have the same key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spki_sha256: Option<Digest<32>>,
+    /// The channel binding `tls-server-end-point` (RFC 5929 section 4.1) in hex: what Windows Extended Protection compares.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls_server_end_point: Option<Box<str>>,
+    /// The public exponent of an RSA key, where it is not the usual 65537.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rsa_exponent: Option<u64>,
+    /// The bytes themselves, kept only where a run asks for them; never part of the output.
+    #[serde(skip)]
+    pub der: Option<Box<[u8]>>,
 }
 
 /// Reads a DER certificate. One that can't be read still gives its digests.
@@ -73,9 +92,17 @@ pub(super) fn read(der: &[u8]) -> Certificate {
         self_signed: false,
         malformed: false,
         rendered: Rendered::default(),
+        ca_issuers: false,
+        spki_sha256: None,
+        tls_server_end_point: None,
+        rsa_exponent: None,
+        der: None,
     };
     match x509_parser::parse_x509_certificate(der) {
-        Ok((_, parsed)) => fill(&mut certificate, &parsed),
+        Ok((_, parsed)) => {
+            fill(&mut certificate, &parsed);
+            fill_key_facts(&mut certificate, &parsed, der);
+        }
         Err(_) => certificate.malformed = true,
     }
     certificate
@@ -105,6 +132,53 @@ fn fill(certificate: &mut Certificate, parsed: &X509Certificate<'_>) {
             .filter_map(general_name)
             .collect();
     }
+}
+
+fn fill_key_facts(certificate: &mut Certificate, parsed: &X509Certificate<'_>, der: &[u8]) {
+    use sha2::{Digest as _, Sha256};
+    let info = parsed.public_key();
+    certificate.spki_sha256 = Some(Digest(Sha256::digest(info.raw).into()));
+    certificate.tls_server_end_point = end_point_hash(parsed, der).map(|hash| hash.into());
+    certificate.ca_issuers = parsed.iter_extensions().any(|extension| {
+        matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
+            if access.iter().any(|one| one.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS))
+    });
+    if let Ok(PublicKey::RSA(rsa)) = info.parsed() {
+        certificate.rsa_exponent = rsa.try_exponent().ok().filter(|&e| e != 65_537);
+    }
+}
+
+/// RFC 5929 section 4.1: the certificate under the hash of its own signature; SHA-256 in the place of MD5 and SHA-1. Where
+/// the signature has no hash of its own (Ed25519), the binding is undefined.
+fn end_point_hash(parsed: &X509Certificate<'_>, der: &[u8]) -> Option<String> {
+    use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
+    let algorithm = &parsed.signature_algorithm;
+    let name = match SignatureAlgorithm::try_from(algorithm) {
+        Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => {
+            match parameters.hash_algorithm_oid().to_id_string().as_str() {
+                "2.16.840.1.101.3.4.2.2" => "384",
+                "2.16.840.1.101.3.4.2.3" => "512",
+                "2.16.840.1.101.3.4.2.4" => "224",
+                "2.16.840.1.101.3.4.2.1" | "1.3.14.3.2.26" => "256",
+                _ => return None,
+            }
+            .into()
+        }
+        _ => signature_name(&algorithm.algorithm),
+    };
+    let name = name.to_ascii_lowercase();
+    Some(match name.as_str() {
+        name if name.contains("224") => hex(&Sha224::digest(der)),
+        name if name.contains("384") => hex(&Sha384::digest(der)),
+        name if name.contains("512") => hex(&Sha512::digest(der)),
+        name if ["256", "sha1", "md5", "md2"]
+            .iter()
+            .any(|hash| name.contains(hash)) =>
+        {
+            hex(&Sha256::digest(der))
+        }
+        _ => return None,
+    })
 }
 
 /// Alternative names kept of one certificate.

@@ -31,6 +31,7 @@ pub struct Interner {
     certificates: HashMap<Box<[u8]>, Arc<Certificate>>,
     scratch: Vec<u8>,
     max: usize,
+    keep_der: bool,
 }
 
 /// Where a hello was seen.
@@ -51,7 +52,14 @@ impl Interner {
             certificates: HashMap::new(),
             scratch: Vec::new(),
             max,
+            keep_der: false,
         }
+    }
+
+    /// Keeps the certificates' bytes in what is made of them.
+    pub fn keeping_der(mut self, keep_der: bool) -> Self {
+        self.keep_der = keep_der;
+        self
     }
 
     /// An owned ClientHello.
@@ -101,12 +109,16 @@ impl Interner {
 
     /// An owned certificate.
     pub fn certificate(&mut self, der: &[u8]) -> Arc<Certificate> {
+        let keep_der = self.keep_der;
+        let read = || {
+            let mut certificate = super::certificate::read(der);
+            certificate.der = keep_der.then(|| der.into());
+            certificate
+        };
         if der.len() > REMEMBERED_CERTIFICATE_MAX {
-            return Arc::new(super::certificate::read(der));
+            return Arc::new(read());
         }
-        remember(&mut self.certificates, der, self.max / 4, || {
-            super::certificate::read(der)
-        })
+        remember(&mut self.certificates, der, self.max / 4, read)
     }
 }
 

@@ -16,17 +16,17 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         let mut line = String::new();
-        for word in paragraph.split(' ') {
-            let space = usize::from(!line.is_empty());
-            if line.width() + space + word.width() <= width {
+        for (blank, piece) in pieces(paragraph) {
+            let space = usize::from(blank && !line.is_empty());
+            if line.width() + space + piece.width() <= width {
                 line.extend((space == 1).then_some(' '));
-                line.push_str(word);
+                line.push_str(piece);
                 continue;
             }
             if !line.is_empty() {
                 lines.push(core::mem::take(&mut line));
             }
-            let mut rest = word;
+            let mut rest = piece;
             while rest.width() > width {
                 let (head, tail) = rest.split_at(break_point(rest, width));
                 lines.push(head.to_owned());
@@ -38,6 +38,44 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     }
     lines
 }
+
+/// The parts of a paragraph that stay together, each with whether a blank stands before it: words, and the single
+/// characters of scripts that are written without blanks.
+pub(super) fn pieces(paragraph: &str) -> impl Iterator<Item = (bool, &str)> {
+    paragraph.split(' ').enumerate().flat_map(|(index, word)| {
+        let mut rest = Some(word);
+        let mut blank = index > 0;
+        core::iter::from_fn(move || {
+            let (head, tail) = split_piece(rest?);
+            rest = tail;
+            Some((core::mem::replace(&mut blank, false), head))
+        })
+    })
+}
+
+/// The first part of a word, and the rest where there is one.
+fn split_piece(word: &str) -> (&str, Option<&str>) {
+    let wide = |character: char| character.width() == Some(2);
+    let mut before: Option<char> = None;
+    for (at, character) in word.char_indices() {
+        if let Some(before) = before
+            && (wide(before) || wide(character))
+            && !NEVER_FIRST.contains(character)
+            && !NEVER_LAST.contains(before)
+        {
+            let (head, tail) = word.split_at(at);
+            return (head, Some(tail));
+        }
+        before = Some(character);
+    }
+    (word, None)
+}
+
+/// Characters that begin no line (JIS X 4051).
+const NEVER_FIRST: &str =
+    "、。，．・：；？！）］｝」』】〉》〕ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ,.:;?!)]}%～";
+/// Characters that end no line.
+const NEVER_LAST: &str = "（［｛「『【〈《〔([{";
 
 /// Where to break a word so that its head fits into `width`: behind the last mark that leaves a head of at least
 /// half the width, else at the width. Never at 0.
@@ -103,11 +141,11 @@ impl Column {
         self.width_min.max(self.name.width())
     }
 
-    pub(super) const fn number(name: &'static str) -> Self {
+    pub(super) fn number(name: &'static str) -> Self {
         Self {
             name,
             number: true,
-            width_min: name.len(),
+            width_min: name.width(),
         }
     }
 }
@@ -198,6 +236,15 @@ mod tests {
         );
         assert_eq!(wrap("aaaaaaaaaa", 4), ["aaaa", "aaaa", "aa"]);
         assert_eq!(wrap("日本語日本語", 5), ["日本", "語日", "本語"]);
+    }
+
+    #[test]
+    fn japanese_breaks_between_characters_but_not_before_its_full_stop() {
+        assert_eq!(
+            wrap("値 Functions を削除します。次へ", 12),
+            ["値 Functions", "を削除しま", "す。次へ"]
+        );
+        assert_eq!(wrap("順位「はい」", 6), ["順位", "「は", "い」"]);
     }
 
     #[test]

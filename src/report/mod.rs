@@ -23,6 +23,7 @@ mod words;
 mod sample;
 
 use crate::{
+    findings::Lang,
     record::{Finding, Handshake},
     stats::Summary,
 };
@@ -103,6 +104,8 @@ pub struct View {
     pub all_rows: bool,
     /// Show the findings and nothing else (text only).
     pub findings_only: bool,
+    /// Language of the report's own words (text only); findings come in their own.
+    pub lang: Lang,
 }
 
 impl Default for View {
@@ -114,6 +117,7 @@ impl Default for View {
             terminal: false,
             all_rows: false,
             findings_only: false,
+            lang: Lang::En,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! [`ROWS_MAX`] are counted and no more (about 40 MiB at the very worst, with hostile names in each).
 
 use super::words;
-use crate::record::{Code16, Endpoint, Handshake, Outcome};
+use crate::findings;
+use crate::record::{Code16, Endpoint, Handshake, Outcome, Severity};
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
 
 /// Rows that each table keeps.
@@ -141,6 +142,10 @@ pub(super) struct Name {
     pub(super) handshakes: u64,
 }
 
+/// An alert that was seen: its code, or nothing where it was encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Seen(pub(super) Option<u8>);
+
 /// Failures that are alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Failure {
@@ -148,8 +153,8 @@ pub(super) struct Failure {
     pub(super) server: Endpoint,
     pub(super) client: IpAddr,
     pub(super) name: Option<String>,
-    /// The alert, in words.
-    pub(super) alert: Option<String>,
+    /// The alert's code; there is none where it was encrypted.
+    pub(super) alert: Option<Seen>,
 }
 
 /// How often, and where the first one is seen.
@@ -171,6 +176,14 @@ pub(super) struct Tables {
 /// It came to nothing, and the capture shows that it did.
 fn failed(outcome: Outcome) -> bool {
     !outcome.is_complete() && outcome != Outcome::Truncated
+}
+
+/// A finding worse than a note is about this record.
+fn is_found_broken(record: &Handshake) -> bool {
+    let is_bad = |id: &str| {
+        findings::catalogue().any(|entry| entry.id == id && entry.severity > Severity::Info)
+    };
+    record.findings.iter().any(|id| is_bad(id))
 }
 
 /// The packet to look at for a handshake's end: what ended it, else the last message seen.
@@ -219,7 +232,8 @@ impl Tables {
             version.iter().for_each(|code| row.versions.add(code));
             suite.iter().for_each(|code| row.suites.add(code));
         }
-        if failed || record.outcome == Outcome::EstablishedThenClosed {
+        // A client that says all it has to say within a second is healthy, unless a finding is about it.
+        if failed || (record.outcome == Outcome::EstablishedThenClosed && is_found_broken(record)) {
             self.add_failure(record, name);
         }
     }
@@ -231,7 +245,7 @@ impl Tables {
             client: record.client.ip,
             name: name.map(str::to_owned),
             alert: failed(record.outcome)
-                .then(|| words::decisive_alert(record).map(words::alert))
+                .then(|| words::decisive_alert(record).map(|alert| Seen(alert.code)))
                 .flatten(),
         };
         if let Some(row) = self.failures.row(&key) {
@@ -325,6 +339,10 @@ mod tests {
         tables.add(&record);
         let (failure, _) = tables.failures.sorted(|_, row| row.count)[0];
         assert_eq!(failure.alert, None);
+        let mut healthy = Tables::default();
+        record.findings.clear();
+        healthy.add(&record);
+        assert!(healthy.failures.rows.is_empty(), "a short visit is none");
         assert_eq!(tables.servers.rows[&record.server].failed, 0);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tlscope::{
     error::Error,
-    findings::{Diagnosis, Settings},
+    findings::Diagnosis,
     pipeline::{self, Input, Options, Progress},
     record::{Finding, Handshake},
     report::{REPORTS, View},
@@ -71,8 +71,9 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         tls_ports: options.tls_ports.clone(),
         settings: options.settings.clone(),
         render: format.render,
+        keep_der: options.keep_der,
     };
-    let mut diagnosis = Diagnosis::new(&Settings::default());
+    let mut diagnosis = Diagnosis::new(&options.settings);
     let mut report = (format.new)(View::default());
     let (mut records, mut all, mut out) = (Vec::new(), Vec::new(), Vec::new());
     let progress = Progress::default();

@@ -4,12 +4,13 @@ use super::{Captures, HEADING, Page};
 use crate::{
     record::{Confidence, Finding, Severity},
     report::{
+        layout::pieces,
         sanitize::{clean, clean_lines},
-        words::{self, count},
+        words::{Words, grouped},
     },
 };
 use anstyle::{AnsiColor, Style};
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 use unicode_width::UnicodeWidthStr;
 
 /// Evidence shown of one finding.
@@ -31,11 +32,11 @@ fn style(severity: Severity) -> Style {
 }
 
 /// `FINDINGS: 2 errors, 1 warning`.
-pub(super) fn heading(findings: &[Finding]) -> String {
+pub(super) fn heading(findings: &[Finding], words: &Words) -> String {
     let kinds = [
         (Severity::Error, "error"),
         (Severity::Warning, "warning"),
-        (Severity::Info, "note"),
+        (Severity::Info, "info"),
     ];
     let parts: Vec<String> = kinds
         .into_iter()
@@ -44,48 +45,57 @@ pub(super) fn heading(findings: &[Finding]) -> String {
             (number as u64, word)
         })
         .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| count(number, word))
+        .map(|(number, word)| words.count(number, word))
         .collect();
-    format!("FINDINGS: {}", parts.join(", "))
+    let counts = parts.join(words.say("general.list"));
+    words.fill("findings.heading", &[("counts", &counts)])
 }
 
 /// All findings, in their order.
 pub(super) fn write(findings: &[Finding], captures: Captures, page: &mut Page) {
+    let mut printed = Printed::default();
     for (index, finding) in findings.iter().enumerate() {
         if index > 0 {
             page.gap();
         }
-        one(finding, captures, page);
+        one(finding, captures, &mut printed, page);
     }
 }
 
-fn one(finding: &Finding, captures: Captures, page: &mut Page) {
+fn one<'f>(finding: &'f Finding, captures: Captures, printed: &mut Printed<'f>, page: &mut Page) {
+    let words = page.words;
     let sure = match finding.confidence {
-        Confidence::Certain => "",
-        Confidence::Likely => " (likely)",
-        Confidence::Possible => " (possible)",
+        Confidence::Certain => String::new(),
+        Confidence::Likely => format!(" {}", words.say("findings.likely")),
+        Confidence::Possible => format!(" {}", words.say("findings.possible")),
     };
-    let mark = format!("{}  ", words::severity(finding.severity));
+    let mark = format!("{}  ", words.severity(finding.severity));
     let title = format!("{}{sure}  [{}]", clean(&finding.title), finding.id);
     page.hang_painted(style(finding.severity), &mark, &title);
     page.hang(INDENT, &clean(&finding.subject));
-    let when = words::span(finding.first_seen, finding.last_seen);
-    page.hang(
-        INDENT,
-        &format!("{}, {when}", count(finding.count, "handshake")),
-    );
+    let when = words.span(finding.first_seen, finding.last_seen);
+    let handshakes = words.count(finding.count, "handshake");
+    let values = [("handshakes", handshakes.as_str()), ("when", when.as_str())];
+    page.hang(INDENT, &words.fill("findings.seen", &values));
     evidence(finding, captures, page);
-    list("Affected:", &finding.affects, |_| "- ".to_owned(), page);
-    let whole = steps(&finding.remediation, page);
+    if !finding.affects.is_empty() {
+        label(words.say("findings.affected"), page);
+        for item in &finding.affects {
+            page.hang("    - ", &clean_lines(item));
+        }
+    }
+    let whole = steps(finding, printed, page);
     if !finding.reference.is_empty() {
-        page.hang(INDENT, &format!("Reference: {}", clean(&finding.reference)));
+        let reference = clean(&finding.reference);
+        let line = words.fill("findings.reference", &[("reference", &reference)]);
+        page.hang(INDENT, &line);
     }
     let more = if whole {
-        "More"
+        "findings.explain"
     } else {
-        "More, with all commands to copy"
+        "findings.explain_all"
     };
-    page.hang(INDENT, &format!("{more}: tlscope explain {}", finding.id));
+    page.hang(INDENT, &words.fill(more, &[("id", &finding.id)]));
 }
 
 fn evidence(finding: &Finding, captures: Captures, page: &mut Page) {
@@ -97,14 +107,17 @@ fn evidence(finding: &Finding, captures: Captures, page: &mut Page) {
     } else {
         EVIDENCE_SHOWN
     };
-    label("Seen (capture:frame):", page);
+    label(page.words.say("findings.evidence"), page);
     for evidence in finding.evidence.iter().take(shown) {
         let place = format!("{}:{}", captures.name(&evidence.capture), evidence.frame);
         evidence_line(&place, &clean(&evidence.fact), page);
     }
     let more = finding.evidence.len().saturating_sub(shown);
     if more > 0 {
-        page.hang("    ", &format!("and {} more", words::grouped(more as u64)));
+        let more = page
+            .words
+            .fill("general.and_more", &[("n", &grouped(more as u64))]);
+        page.hang("    ", &more);
     }
 }
 
@@ -118,65 +131,132 @@ fn evidence_line(place: &str, fact: &str, page: &mut Page) {
     }
 }
 
-fn list(name: &str, items: &[Box<str>], mark: impl Fn(usize) -> String, page: &mut Page) {
-    if items.is_empty() {
-        return;
+/// Steps that a reader has seen already, and where.
+#[derive(Default)]
+struct Printed<'f> {
+    /// The first finding under which a step was printed, and the step's number.
+    steps: HashMap<&'f str, (&'f Finding, usize)>,
+    /// Findings of one id whose steps were printed.
+    ids: HashMap<&'f str, u32>,
+}
+
+impl<'f> Printed<'f> {
+    /// How many of the first `items` follow one another under one finding above, and where they begin.
+    fn run(&self, items: &'f [Box<str>]) -> Option<(&'f Finding, usize, usize)> {
+        let (first, rest) = items.split_first()?;
+        let (source, start) = *self.steps.get(&**first)?;
+        let follows = |(offset, item): &(usize, &'f Box<str>)| {
+            let place = self.steps.get(&***item);
+            place.is_some_and(|(finding, at)| {
+                core::ptr::eq(*finding, source) && *at == start + 1 + offset
+            })
+        };
+        let more = rest.iter().enumerate().take_while(follows).count();
+        Some((source, start, 1 + more))
     }
-    label(name, page);
-    for (index, item) in items.iter().enumerate() {
-        let first = format!("    {}", mark(index));
-        page.hang(&first, &clean_lines(item));
+
+    /// What to call a finding above: by its subject too, where its id alone does not tell.
+    fn name(&self, finding: &Finding) -> String {
+        match self.ids.get(&*finding.id) {
+            Some(2..) => format!("[{}] {}", finding.id, clean(&finding.subject)),
+            _ => format!("[{}]", finding.id),
+        }
     }
 }
 
-/// The numbered steps. A step is a line of words, and below it commands, one a line. A command is shown as it is to be
-/// typed or not at all, since half a registry path does harm; says whether all were shown.
-fn steps(items: &[Box<str>], page: &mut Page) -> bool {
+/// The numbered steps. Those that stand above already are referred to, where that is shorter. Says whether all commands
+/// were shown.
+fn steps<'f>(finding: &'f Finding, printed: &mut Printed<'f>, page: &mut Page) -> bool {
+    let items = &finding.remediation;
     if items.is_empty() {
         return true;
     }
-    label("What to do:", page);
+    let words = page.words;
+    label(words.say("findings.remedy"), page);
     let mut whole = true;
-    for (index, item) in items.iter().enumerate() {
-        let first = format!("    {}. ", index + 1);
-        let indent = " ".repeat(first.width());
-        let item = clean_lines(item);
-        let (words, commands) = item.split_once('\n').unwrap_or((&item, ""));
-        let room = page.prose_width().saturating_sub(first.width());
-        match without_long_words(words, room) {
-            Cow::Owned(_) if page.view.all_rows => {
-                page.text.push_str(&format!("{first}{words}\n"));
-            }
-            shown => {
-                whole &= matches!(shown, Cow::Borrowed(_));
-                page.hang(&first, &shown);
-            }
+    let mut own = false;
+    let mut index = 0;
+    while let Some(item) = items.get(index) {
+        let rest = items.get(index..).unwrap_or_default();
+        let run = printed
+            .run(rest)
+            .filter(|(_, _, length)| *length > 1 || is_long(item, page));
+        if let Some((source, start, length)) = run {
+            let name = printed.name(source);
+            let (first, last) = ((start + 1).to_string(), (start + length).to_string());
+            let values = [
+                ("finding", name.as_str()),
+                ("first", &first),
+                ("last", &last),
+            ];
+            let (mark, key) = match length {
+                1 => (format!("    {}. ", index + 1), "findings.as_under_one"),
+                _ => (
+                    format!("    {}.-{}. ", index + 1, index + length),
+                    "findings.as_under_many",
+                ),
+            };
+            page.hang(&mark, &words.fill(key, &values));
+            index += length;
+            continue;
         }
-
-        let room = page.view.width.saturating_sub(first.width());
-        let fits = commands.lines().all(|command| command.width() <= room);
-        if fits || page.view.all_rows {
-            for command in commands.lines() {
-                page.text.push_str(format!("{indent}{command}").trim_end());
-                page.text.push('\n');
-            }
-        }
-        whole &= fits || page.view.all_rows;
+        whole &= step(item, index + 1, page);
+        printed.steps.entry(item).or_insert((finding, index));
+        own = true;
+        index += 1;
+    }
+    if own {
+        *printed.ids.entry(&finding.id).or_default() += 1;
     }
     whole
 }
 
+/// The step takes more than two lines.
+fn is_long(item: &str, page: &Page) -> bool {
+    item.contains('\n') || item.width() > 2 * page.prose_width().saturating_sub(8)
+}
+
+/// One step: a line of words, and below it commands, one a line. A command is shown as it is to be typed or not at all,
+/// since half a registry path does harm; says whether all were shown.
+fn step(item: &str, number: usize, page: &mut Page) -> bool {
+    let first = format!("    {number}. ");
+    let indent = " ".repeat(first.width());
+    let item = clean_lines(item);
+    let (words, commands) = item.split_once('\n').unwrap_or((&item, ""));
+    let room = page.prose_width().saturating_sub(first.width());
+    let mut whole = true;
+    match without_long_words(words, room) {
+        Cow::Owned(_) if page.view.all_rows => {
+            page.text.push_str(&format!("{first}{words}\n"));
+        }
+        shown => {
+            whole &= matches!(shown, Cow::Borrowed(_));
+            page.hang(&first, &shown);
+        }
+    }
+    let room = page.view.width.saturating_sub(first.width());
+    let fits = commands.lines().all(|command| command.width() <= room);
+    if fits || page.view.all_rows {
+        for command in commands.lines() {
+            page.text.push_str(format!("{indent}{command}").trim_end());
+            page.text.push('\n');
+        }
+    }
+    whole && (fits || page.view.all_rows)
+}
+
 /// The text with `...` for words (paths, cipher lists) that would have to be broken.
 fn without_long_words(text: &str, width: usize) -> Cow<'_, str> {
-    let long = |word: &str| word.width() > width;
-    if !text.split(' ').any(long) {
+    let long = |piece: &str| piece.width() > width;
+    if !pieces(text).any(|(_, piece)| long(piece)) {
         return Cow::Borrowed(text);
     }
-    let words: Vec<&str> = text
-        .split(' ')
-        .map(|word| if long(word) { "..." } else { word })
-        .collect();
-    Cow::Owned(words.join(" "))
+    let mut shown = String::with_capacity(text.len());
+    for (blank, piece) in pieces(text) {
+        shown.extend(blank.then_some(' '));
+        shown.push_str(if long(piece) { "..." } else { piece });
+    }
+    Cow::Owned(shown)
 }
 
 fn label(name: &str, page: &mut Page) {

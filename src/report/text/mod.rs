@@ -11,7 +11,7 @@ use super::{
     layout::hang,
     sanitize::clean,
     tables::Tables,
-    words::{self, count},
+    words::{self, Words, grouped},
 };
 use crate::{
     record::{Finding, Handshake, Outcome},
@@ -62,6 +62,7 @@ impl Report for Text {
         let captures = Captures::new(&summary.captures);
         let mut page = Page {
             view: self.view,
+            words: words::of(self.view.lang),
             text: String::new(),
         };
         if self.view.findings_only {
@@ -70,9 +71,9 @@ impl Report for Text {
             summarise(summary, captures, &mut page);
             if findings.is_empty() {
                 page.gap();
-                page.line(verdict(summary));
+                page.line(page.words.say(verdict(summary)));
             } else {
-                page.heading(&findings::heading(findings));
+                page.heading(&findings::heading(findings, page.words));
                 findings::write(findings, captures, &mut page);
             }
             overview::write(&self.tables, captures, &mut page);
@@ -85,6 +86,7 @@ impl Report for Text {
 /// The text so far, and how it is looked at.
 struct Page {
     view: View,
+    words: &'static Words,
     text: String,
 }
 
@@ -179,6 +181,7 @@ fn file_name(path: &str) -> &str {
 
 /// Which captures, how much of what, and what of it is broken.
 fn summarise(summary: &Summary, captures: Captures, page: &mut Page) {
+    let words = page.words;
     let mut names: Vec<String> = summary
         .captures
         .iter()
@@ -187,46 +190,70 @@ fn summarise(summary: &Summary, captures: Captures, page: &mut Page) {
         .collect();
     let more = summary.captures.len().saturating_sub(CAPTURES_SHOWN);
     if more > 0 {
-        names.push(format!("{} more", words::grouped(more as u64)));
+        names.push(words.fill("summary.more_captures", &[("n", &grouped(more as u64))]));
     }
-    let packets = count(summary.packets, "packet");
+    let names = names.join(words.say("general.list"));
+    let packets = words.count(summary.packets, "packet");
     let first = summary.captures.iter().filter_map(|c| c.first_packet).min();
     let last = summary.captures.iter().filter_map(|c| c.last_packet).max();
-    let when = match (first, last) {
-        (Some(first), Some(last)) => format!(", {}", words::span(first, last)),
-        _ => String::new(),
+    let mut values = vec![("names", names.as_str()), ("packets", packets.as_str())];
+    let when = first.zip(last).map(|(first, last)| words.span(first, last));
+    let key = match &when {
+        Some(when) => {
+            values.push(("when", when));
+            "summary.captures_when"
+        }
+        None => "summary.captures",
     };
-    page.line(&format!("{}: {packets}{when}", names.join(", ")));
-    page.line(&format!(
-        "{}, {}",
-        count(summary.connections, "connection"),
-        handshakes(summary)
-    ));
+    page.line(&words.fill(key, &values));
+    remarks(summary, captures, page);
+    let connections = words.count(summary.connections, "connection");
+    let values = [
+        ("connections", connections.as_str()),
+        ("handshakes", &handshakes(summary, words)),
+    ];
+    page.line(&words.fill("summary.handshakes", &values));
     if !summary.by_version.is_empty() {
-        let versions: Vec<String> = summary
-            .by_version
-            .iter()
-            .rev()
-            .map(|(version, number)| format!("{} with {version}", words::grouped(*number)))
-            .collect();
-        page.line(&format!("Negotiated: {}", versions.join(", ")));
-    }
-    for fault in summary.captures.iter().filter_map(|c| c.error.as_deref()) {
-        page.hang_painted(
-            Style::new().fg_color(Some(AnsiColor::Yellow.into())),
-            "Attention: ",
-            &clean(fault),
-        );
+        let with = |(version, number): (&String, &u64)| {
+            let values = [("n", grouped(*number)), ("version", version.clone())];
+            words.fill(
+                "summary.with_version",
+                &values.each_ref().map(|(k, v)| (*k, v.as_str())),
+            )
+        };
+        let versions: Vec<String> = summary.by_version.iter().rev().map(with).collect();
+        let versions = versions.join(words.say("general.list"));
+        page.line(&words.fill("summary.versions", &[("versions", &versions)]));
     }
     if page.view.all_rows {
-        let ms = words::grouped(summary.elapsed_us / 1_000);
-        let bytes = words::grouped(summary.bytes);
-        page.line(&format!("{bytes} bytes read in {ms} ms"));
+        let ms = grouped(summary.elapsed_us / 1_000);
+        let bytes = grouped(summary.bytes);
+        page.line(&words.fill("summary.elapsed", &[("bytes", &bytes), ("ms", &ms)]));
     }
 }
 
-/// `30 handshakes: 27 established (1 closed at once by the client), 2 failed, 1 incomplete in the capture`.
-fn handshakes(summary: &Summary) -> String {
+/// What is wrong with the files, and what a reader of the results should know of them.
+fn remarks(summary: &Summary, captures: Captures, page: &mut Page) {
+    let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
+    let words = page.words;
+    let many = summary.captures.len() > 1;
+    for capture in &summary.captures {
+        if let Some(fault) = capture.error.as_deref() {
+            page.hang_painted(yellow, words.say("summary.attention"), &clean(fault));
+        }
+        for note in &capture.notes {
+            let note = clean(note);
+            let note = match many {
+                true => format!("{}: {note}", captures.name(&capture.name)),
+                false => note.into_owned(),
+            };
+            page.hang_painted(HEADING, words.say("summary.note"), &note);
+        }
+    }
+}
+
+/// `30 handshakes: 27 established (1 closed by the client within a second), 2 failed, 1 incomplete in the capture`.
+fn handshakes(summary: &Summary, words: &Words) -> String {
     let of = |outcome: Outcome| {
         summary
             .by_outcome
@@ -238,35 +265,33 @@ fn handshakes(summary: &Summary) -> String {
     let established = of(Outcome::Established) + at_once;
     let total: u64 = summary.by_outcome.values().sum();
     let failed = total.saturating_sub(established + cut);
-    let mut parts = Vec::new();
-    if established > 0 {
-        let closed = if at_once > 0 {
-            format!(
-                " ({} closed at once by the client)",
-                words::grouped(at_once)
-            )
-        } else {
-            String::new()
-        };
-        parts.push(format!(
-            "{} established{closed}",
-            words::grouped(established)
-        ));
-    }
-    if failed > 0 {
-        parts.push(format!("{} failed", words::grouped(failed)));
-    }
-    if cut > 0 {
-        parts.push(format!("{} incomplete in the capture", words::grouped(cut)));
-    }
-    let handshakes = count(summary.handshakes, "handshake");
-    if parts.is_empty() {
+    let established_key = match at_once {
+        0 => "summary.established",
+        _ => "summary.established_closed",
+    };
+    let closed = grouped(at_once);
+    let outcomes: Vec<String> = [
+        (established, established_key),
+        (failed, "summary.failed"),
+        (cut, "summary.cut"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, key)| words.fill(key, &[("n", &grouped(number)), ("closed", &closed)]))
+    .collect();
+    let handshakes = words.count(summary.handshakes, "handshake");
+    if outcomes.is_empty() {
         return handshakes;
     }
-    format!("{handshakes}: {}", parts.join(", "))
+    let outcomes = outcomes.join(words.say("general.list"));
+    let values = [
+        ("handshakes", handshakes.as_str()),
+        ("outcomes", outcomes.as_str()),
+    ];
+    words.fill("summary.by_outcome", &values)
 }
 
-/// What to say where there is no finding.
+/// Which word to say where there is no finding.
 fn verdict(summary: &Summary) -> &'static str {
     let complete = |outcome: &Outcome| outcome.is_complete() || *outcome == Outcome::Truncated;
     let failed = Outcome::ALL
@@ -274,12 +299,11 @@ fn verdict(summary: &Summary) -> &'static str {
         .filter(|outcome| !complete(outcome))
         .any(|outcome| summary.by_outcome.contains_key(outcome.as_str()));
     if summary.handshakes == 0 {
-        "No TLS handshake was found. A handshake is seen only where the capture begins before the connection \
-         does: start the capture first, then open the connection anew. Check also the interface and the filter."
+        "summary.nothing_found"
     } else if failed {
-        "No finding explains the failures; they are listed below."
+        "summary.unexplained"
     } else {
-        "Nothing is wrong with these handshakes, as far as a capture can show."
+        "summary.healthy"
     }
 }
 
@@ -289,15 +313,15 @@ fn passed_over(summary: &Summary, page: &mut Page) {
     if skipped.is_empty() {
         return;
     }
-    page.heading("NOT ANALYSED");
+    page.heading(page.words.say("tables.passed_over"));
     let widest = skipped
         .iter()
-        .map(|(_, number)| words::grouped(**number).len())
+        .map(|(_, number)| grouped(**number).len())
         .max()
         .unwrap_or(0);
     for (key, number) in skipped {
-        let number = words::grouped(*number);
-        page.hang(&format!("{number:>widest$}  "), &words::skip_key(key));
+        let number = grouped(*number);
+        page.hang(&format!("{number:>widest$}  "), &page.words.skip(key));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         layout::{Column, table},
         sanitize::clean,
         tables::{Client, Few, Name, Server, Tables},
-        words::{self, grouped},
+        words::{self, Words, grouped},
     },
     tls::code_points::Version,
 };
@@ -26,12 +26,13 @@ pub(super) fn write(tables: &Tables, captures: Captures, page: &mut Page) {
 }
 
 fn failures(tables: &Tables, captures: Captures, page: &mut Page) {
+    let words = page.words;
     let columns = [
-        Column::text("client, server", 12),
-        Column::text("name", 9),
-        Column::text("what happened", 13),
-        Column::number("times"),
-        Column::text("first seen", 10),
+        Column::text(words.say("tables.client_and_server"), 12),
+        Column::text(words.say("tables.name"), 9),
+        Column::text(words.say("tables.what_happened"), 13),
+        Column::number(words.say("tables.times")),
+        Column::text(words.say("tables.first_seen"), 10),
     ];
     // What was established stands below what was not.
     let rows = tables
@@ -41,11 +42,11 @@ fn failures(tables: &Tables, captures: Captures, page: &mut Page) {
         .iter()
         .any(|(failure, _)| failure.outcome == Outcome::EstablishedThenClosed);
     let heading = if abandoned {
-        "FAILED AND ABANDONED HANDSHAKES"
+        "tables.failed_and_abandoned"
     } else {
-        "FAILED HANDSHAKES"
+        "tables.failed_handshakes"
     };
-    let cells = |(failure, row): &(&_, &_)| failure_cells(failure, row, captures);
+    let cells = |(failure, row): &(&_, &_)| failure_cells(failure, row, captures, words);
     section(
         page,
         heading,
@@ -60,10 +61,18 @@ fn failure_cells(
     failure: &crate::report::tables::Failure,
     row: &crate::report::tables::Failed,
     captures: Captures,
+    words: &Words,
 ) -> Vec<String> {
-    let what = match &failure.alert {
-        Some(alert) => format!("{}: {}", words::outcome(failure.outcome), clean(alert)),
-        None => words::outcome(failure.outcome).to_owned(),
+    let outcome = words.outcome(failure.outcome);
+    let what = match failure.alert {
+        Some(alert) => {
+            let alert = words.alert(alert.0);
+            words.fill(
+                "alert.of_outcome",
+                &[("outcome", outcome), ("alert", &alert)],
+            )
+        }
+        None => outcome.to_owned(),
     };
     let place = row
         .first
@@ -84,28 +93,29 @@ fn failure_cells(
 }
 
 fn servers(tables: &Tables, page: &mut Page) {
+    let words = page.words;
     let columns = [
-        Column::text("server", 11),
-        Column::text("names (SNI)", 11),
-        Column::text("versions", 8),
-        Column::text("suites", 8),
-        Column::number("seen"),
-        Column::number("failed"),
+        Column::text(words.say("tables.server"), 11),
+        Column::text(words.say("tables.sni"), 11),
+        Column::text(words.say("tables.of_versions"), 8),
+        Column::text(words.say("tables.of_suites"), 8),
+        Column::number(words.say("tables.seen")),
+        Column::number(words.say("tables.failed")),
     ];
     let rows = tables.servers.sorted(|_, row: &Server| row.handshakes);
     let all = page.view.all_rows;
     section(
         page,
-        "SERVERS",
+        "tables.servers",
         &columns,
         &rows,
         tables.servers.beyond,
         |(server, row)| {
             vec![
                 server.to_string(),
-                few(&row.names, all, |name| clean(name).into_owned()),
+                few(words, &row.names, all, |name| clean(name).into_owned()),
                 versions(&row.versions),
-                few(&row.suites, all, |suite| words::suite(*suite)),
+                few(words, &row.suites, all, |suite| words::suite(*suite)),
                 grouped(row.handshakes),
                 grouped(row.failed),
             ]
@@ -114,19 +124,20 @@ fn servers(tables: &Tables, page: &mut Page) {
 }
 
 fn clients(tables: &Tables, page: &mut Page) {
+    let words = page.words;
     let columns = [
-        Column::text("client", 11),
-        Column::text("best offer", 10),
-        Column::text("lowest", 8),
-        Column::text("names (SNI)", 11),
-        Column::number("seen"),
-        Column::number("failed"),
+        Column::text(words.say("tables.client"), 11),
+        Column::text(words.say("tables.best_offer"), 10),
+        Column::text(words.say("tables.lowest"), 8),
+        Column::text(words.say("tables.sni"), 11),
+        Column::number(words.say("tables.seen")),
+        Column::number(words.say("tables.failed")),
     ];
     let rows = tables.clients.sorted(|_, row: &Client| row.handshakes);
     let all = page.view.all_rows;
     section(
         page,
-        "CLIENTS",
+        "tables.clients",
         &columns,
         &rows,
         tables.clients.beyond,
@@ -135,7 +146,7 @@ fn clients(tables: &Tables, page: &mut Page) {
                 client.to_string(),
                 versions(&row.best_offers),
                 lowest(&row.versions),
-                few(&row.names, all, |name| clean(name).into_owned()),
+                few(words, &row.names, all, |name| clean(name).into_owned()),
                 grouped(row.handshakes),
                 grouped(row.failed),
             ]
@@ -144,18 +155,19 @@ fn clients(tables: &Tables, page: &mut Page) {
 }
 
 fn names(tables: &Tables, page: &mut Page) {
+    let words = page.words;
     let columns = [
-        Column::text("name (SNI)", 11),
-        Column::text("servers", 12),
-        Column::number("clients"),
-        Column::text("versions", 8),
-        Column::text("suites", 8),
+        Column::text(words.say("tables.one_sni"), 11),
+        Column::text(words.say("tables.of_servers"), 12),
+        Column::number(words.say("tables.of_clients")),
+        Column::text(words.say("tables.of_versions"), 8),
+        Column::text(words.say("tables.of_suites"), 8),
     ];
     let rows = tables.names.sorted(|_, row: &Name| row.handshakes);
     let all = page.view.all_rows;
     section(
         page,
-        "NAMES",
+        "tables.names",
         &columns,
         &rows,
         tables.names.beyond,
@@ -163,10 +175,10 @@ fn names(tables: &Tables, page: &mut Page) {
             let more = if row.clients.beyond { "+" } else { "" };
             vec![
                 clean(name).into_owned(),
-                few(&row.servers, all, ToString::to_string),
+                few(words, &row.servers, all, ToString::to_string),
                 format!("{}{more}", row.clients.len()),
                 versions(&row.versions),
-                few(&row.suites, all, |suite| words::suite(*suite)),
+                few(words, &row.suites, all, |suite| words::suite(*suite)),
             ]
         },
     );
@@ -184,7 +196,8 @@ fn section<R>(
     if rows.is_empty() {
         return;
     }
-    page.heading(heading);
+    let words = page.words;
+    page.heading(words.say(heading));
     let shown = if page.view.all_rows {
         rows.len()
     } else {
@@ -206,20 +219,16 @@ fn section<R>(
     let more = rows.len().saturating_sub(shown) as u64;
     if more > 0 {
         let more = grouped(more);
-        page.line(&format!(
-            "... and {more} more rows: -v shows them, --format ndjson has every handshake"
-        ));
+        page.line(&words.fill("tables.more_rows", &[("n", &more)]));
     }
     if beyond > 0 {
-        let beyond = words::count(beyond, "handshake");
-        page.line(&format!(
-            "... and {beyond} for which the table had no room: --format ndjson has them"
-        ));
+        let beyond = words.count(beyond, "handshake");
+        page.line(&words.fill("tables.no_room", &[("handshakes", &beyond)]));
     }
 }
 
 /// The most frequent values, one a line, and how many there are besides.
-fn few<T: Ord>(values: &Few<T>, all: bool, show: impl Fn(&T) -> String) -> String {
+fn few<T: Ord>(words: &Words, values: &Few<T>, all: bool, show: impl Fn(&T) -> String) -> String {
     let sorted = values.sorted();
     // A line that says "+1 more" is better spent on the value.
     let shown = if all || sorted.len() <= VALUES_SHOWN + 1 {
@@ -233,12 +242,13 @@ fn few<T: Ord>(values: &Few<T>, all: bool, show: impl Fn(&T) -> String) -> Strin
         (0, false) if lines.is_empty() => "-".to_owned(),
         (0, false) => lines.join("\n"),
         (0, true) => {
-            lines.push("and more".to_owned());
+            lines.push(words.say("general.beyond").to_owned());
             lines.join("\n")
         }
         (_, beyond) => {
             let beyond = if beyond { "+" } else { "" };
-            lines.push(format!("{more}{beyond} more"));
+            let more = format!("{more}{beyond}");
+            lines.push(words.fill("general.more", &[("n", &more)]));
             lines.join("\n")
         }
     }

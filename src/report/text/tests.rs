@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    findings::Lang,
     record::{Code16, Severity},
     report::sample,
 };
@@ -247,6 +248,88 @@ fn quiet_leaves_nothing_but_findings() {
     assert!(text.starts_with("ERROR  HTTP/2"), "{text}");
     assert!(!text.contains("SERVERS") && !text.contains("NOT ANALYSED"));
     assert_eq!(page(&records, &[], &summary, view), "");
+}
+
+#[test]
+fn steps_that_stand_above_are_referred_to() {
+    let mut first = sample::finding(Severity::Error);
+    first.remediation = ["One.\ncommand 1", "Two.\ncommand 2", "Short."]
+        .map(Into::into)
+        .to_vec();
+    let mut second = first.clone();
+    second.id = "hello-reset".into();
+    second.remediation.insert(0, "Other first.".into());
+    let mut third = first.clone();
+    third.id = "sni-missing".into();
+    third.remediation = vec!["Short.".into(), "Two.\ncommand 2".into()];
+    let (records, _, summary) = sample::run();
+    let findings = [first, second, third];
+    let text = page(&records, &findings, &summary, View::default());
+    assert!(
+        text.contains(
+            "    1. Other first.\n    2.-4. as under [h2-blocklisted-cipher] above, steps 1 to 3\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("    1. Short.\n    2. as under [h2-blocklisted-cipher] above, step 2\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("command 1").count(), 1);
+}
+
+#[test]
+fn a_page_in_japanese_has_no_english_words_of_its_own() {
+    let (mut records, mut findings, mut summary) = sample::run();
+    records.extend(crowd());
+    findings[0].title = "禁止された暗号スイートで HTTP/2 がネゴシエートされました".into();
+    findings[0].remediation = vec![
+        "値 Functions (キーではなく値) を削除するか、ポリシーを未構成にします。ポリシーが残っていると値は元に戻ります。その後、コンピューターを再起動してください。".into(),
+    ];
+    summary.captures[0].notes = vec!["lost".into()];
+    for width in [60, 80, 132] {
+        for all_rows in [false, true] {
+            let view = View {
+                width,
+                all_rows,
+                lang: Lang::Ja,
+                ..View::default()
+            };
+            let text = page(&records, &findings, &summary, view);
+            assert_fits(&text, width);
+            for part in [
+                "エラー  禁止された暗号",
+                "所見: エラー 1 件",
+                "\nサーバー\n",
+                "\n解析対象外\n",
+                "対処:",
+                "補足: lost",
+            ] {
+                assert!(text.contains(part), "{part} is missing in\n{text}");
+            }
+            for word in [
+                "FINDINGS",
+                "SERVERS",
+                "Affected",
+                "What to do",
+                "handshake,",
+            ] {
+                assert!(!text.contains(word), "{word} in\n{text}");
+            }
+            assert!(!text.contains("1. ...\n"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn notes_of_a_capture_stand_below_it() {
+    let (records, findings, mut summary) = sample::run();
+    summary.captures[0].notes = vec!["12 events were lost".into()];
+    let text = page(&records, &findings, &summary, View::default());
+    assert!(
+        text.contains("10:05:12 UTC\nNote: 12 events were lost\n40 connections"),
+        "{text}"
+    );
 }
 
 #[test]
