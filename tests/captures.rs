@@ -663,7 +663,13 @@ fn quic() {
     let hello = record.client_hello.as_ref().unwrap();
     assert_eq!(hello.sni.as_deref(), Some("www.contoso.com"));
     assert!(hello.shape.ja4.starts_with("q13d"), "{}", hello.shape.ja4);
-    let alpn: Vec<&str> = hello.shape.alpn.iter().flatten().map(|name| &**name).collect();
+    let alpn: Vec<&str> = hello
+        .shape
+        .alpn
+        .iter()
+        .flatten()
+        .map(|name| &**name)
+        .collect();
     assert_eq!(alpn, ["h3"]);
     let quic = record.quic.as_ref().unwrap();
     assert_eq!(quic.version_name.as_deref(), Some("1"));

@@ -25,7 +25,10 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn vectors() -> [(Version, Vec<u8>, Vec<u8>, Vec<u8>); 2] {
+/// A version with its client's Initial, its server's Initial and its Retry.
+type Vector = (Version, Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn vectors() -> [Vector; 2] {
     let part = |name: &str| {
         let text = include_str!("vectors.txt");
         let from = text.find(&format!("[{name}]")).unwrap() + name.len() + 2;

@@ -145,13 +145,18 @@ impl<'f> Printed<'f> {
     fn run(&self, items: &'f [Box<str>]) -> Option<(&'f Finding, usize, usize)> {
         let (first, rest) = items.split_first()?;
         let (source, start) = *self.steps.get(&**first)?;
-        let follows = |(offset, item): &(usize, &'f Box<str>)| {
-            let place = self.steps.get(&***item);
+        let follows = |(offset, item): &(usize, &'f str)| {
+            let place = self.steps.get(*item);
             place.is_some_and(|(finding, at)| {
                 core::ptr::eq(*finding, source) && *at == start + 1 + offset
             })
         };
-        let more = rest.iter().enumerate().take_while(follows).count();
+        let more = rest
+            .iter()
+            .map(|item| &**item)
+            .enumerate()
+            .take_while(follows)
+            .count();
         Some((source, start, 1 + more))
     }
 
