@@ -112,6 +112,8 @@ impl<'a> Facts<'a> {
             .map(|hello| hello.frame)
             .or(self.client_hello.map(|hello| hello.frame))
             .or(self.record.tcp.as_ref().and_then(|tcp| tcp.syn_frame))
+            .or(self.record.alerts.first().map(|alert| alert.frame))
+            .or(self.record.tcp.as_ref().and_then(|tcp| tcp.close_frame))
             .unwrap_or(0)
     }
 }

@@ -10,7 +10,7 @@ use super::past::Past;
 use super::stack::Stack;
 use super::survey::{Report, severity_if};
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
-use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -84,6 +84,15 @@ fn provokes_fallback(trace: &Trace) -> bool {
         }
 }
 
+/// From when on the client could try again: a hello without an answer keeps it waiting to the end.
+fn over(trace: &Trace) -> Timestamp {
+    if provokes_fallback(trace) {
+        trace.end
+    } else {
+        trace.start
+    }
+}
+
 /// Hellos of the same kind of program: the same stack, or else suites of which one list continues the other.
 fn same_family(report: &Report<'_>, a: &Trace, b: &Trace) -> bool {
     let (Some(first), Some(second)) = (report.past.hello(a), report.past.hello(b)) else {
@@ -127,7 +136,7 @@ fn retries(report: &mut Report<'_>) {
             };
             let lower = b.offer_max < a.offer_max
                 && provokes_fallback(a)
-                && b.start.micros_since(a.start) <= window
+                && b.start.micros_since(over(a)) <= window
                 && same_family(report, a, b);
             if !lower {
                 continue;
@@ -173,7 +182,13 @@ fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Tr
         .saturating_mul(1_000_000);
     let at = list.partition_point(|other| *other < index);
     let (before, after) = list.split_at(at);
-    let is_near = |other: &Trace| trace.start.micros_since(other.start).abs() <= window;
+    let is_near = |other: &Trace| {
+        let gap = match other.start <= trace.start {
+            true => trace.start.micros_since(over(other)),
+            false => other.start.micros_since(over(trace)),
+        };
+        gap <= window
+    };
     let is_better = |other: &Trace| {
         other.offer_max >= Some(VersionRank::Tls12) && same_family(report, other, trace)
     };
@@ -425,6 +440,20 @@ mod tests {
         assert!(find(&diagnose(&late), "version-fallback-retry").is_none());
         let worked = [office(0x0303).answer(0x0303, 0xc02f), office(0x0301).at(2)];
         assert!(find(&diagnose(&worked), "version-fallback-retry").is_none());
+    }
+
+    #[test]
+    fn a_fallback_after_a_long_silence_is_one() {
+        // A client waits a minute for an answer before it tries lower.
+        let made = [
+            office(0x0303)
+                .outcome(Outcome::HelloUnanswered)
+                .lasts_ms(55_000),
+            office(0x0301).at(56),
+        ];
+        let found = diagnose(&made);
+        assert!(find(&found, "version-fallback-retry").is_some());
+        assert!(find(&found, "client-max-version-o365").is_none());
     }
 
     #[test]

@@ -276,7 +276,10 @@ impl Sheet<'_> {
 
     /// Adds what a packet shows.
     pub(super) fn fact(&mut self, frame: u64, fact: impl FnOnce() -> String) {
-        if let Some(evidence) = &mut self.evidence {
+        // Without a packet there is nothing to look at.
+        if let Some(evidence) = &mut self.evidence
+            && frame > 0
+        {
             evidence.push(Evidence {
                 capture: Arc::clone(self.capture),
                 frame,
@@ -398,6 +401,11 @@ impl Groups {
     /// Takes the groups of one finding and cause away.
     pub(super) fn forget(&mut self, id: &str, cause: &str) {
         self.groups.retain(|key, _| key.0 != id || key.1 != cause);
+    }
+
+    /// Keeps of one finding's groups only those with such a subject.
+    pub(super) fn keep(&mut self, id: &str, wanted: impl Fn(&Subject) -> bool) {
+        self.groups.retain(|key, _| key.0 != id || wanted(&key.2));
     }
 
     /// The findings, worst first, then by count, then by subject.

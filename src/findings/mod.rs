@@ -173,6 +173,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     proxy::SURVEYS,
     inventory::SURVEYS,
     quality::SURVEYS,
+    path::SURVEYS,
 ];
 
 fn surveys() -> impl Iterator<Item = &'static Survey> {

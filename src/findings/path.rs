@@ -2,8 +2,9 @@
 
 use super::facts::{Facts, version_name};
 use super::groups::server_subject;
-use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
-use crate::record::{Confidence, Outcome, Scope, Severity};
+use super::survey::Report;
+use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
@@ -42,6 +43,12 @@ pub(super) static RULES: &[Rule] = &[
     ),
 ];
 
+/// The survey that takes back what is not about TLS.
+pub(super) static SURVEYS: &[Survey] = &[Survey {
+    entries: &[],
+    run: only_tls,
+}];
+
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Pair(facts.record.client.ip, facts.record.server)
 }
@@ -71,6 +78,25 @@ fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     });
 }
 
+/// Connections that failed to ports on which TLS is neither usual nor was seen are not this program's business.
+fn only_tls(report: &mut Report<'_>) {
+    let past = report.past;
+    let ports = &report.settings.tls_ports;
+    let speaks_tls = |server: &Endpoint| {
+        ports.contains(&server.port)
+            || past
+                .servers
+                .get(server)
+                .is_some_and(|list| past.of(list).any(|(_, trace)| trace.hello.is_some()))
+    };
+    report
+        .groups
+        .keep("tcp-connect-failed", |subject| match subject {
+            Subject::Pair(_, server) => speaks_tls(server),
+            _ => true,
+        });
+}
+
 /// Microseconds of the steps, the round trip taken off.
 struct Steps {
     total: i64,
@@ -98,9 +124,14 @@ fn steps(facts: &Facts<'_>) -> Option<Steps> {
 
 /// `slow-handshake`: completed handshakes only; what never completed has a finding of its own.
 fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    /// No client waits for longer: such a capture was put together from several, or misses the rest.
+    const BELIEVED_MS: u64 = 600_000;
     let total = facts.record.timing.handshake_us?;
     let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
-    if total <= ms(settings.slow_total_ms) || !facts.record.outcome.is_complete() {
+    if total <= ms(settings.slow_total_ms)
+        || total > ms(BELIEVED_MS)
+        || !facts.record.outcome.is_complete()
+    {
         return None;
     }
     let rtt = facts
@@ -138,7 +169,17 @@ fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     } else {
         Severity::Info
     };
-    Some(Verdict::new(severity, Confidence::Certain, cause))
+    // Where packets were sent again, the wait may be theirs.
+    let resent = facts
+        .record
+        .tcp
+        .as_ref()
+        .is_some_and(|tcp| tcp.retransmits > 0);
+    let confidence = match resent && cause != "loss" {
+        true => Confidence::Possible,
+        false => Confidence::Certain,
+    };
+    Some(Verdict::new(severity, confidence, cause))
 }
 
 fn describe_slow(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
@@ -211,6 +252,22 @@ mod tests {
         let silent = no_hello().outcome(Outcome::NoSynAck);
         assert!(!has(&silent, id));
         assert!(has(&silent.tcp(|tcp| tcp.syn_retransmits = 3), id));
+    }
+
+    #[test]
+    fn ports_without_tls_are_passed_over() {
+        let id = "tcp-connect-failed";
+        let refused = |server: &str| {
+            Make::new()
+                .with(|record| record.client_hello = None)
+                .server(server)
+                .outcome(Outcome::ConnectionRefused)
+        };
+        assert!(find(&diagnose(&[refused("10.0.0.5:443")]), id).is_some());
+        assert!(find(&diagnose(&[refused("10.0.0.5:80")]), id).is_none());
+        let spoke = Make::new().server("10.0.0.5:10443").answer(0x0303, 0xc02f);
+        let found = diagnose(&[refused("10.0.0.5:10443"), spoke]);
+        assert!(find(&found, id).is_some());
     }
 
     #[test]

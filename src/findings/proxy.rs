@@ -332,7 +332,7 @@ fn names(report: &mut Report<'_>) {
     }
 }
 
-/// Words in issuers' or subjects' names that inspection products use.
+/// Words in issuers' names that inspection products use.
 const INSPECTION: [&str; 15] = [
     "do_not_trust",
     "fiddler",
@@ -371,14 +371,18 @@ fn interception(report: &mut Report<'_>) {
         let Some(issuer) = leaf.issuer.as_deref() else {
             continue;
         };
-        let words = format!("{issuer} {}", leaf.subject.as_deref().unwrap_or("")).to_lowercase();
+        let words = issuer.to_lowercase();
         let own = report
             .settings
             .inspection_issuers
             .iter()
             .any(|known| words.contains(&known.to_lowercase()));
         let target = past.target(trace);
-        let cause = if own || INSPECTION.iter().any(|word| words.contains(word)) {
+        // The makers of these products run services, too, with certificates of their own.
+        let name = target.to_lowercase();
+        let is_inspection =
+            |word: &str| words.contains(word) && !name.contains(&word.replace(' ', ""));
+        let cause = if own || INSPECTION.into_iter().any(is_inspection) {
             "inspection-product"
         } else if hosts::is_strict(&target)
             && !MICROSOFT_ISSUERS
@@ -508,6 +512,17 @@ mod tests {
                 &diagnose(&[shown(
                     "login.microsoftonline.com",
                     "CN=DigiCert SHA2 Secure Server CA, O=DigiCert Inc"
+                )]),
+                id
+            )
+            .is_none()
+        );
+        // The maker's own service.
+        assert!(
+            find(
+                &diagnose(&[shown(
+                    "mcs.prod.sophos.com",
+                    "CN=Sophos SHA256 MCS Root CA3"
                 )]),
                 id
             )
