@@ -37,7 +37,7 @@ fn folder() -> Option<PathBuf> {
         Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")),
         Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared")),
     ];
-    let mut folders = places.into_iter().flatten();
+    let folders = places.into_iter().flatten();
     folders
         .map(|shared| shared.join("captures/real"))
         .find(|folder| folder.is_dir())

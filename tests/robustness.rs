@@ -299,7 +299,6 @@ fn out_of_order_segments_are_capped() {
 }
 
 #[test]
-#[ignore = "fails: Skip::OutOfOrderCap and Skip::StreamGap are never counted"]
 fn what_the_out_of_order_cap_dropped_is_counted() {
     let run = of(
         &late_start(20),

@@ -131,6 +131,8 @@ pub struct Connection {
     /// Encrypted records were seen whose handshake was not.
     tls_before: bool,
     snapped: bool,
+    /// Only the start of the ClientHello is in the capture.
+    hello_cut: bool,
     around: Option<Box<Encapsulation>>,
     copies: Copies,
     /// What was said before TLS; only where something else than TLS was spoken.
@@ -184,6 +186,7 @@ impl Connection {
             spoke_other: [false; 2],
             tls_before: false,
             snapped: false,
+            hello_cut: false,
             around: (!around.is_empty()).then(|| Box::new(*around)),
             copies: Copies::default(),
             talk: None,
@@ -541,12 +544,23 @@ impl Connection {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
+        let had_hello = self.has_client_hello();
         for direction in [Direction::Up, Direction::Down] {
             if self.streams[direction as usize].is_pending() {
                 self.with_stream(direction, arrival, context, |stream, _, mut consumer| {
                     stream.end(&mut consumer)
                 });
             }
+        }
+        // A hello that only the end brought forth is the start of one whose rest the capture lacks.
+        self.hello_cut |= !had_hello && self.has_client_hello();
+        for stream in &self.streams {
+            context
+                .counters
+                .skip_many(Skip::StreamGap, u64::from(stream.gaps()));
+            context
+                .counters
+                .skip_many(Skip::OutOfOrderCap, stream.capped());
         }
         let draft = match core::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Tls(session) => session.draft,
@@ -559,6 +573,10 @@ impl Connection {
         self.around = None;
         self.talk = None;
         self.weight = 0;
+    }
+
+    fn has_client_hello(&self) -> bool {
+        matches!(&self.phase, Phase::Tls(session) if session.draft.client_hello.is_some())
     }
 
     /// Who is the client: the sender of the ClientHello, else of the SYN, else of the first payload.

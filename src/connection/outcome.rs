@@ -113,6 +113,7 @@ impl Connection {
         draft.client_hello.is_none()
             || self.streams.iter().any(|stream| stream.gaps() > 0)
             || self.snapped
+            || self.hello_cut
             || !(silent_by_itself || self.ends[client.reverse() as usize].is_some())
     }
 
@@ -226,6 +227,9 @@ impl Connection {
         }
         if !self.syn_seen && !self.syn_ack_seen {
             defects.push(Defect::MidStream);
+        }
+        if self.hello_cut {
+            defects.push(Defect::Gap);
         }
         if self.snapped {
             defects.push(Defect::SnapLength);

@@ -126,6 +126,8 @@ pub struct Stream {
     differs: bool,
     /// Holes that were not filled.
     gaps: u16,
+    /// How often the cap on what waits was hit.
+    capped: u16,
     retransmits: u16,
     /// Stamp of the segment being taken.
     stamp: u64,
@@ -175,6 +177,11 @@ impl Stream {
     /// Holes that were not filled.
     pub fn gaps(&self) -> u32 {
         u32::from(self.gaps) + self.holes.as_ref().map_or(0, |holes| holes.len() as u32)
+    }
+
+    /// How often a hole was given up because the cap on what waits behind it was hit.
+    pub fn capped(&self) -> u64 {
+        u64::from(self.capped)
     }
 
     /// Segments that repeated bytes seen before.
@@ -512,6 +519,7 @@ impl Stream {
             slow.parked_bytes > limits.parked_bytes_max || slow.parked.len() > segments_max
         };
         if self.slow.as_deref().is_some_and(over) {
+            self.capped = self.capped.saturating_add(1);
             self.give_up(consumer);
         }
     }
