@@ -153,8 +153,12 @@ fn fill_key_facts(certificate: &mut Certificate, parsed: &X509Certificate<'_>, d
 fn end_point_hash(parsed: &X509Certificate<'_>, der: &[u8]) -> Option<String> {
     use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
     let algorithm = &parsed.signature_algorithm;
-    let name = match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => {
+    // Only PSS has its hash in parameters. The library writes to standard error about algorithms that it
+    // does not know, so it is not asked about any other.
+    let is_pss = algorithm.algorithm == OID_PKCS1_RSASSAPSS;
+    let parameters = is_pss.then(|| SignatureAlgorithm::try_from(algorithm));
+    let name = match parameters {
+        Some(Ok(SignatureAlgorithm::RSASSA_PSS(parameters))) => {
             match parameters.hash_algorithm_oid().to_id_string().as_str() {
                 "2.16.840.1.101.3.4.2.2" => "384",
                 "2.16.840.1.101.3.4.2.3" => "512",
