@@ -37,8 +37,9 @@ fn folder() -> Option<PathBuf> {
         Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")),
         Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared")),
     ];
-    let folders = places.into_iter().flatten();
-    folders
+    places
+        .into_iter()
+        .flatten()
         .map(|shared| shared.join("captures/real"))
         .find(|folder| folder.is_dir())
 }

@@ -19,6 +19,7 @@ mod history;
 mod hosts;
 mod http2;
 mod hygiene;
+mod interception;
 mod intern;
 mod inventory;
 mod late;
@@ -31,6 +32,7 @@ mod quality;
 mod server_name;
 mod settings;
 mod stack;
+mod stuck;
 mod survey;
 #[cfg(test)]
 mod testing;
