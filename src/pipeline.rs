@@ -245,18 +245,34 @@ fn inline(
         sink.emit(&mut batch)?;
         spare = Some(job.block);
     }
-    for shard in &mut shards {
-        shard.finish(
-            reader.last_ns,
-            reader.order,
-            limits,
-            shared.captures,
-            &mut bench,
-        );
+    finish(&mut shards, shared, reader, sink, &mut bench)?;
+    Ok(shards)
+}
+
+/// Bytes of conversations that are ended in one go, so that their records come in order of time. Beyond
+/// that they are ended shard by shard: all their records at once would take several times the memory cap.
+const FINISH_AT_ONCE_BYTES_MAX: usize = 16 << 20;
+
+/// The captures are over: ends all conversations.
+fn finish(
+    shards: &mut [Shard],
+    shared: Shared<'_>,
+    reader: &Reader<'_>,
+    sink: &mut Sink<'_, '_>,
+    bench: &mut Bench,
+) -> io::Result<()> {
+    let (limits, captures) = (&shared.options.limits, shared.captures);
+    let held: usize = shards.iter().map(Shard::bytes).sum();
+    let mut batch = Batch::default();
+    for shard in shards {
+        shard.finish(reader.last_ns, reader.order, limits, captures, bench);
+        if held > FINISH_AT_ONCE_BYTES_MAX {
+            batch.fill(&mut bench.records, shared.options);
+            sink.emit(&mut batch)?;
+        }
     }
     batch.fill(&mut bench.records, shared.options);
-    sink.emit(&mut batch)?;
-    Ok(shards)
+    sink.emit(&mut batch)
 }
 
 /// Records of one block in order, with what was rendered of them.
@@ -764,21 +780,8 @@ fn threaded<'i>(
         .iter_mut()
         .map(|shard| shard.take().unwrap_or_default())
         .collect();
-    let (mut bench, mut batch) = (
-        Bench::new(limits, shared.options.keep_der),
-        Batch::default(),
-    );
-    for shard in &mut shards {
-        shard.finish(
-            reader.last_ns,
-            reader.order,
-            limits,
-            shared.captures,
-            &mut bench,
-        );
-    }
-    batch.fill(&mut bench.records, shared.options);
-    sink.emit(&mut batch)?;
+    let mut bench = Bench::new(limits, shared.options.keep_der);
+    finish(&mut shards, shared, reader, sink, &mut bench)?;
     Ok(shards)
 }
 
