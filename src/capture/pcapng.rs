@@ -182,9 +182,12 @@ impl Pcapng {
 
     fn block(&mut self, kind: u32, block: &[u8], at: usize, packets: &mut Vec<Packet>) {
         match kind {
-            ENHANCED_PACKET => self.enhanced_packet(block, at, packets),
+            ENHANCED_PACKET => self.timed_packet(self.u32_at(block, 8), block, at, packets),
             SIMPLE_PACKET => self.simple_packet(block, at, packets),
-            PACKET_OBSOLETE => self.obsolete_packet(block, at, packets),
+            PACKET_OBSOLETE => {
+                let interface = self.u16_at(block, 8).map(u32::from);
+                self.timed_packet(interface, block, at, packets);
+            }
             SECTION_HEADER => self.interfaces.clear(),
             INTERFACE_DESCRIPTION => self.interface(block),
             // Name resolution, statistics, journal, decryption secrets, custom blocks.
@@ -242,48 +245,27 @@ impl Pcapng {
         }
     }
 
-    fn enhanced_packet(&mut self, block: &[u8], at: usize, packets: &mut Vec<Packet>) {
-        let (Some(interface), Some(high), Some(low), Some(captured), Some(original)) = (
-            self.u32_at(block, 8),
-            self.u32_at(block, 12),
-            self.u32_at(block, 16),
-            self.u32_at(block, 20),
-            self.u32_at(block, 24),
-        ) else {
-            return self.odd_packet();
-        };
-        let stamp = u64::from(high) << 32 | u64::from(low);
-        self.packet(
+    /// Enhanced and obsolete packet blocks differ in the width of their interface number only.
+    fn timed_packet(
+        &mut self,
+        interface: Option<u32>,
+        block: &[u8],
+        at: usize,
+        packets: &mut Vec<Packet>,
+    ) {
+        let (Some(interface), Some(high), Some(low), Some(captured), Some(original), Some(room)) = (
             interface,
-            stamp,
-            captured,
-            original,
-            at + 28,
-            block.len() - 32,
-            packets,
-        );
-    }
-
-    fn obsolete_packet(&mut self, block: &[u8], at: usize, packets: &mut Vec<Packet>) {
-        let (Some(interface), Some(high), Some(low), Some(captured), Some(original)) = (
-            self.u16_at(block, 8),
             self.u32_at(block, 12),
             self.u32_at(block, 16),
             self.u32_at(block, 20),
             self.u32_at(block, 24),
+            // The fixed fields in front, the length behind: a shorter block is no packet.
+            block.len().checked_sub(32),
         ) else {
             return self.odd_packet();
         };
         let stamp = u64::from(high) << 32 | u64::from(low);
-        self.packet(
-            u32::from(interface),
-            stamp,
-            captured,
-            original,
-            at + 28,
-            block.len() - 32,
-            packets,
-        );
+        self.packet(interface, stamp, captured, original, at + 28, room, packets);
     }
 
     /// A simple packet block has neither a time nor an interface: it belongs to the first interface, and
@@ -292,7 +274,9 @@ impl Pcapng {
         let Some(original) = self.u32_at(block, 8) else {
             return self.odd_packet();
         };
-        let room = block.len() - 16;
+        let Some(room) = block.len().checked_sub(16) else {
+            return self.odd_packet();
+        };
         let (link, snap_len) = self
             .interfaces
             .first()
@@ -363,6 +347,29 @@ fn broken(used: usize, expected: impl ToString) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packet_blocks_shorter_than_their_fields_are_no_packets() {
+        let section = [
+            0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255,
+            255, 255, 255, 255, 255, 28, 0, 0, 0,
+        ];
+        let interface = [1, 0, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0];
+        for kind in [2, 3, 6] {
+            for length in (12..32u8).step_by(4) {
+                let mut bytes = [&section[..], &interface].concat();
+                let mut block = vec![0xffu8; usize::from(length)];
+                block[..8].copy_from_slice(&[kind, 0, 0, 0, length, 0, 0, 0]);
+                bytes.extend(block);
+                let mut packets = Vec::new();
+                Pcapng::new(1 << 20).step(&bytes, &mut packets);
+                assert!(
+                    packets.iter().all(|packet| packet.captured_len <= 12),
+                    "{packets:?}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn every_time_resolution_is_understood() {
