@@ -1,6 +1,8 @@
 //! The channel binding that Windows Extended Protection compares: the certificate's hash (RFC 5929 section 4) as NTLM
 //! carries it, MD5 over a `gss_channel_bindings_struct` (RFC 4121 section 4.1.1.2, [MS-NLMP] section 2.2.2.1).
 
+use super::Lang;
+use super::text::say;
 use crate::record::{Certificate, Digest};
 use md5::{Digest as _, Md5};
 
@@ -18,15 +20,15 @@ fn ntlm(hash: &[u8]) -> Digest<16> {
 }
 
 /// `; tls-server-end-point ..., NTLM channel binding ...`, or nothing where the binding is not known.
-pub(super) fn words(certificate: &Certificate) -> String {
+pub(super) fn words(certificate: &Certificate, lang: Lang) -> String {
     let Some(end_point) = certificate.tls_server_end_point.as_deref() else {
         return String::new();
     };
     match bytes(end_point) {
-        Some(hash) => format!(
-            "; tls-server-end-point {end_point}, NTLM channel binding {}",
-            ntlm(&hash)
-        ),
+        Some(hash) => say(lang, "cert-binding")
+            .with("hash", end_point)
+            .with("binding", ntlm(&hash))
+            .text(),
         None => String::new(),
     }
 }
@@ -47,10 +49,10 @@ mod tests {
     fn the_published_example_is_reproduced() {
         // Microsoft, "NTLM and Channel Binding Hash (aka Extended Protection for Authentication)".
         let mut certificate = cert("CN=a", &[]);
-        assert_eq!(words(&certificate), "");
+        assert_eq!(words(&certificate, Lang::En), "");
         certificate.tls_server_end_point =
             Some("ea05fefecc6b0bd571dbbc5baa3ed45386d0446835f7b74c85621b9983475f95".into());
-        let words = words(&certificate);
+        let words = words(&certificate, Lang::En);
         assert!(
             words.ends_with("NTLM channel binding 6586e99d81c2fc984e47172fd4dd0310"),
             "{words}"

@@ -6,8 +6,9 @@
 use super::facts::Facts;
 use super::groups::server_subject;
 use super::names::{certificate_name, common_name, covers, leaf};
+use super::text::say;
 use super::version::describe_alerts;
-use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
 use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 
@@ -123,29 +124,26 @@ fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     }
     if let Some(leaf) = leaf(facts) {
         sheet.note("certificate", &certificate_name(leaf));
-        sheet.fact(facts.frame(), || {
-            format!(
-                "{} certificate(s) shown; {}",
-                facts.record.certificates.len(),
-                card(leaf)
-            )
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "certs-shown")
+                .with("count", facts.record.certificates.len())
+                .with("card", card(leaf, lang))
         });
     }
     describe_alerts(facts, sheet);
 }
 
 /// What administrators compare of a certificate.
-pub(super) fn card(certificate: &Certificate) -> String {
+pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| time.to_string());
-    format!(
-        "{}, issuer {}, valid {} to {}, thumbprint {}",
-        certificate_name(certificate),
-        certificate.issuer.as_deref().unwrap_or("?"),
-        time(certificate.not_before),
-        time(certificate.not_after),
-        certificate.sha1
-    )
+    say(lang, "cert-card")
+        .with("certificate", certificate_name(certificate))
+        .with("issuer", certificate.issuer.as_deref().unwrap_or("?"))
+        .with("begin", time(certificate.not_before))
+        .with("end", time(certificate.not_after))
+        .with("thumbprint", certificate.sha1)
+        .text()
 }
 
 /// `cert-validity`, by the leaf or any certificate that was sent with it.
@@ -204,8 +202,10 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             || certificate.not_after.is_some_and(|end| end < now)
             || certificate.not_before.is_some_and(|begin| begin > now);
         if shown {
-            sheet.fact(facts.frame(), || {
-                format!("at packet time {now}: {}", card(certificate))
+            sheet.fact(facts.frame(), |lang| {
+                say(lang, "cert-at-time")
+                    .with("now", now)
+                    .with("card", card(certificate, lang))
             });
         }
     }
@@ -280,16 +280,16 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     }
     for certificate in &facts.record.certificates {
         if weakness(certificate).is_some() {
-            sheet.fact(facts.frame(), || {
-                format!(
-                    "key {}{}, signed with {}: {}",
-                    certificate.key.as_deref().unwrap_or("?"),
-                    certificate
-                        .rsa_exponent
-                        .map_or_else(String::new, |e| format!(" with exponent {e}")),
-                    certificate.signature_algorithm.as_deref().unwrap_or("?"),
-                    card(certificate)
-                )
+            sheet.fact(facts.frame(), |lang| {
+                let key = match certificate.rsa_exponent {
+                    Some(exponent) => say(lang, "cert-key-exponent").with("exponent", exponent),
+                    None => say(lang, "cert-key"),
+                };
+                let algorithm = certificate.signature_algorithm.as_deref();
+                key.and("cert-signed-card")
+                    .with("key", certificate.key.as_deref().unwrap_or("?"))
+                    .with("algorithm", algorithm.unwrap_or("?"))
+                    .with("card", card(certificate, lang))
             });
         }
     }
@@ -347,8 +347,10 @@ fn describe_chain(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             sheet.note("certificate", &certificate_name(certificate));
             sheet.note("issuer", certificate.issuer.as_deref().unwrap_or("?"));
         }
-        sheet.fact(facts.frame(), || {
-            format!("certificate {}: {}", index + 1, card(certificate))
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "cert-number")
+                .with("number", index + 1)
+                .with("card", card(certificate, lang))
         });
     }
 }

@@ -8,6 +8,7 @@ use super::groups::Subject;
 use super::history::Trace;
 use super::past::Ledger;
 use super::survey::{Report, pick, severity_if};
+use super::text::{say, word};
 use super::{Entry, Rule, Settings, Survey, Verdict};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, VersionRank};
@@ -258,31 +259,38 @@ fn separating_feature(report: &Report<'_>, failed: &[usize], served: &[usize]) -
         };
         (is(failed, true) && is(served, false)).then_some(value)
     };
-    separates(&|trace| Some(format!("offers {} at most", version_name(trace.offer_max?))))
-        .or_else(|| {
-            separates(&|trace| {
-                Some(format!(
-                    "server name {}",
-                    past.name(trace).unwrap_or("none")
-                ))
-            })
+    let lang = past.lang;
+    let none = || word(lang, "none");
+    separates(&|trace| {
+        let offered = version_name(trace.offer_max?);
+        let feature = say(lang, "feature-version").with("offered", offered);
+        Some(feature.text())
+    })
+    .or_else(|| {
+        separates(&|trace| {
+            let name = past.name(trace).unwrap_or_else(none);
+            Some(say(lang, "feature-name").with("name", name).text())
         })
-        .or_else(|| {
-            separates(&|trace| {
-                let offered = past
-                    .hello(trace)?
-                    .shape
-                    .alpn
-                    .as_deref()
-                    .unwrap_or(&[])
-                    .join(",");
-                Some(format!(
-                    "ALPN {}",
-                    if offered.is_empty() { "none" } else { &offered }
-                ))
-            })
+    })
+    .or_else(|| {
+        separates(&|trace| {
+            let offered = past
+                .hello(trace)?
+                .shape
+                .alpn
+                .as_deref()
+                .unwrap_or(&[])
+                .join(",");
+            let offered = if offered.is_empty() { none() } else { &offered };
+            Some(format!("ALPN {offered}"))
         })
-        .or_else(|| separates(&|trace| Some(format!("client {}", trace.client))))
+    })
+    .or_else(|| {
+        separates(&|trace| {
+            let feature = say(lang, "feature-client").with("client", trace.client);
+            Some(feature.text())
+        })
+    })
 }
 
 /// `hello-unanswered`.

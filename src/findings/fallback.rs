@@ -228,7 +228,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
             &[],
         ) && let Some(stack) = stack
         {
-            group.note("stack", &stack.words());
+            group.note("stack", &stack.words(past.lang));
         }
     }
 }

@@ -7,7 +7,8 @@ use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Trace;
 use super::survey::{Report, severity_if};
-use super::{Entry, Survey, Verdict, hosts};
+use super::text::{say, word};
+use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::VersionRank;
 use std::{
@@ -111,9 +112,9 @@ fn answer(report: &Report<'_>, trace: &Trace) -> Option<Answer> {
     })
 }
 
-fn answer_words(answer: &Answer) -> String {
+fn answer_words(answer: &Answer, lang: Lang) -> String {
     if answer.refuses {
-        return "refuses".to_owned();
+        return word(lang, "refuses").to_owned();
     }
     let mut words = format!(
         "{} {}",
@@ -124,12 +125,13 @@ fn answer_words(answer: &Answer) -> String {
         words.push_str(&format!(" {alpn}"));
     }
     if answer.version < Some(VersionRank::Tls13) {
-        words.push_str(match answer.protections {
-            (true, true) => "",
-            (false, true) => " without extended_master_secret",
-            (true, false) => " without secure renegotiation",
-            (false, false) => " without extended_master_secret and secure renegotiation",
-        });
+        let lacks = match answer.protections {
+            (true, true) => return words,
+            (false, true) => "extended_master_secret",
+            (true, false) => "renegotiation_info",
+            (false, false) => "extended_master_secret, renegotiation_info",
+        };
+        words.push_str(&say(lang, "answer-lacks").with("lacks", lacks).text());
     }
     words
 }
@@ -181,7 +183,7 @@ fn tls(report: &mut Report<'_>) {
         }
         let worst = by_hello
             .values()
-            .filter_map(contrast)
+            .filter_map(|members| contrast(members, past.lang))
             .max_by_key(|found| found.grave);
         let Some(found) = worst else { continue };
         let verdict = Verdict::new(
@@ -197,7 +199,7 @@ fn tls(report: &mut Report<'_>) {
             &found.odd,
             &found.other,
         ) {
-            told.set("reason", group.reason);
+            told.set("reason", word(past.lang, group.reason));
             told.set("rows", &found.rows.join("; "));
         }
     }
@@ -212,7 +214,7 @@ struct Contrast {
     rows: Vec<String>,
 }
 
-fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>) -> Option<Contrast> {
+fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>, lang: Lang) -> Option<Contrast> {
     // A member whose own answers vary (a choice made per session) proves nothing; nor does a single answer.
     let constant: Vec<(&Endpoint, &Vec<(usize, Answer)>)> = members
         .iter()
@@ -248,7 +250,10 @@ fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>) -> Option<Contra
         rows: constant
             .iter()
             .filter_map(|(member, answers)| {
-                Some(format!("{member}: {}", answer_words(&answers.first()?.1)))
+                Some(format!(
+                    "{member}: {}",
+                    answer_words(&answers.first()?.1, lang)
+                ))
             })
             .take(12)
             .collect(),

@@ -4,7 +4,8 @@ use super::certificate::card;
 use super::farm::{groups, is_private};
 use super::groups::Subject;
 use super::survey::{Report, severity_if};
-use super::{Entry, Survey, Verdict, hosts};
+use super::text::say;
+use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
 use std::collections::BTreeMap;
 
@@ -146,8 +147,9 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         };
         let verdict = Verdict::new(severity, Confidence::Certain, cause);
         let subject = Subject::Named(format!("{name} ({server})").into());
-        let change = format!("{}{}", card(other), key_and_issuer(one, other));
-        let facts = [(before, card(one)), (after, change)];
+        let lang = past.lang;
+        let change = format!("{}{}", card(other, lang), key_and_issuer(one, other, lang));
+        let facts = [(before, card(one, lang)), (after, change)];
         let evidence = facts
             .map(|(trace, fact)| past.evidence_of(trace, fact))
             .to_vec();
@@ -167,15 +169,15 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
 }
 
 /// What else changed with the certificate.
-fn key_and_issuer(old: &Certificate, new: &Certificate) -> String {
+fn key_and_issuer(old: &Certificate, new: &Certificate, lang: Lang) -> String {
     let key = match (old.spki_sha256, new.spki_sha256) {
-        (Some(one), Some(other)) if one == other => "; the key is the same as before",
-        (Some(_), Some(_)) => "; with a new key",
-        _ => "",
+        (Some(one), Some(other)) if one == other => say(lang, "cert-same-key").text(),
+        (Some(_), Some(_)) => say(lang, "cert-new-key").text(),
+        _ => String::new(),
     };
     let issuer = match old.issuer == new.issuer {
-        true => "",
-        false => "; from another issuer",
+        true => String::new(),
+        false => say(lang, "cert-other-issuer").text(),
     };
     format!("{key}{issuer}")
 }
@@ -236,7 +238,7 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         .iter()
         .filter_map(|(member, run)| {
             let leaf = past.leaf(past.traces.get(run.last)?)?;
-            Some(format!("{member}: {}", card(leaf)))
+            Some(format!("{member}: {}", card(leaf, past.lang)))
         })
         .take(8)
         .collect();
@@ -244,10 +246,15 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         .iter()
         .filter_map(|index| {
             let trace = past.traces.get(*index)?;
-            Some(past.evidence_of(
-                trace,
-                format!("{} shows {}", trace.server, card(past.leaf(trace)?)),
-            ))
+            Some(
+                past.evidence_of(
+                    trace,
+                    say(past.lang, "cert-shown-by")
+                        .with("server", trace.server)
+                        .with("card", card(past.leaf(trace)?, past.lang))
+                        .text(),
+                ),
+            )
         })
         .collect();
     if let Some(group) = report.tell(

@@ -5,7 +5,8 @@
 //! examples and tallies are capped, and what is beyond the caps is counted.
 
 use super::facts::Facts;
-use super::{Entry, Settings, Verdict, text};
+use super::text::{Say, word};
+use super::{Entry, Lang, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
 use hashbrown::HashMap;
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, sync::Arc};
@@ -46,7 +47,7 @@ pub(super) enum Subject {
 
 impl Subject {
     /// The words for it; the tallies say what else is known.
-    fn words(&self, group: &Group) -> String {
+    fn words(&self, group: &Group, lang: Lang) -> String {
         match self {
             Self::Server(server) => match group.shown("name") {
                 Some(names) => format!("{server} ({names})"),
@@ -66,7 +67,8 @@ impl Subject {
             Self::Others => {
                 let some = ["client", "clients", "server", "servers", "name"];
                 let shown = some.iter().find_map(|tally| group.shown(tally));
-                shown.map_or_else(|| OTHERS.to_owned(), |shown| format!("{OTHERS}: {shown}"))
+                let others = word(lang, OTHERS);
+                shown.map_or_else(|| others.to_owned(), |shown| format!("{others}: {shown}"))
             }
         }
     }
@@ -217,7 +219,7 @@ impl Group {
 
     fn finding(self, subject: &Subject, settings: &Settings) -> Finding {
         let id = self.entry.id;
-        let subject = subject.words(&self);
+        let subject = subject.words(&self, settings.lang);
         let fill = |key: &str| match key {
             "count" => Some(self.count.to_string()),
             "subject" => Some(subject.clone()),
@@ -251,6 +253,7 @@ pub(super) struct Sheet<'g> {
     group: &'g mut Group,
     capture: &'g Arc<str>,
     severity: Severity,
+    lang: Lang,
     evidence: Option<Vec<Evidence>>,
 }
 
@@ -269,13 +272,18 @@ impl Sheet<'_> {
         }
     }
 
+    /// The language of the words.
+    pub(super) fn lang(&self) -> Lang {
+        self.lang
+    }
+
     /// Whether evidence of this hit is kept.
     pub(super) fn wants_evidence(&self) -> bool {
         self.evidence.is_some()
     }
 
     /// Adds what a packet shows.
-    pub(super) fn fact(&mut self, frame: u64, fact: impl FnOnce() -> String) {
+    pub(super) fn fact(&mut self, frame: u64, fact: impl FnOnce(Lang) -> Say) {
         // Without a packet there is nothing to look at.
         if let Some(evidence) = &mut self.evidence
             && frame > 0
@@ -283,7 +291,7 @@ impl Sheet<'_> {
             evidence.push(Evidence {
                 capture: Arc::clone(self.capture),
                 frame,
-                fact: fact().into(),
+                fact: fact(self.lang).text().into(),
             });
         }
     }
@@ -302,6 +310,7 @@ type Key = (&'static str, &'static str, Subject);
 pub(super) struct Groups {
     groups: HashMap<Key, Group>,
     groups_max: usize,
+    lang: Lang,
     /// Subjects told apart of each finding and cause.
     subjects: HashMap<(&'static str, &'static str), u32>,
     /// Hits for which there was no room.
@@ -313,6 +322,7 @@ impl Groups {
         Self {
             groups: HashMap::new(),
             groups_max: settings.groups_max,
+            lang: settings.lang,
             subjects: HashMap::new(),
             beyond: 0,
         }
@@ -364,6 +374,7 @@ impl Groups {
         (capture, start): (&Arc<str>, Timestamp),
         describe: impl FnOnce(&mut Sheet<'_>),
     ) {
+        let lang = self.lang;
         let Some(group) = self.open(entry, verdict, subject) else {
             return;
         };
@@ -376,6 +387,7 @@ impl Groups {
             group,
             capture,
             severity: verdict.severity,
+            lang,
             evidence: wanted.then(Vec::new),
         };
         describe(&mut sheet);

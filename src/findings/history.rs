@@ -5,11 +5,11 @@
 //! oldest traces go, counted. At the end [`History::past`] sorts the traces by time, so that the order in which captures
 //! or saved records came does not matter.
 
-use super::Settings;
 use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
 use super::past::Past;
 use super::stack::Stack;
+use super::{Lang, Settings};
 use crate::record::{
     Certificate, ClientHelloShape, Close, Defect, Digest, Endpoint, Outcome, Protocol,
     ServerHelloShape, Side, Timestamp,
@@ -250,11 +250,12 @@ impl History {
     }
 
     /// The traces in order of time, with their indexes.
-    pub(super) fn past(self) -> Past {
+    pub(super) fn past(self, lang: Lang) -> Past {
         let captures = texts(self.captures).into_iter().map(Arc::from).collect();
         let mut traces: Vec<Trace> = self.traces.into();
         traces.sort_by_key(|trace| (trace.start, trace.capture, trace.frame, trace.server));
         let mut past = Past {
+            lang,
             captures,
             names: texts(self.names),
             hellos: self.hellos,

@@ -5,7 +5,8 @@
 //! client and fails for another. Only an ALPN `h2` that the server *selected* in clear counts (TLS 1.2 and below).
 
 use super::facts::{Facts, suite_name, version_name};
-use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
+use super::text::{Say, say};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, RELEASES, VersionRank};
 
@@ -170,25 +171,24 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if !sheet.wants_evidence() {
         return;
     }
-    sheet.fact(hello.frame, || offer_fact(facts, suite));
-    sheet.fact(facts.frame(), || {
-        format!(
-            "ServerHello: {}, {}, ALPN h2 (rfc_listed: yes)",
-            facts.negotiated.map_or("?", version_name),
-            suite_name(suite)
-        )
+    sheet.fact(hello.frame, |lang| offer_fact(facts, suite, lang));
+    sheet.fact(facts.frame(), |lang| {
+        say(lang, "h2-server")
+            .with("version", facts.negotiated.map_or("?", version_name))
+            .with("suite", suite_name(suite))
     });
-    if let Some(fact) = windows_fact(facts, suite) {
-        sheet.fact(facts.frame(), || fact);
+    if let Some(usual) = windows_choice(facts, suite) {
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "h2-windows-order").with("suite", suite_name(usual))
+        });
     }
     if closed && let Some(tcp) = &facts.record.tcp {
         let frame = tcp.close_frame.unwrap_or_else(|| facts.frame());
         let bytes = facts.record.application_bytes.unwrap_or_default();
-        sheet.fact(frame, || {
-            format!(
-                "closed by the client right after the handshake; application data: {} bytes from the client, {} from the server",
-                bytes.client, bytes.server
-            )
+        sheet.fact(frame, |lang| {
+            say(lang, "h2-closed")
+                .with("client", bytes.client)
+                .with("server", bytes.server)
         });
     }
 }
@@ -209,34 +209,31 @@ fn note_consumers(consumers: &Consumers, sheet: &mut Sheet<'_>) {
 }
 
 /// Where the chosen suite and the first permitted one stand in the client's list.
-fn offer_fact(facts: &Facts<'_>, chosen: CipherSuite) -> String {
+fn offer_fact(facts: &Facts<'_>, chosen: CipherSuite, lang: Lang) -> Say {
     let place = |wanted: CipherSuite| facts.offered().position(|suite| suite == wanted);
-    let mut fact = match place(chosen) {
-        Some(at) => format!("ClientHello: {} is number {}", suite_name(chosen), at + 1),
-        None => format!("ClientHello: {} was not offered", suite_name(chosen)),
+    let fact = match place(chosen) {
+        Some(at) => say(lang, "suite-place").with("place", at + 1),
+        None => say(lang, "suite-not-offered"),
     };
+    let fact = fact.with("suite", suite_name(chosen));
     let authentication = chosen.entry().map(|entry| entry.authentication);
     let same = permitted(facts)
         .find(|suite| suite.entry().map(|entry| entry.authentication) == authentication);
     match same.or_else(|| permitted(facts).next()) {
         Some(suite) => {
             let at = place(suite).map_or(0, |at| at + 1);
-            fact.push_str(&format!(
-                "; the first permitted one, {}, is number {at}",
-                suite_name(suite)
-            ));
-            if same.is_none() {
-                fact.push_str(" and needs another kind of certificate");
-            }
+            fact.and("suite-permitted")
+                .with("permitted", suite_name(suite))
+                .with("at", at)
+                .and_if(same.is_none(), "suite-other-key")
         }
-        None => fact.push_str("; no suite that HTTP/2 permits was offered"),
+        None => fact.and("suite-none-permitted"),
     }
-    fact
 }
 
 /// What the default orders of Windows would have chosen for this hello: a server that chose something else, and is a
 /// Windows server, has had its order changed by policy.
-fn windows_fact(facts: &Facts<'_>, chosen: CipherSuite) -> Option<String> {
+fn windows_choice(facts: &Facts<'_>, chosen: CipherSuite) -> Option<CipherSuite> {
     let authentication = chosen.entry()?.authentication;
     let first_http2 = RELEASES
         .iter()
@@ -259,14 +256,10 @@ fn windows_fact(facts: &Facts<'_>, chosen: CipherSuite) -> Option<String> {
     {
         return None;
     }
-    let usual = releases
+    releases
         .iter()
         .rev()
-        .find_map(|release| picks(release.suites))?;
-    Some(format!(
-        "no default order from Windows Server 2016 on picks this suite for this offer (they pick {}): on a Windows server the order was changed, usually by the policy value Functions",
-        suite_name(usual)
-    ))
+        .find_map(|release| picks(release.suites))
 }
 
 /// `h2-tls-version`.
@@ -286,14 +279,14 @@ fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         sheet.note("name", name);
     }
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || {
-            format!(
-                "ClientHello offers {} at most, ALPN with h2",
-                facts.offer_max.map_or("?", version_name)
-            )
+        sheet.fact(hello.frame, |lang| {
+            say(lang, "h2-client-version")
+                .with("offered", facts.offer_max.map_or("?", version_name))
         });
     }
-    sheet.fact(facts.frame(), || format!("ServerHello: {version}, ALPN h2"));
+    sheet.fact(facts.frame(), |lang| {
+        say(lang, "h2-server-version").with("version", version)
+    });
 }
 
 /// `h2-tls-feature`.
@@ -312,24 +305,17 @@ fn tls_feature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 fn describe_feature(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
-    sheet.fact(facts.frame(), || match facts.server_hello {
+    sheet.fact(facts.frame(), |lang| match facts.server_hello {
         Some(hello) if verdict.cause == "compression" => {
-            format!(
-                "ServerHello: ALPN h2, compression method {}",
-                hello.shape.compression
-            )
+            say(lang, "h2-compression").with("method", hello.shape.compression)
         }
-        _ => "ServerHello: ALPN h2".to_owned(),
+        _ => say(lang, "h2-selected"),
     });
     if let Some(frame) = facts.observed(|observed| observed.late_handshake_frame) {
         let from = facts.observed(|observed| observed.late_handshake_from);
-        sheet.fact(frame, || {
-            let from = if from == Some(Side::Client) {
-                "client"
-            } else {
-                "server"
-            };
-            format!("handshake record from the {from} after application data: a renegotiation")
+        sheet.fact(frame, |lang| match from {
+            Some(Side::Client) => say(lang, "h2-late-client"),
+            _ => say(lang, "h2-late-server"),
         });
     }
 }
@@ -352,13 +338,11 @@ fn client_offer(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_client_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || {
+        sheet.fact(hello.frame, |lang| {
             let suites: Vec<String> = facts.offered().take(6).map(suite_name).collect();
-            format!(
-                "ClientHello: ALPN with h2, {} suites, all prohibited: {}",
-                facts.offered().count(),
-                suites.join(", ")
-            )
+            say(lang, "h2-offer")
+                .with("count", facts.offered().count())
+                .with("suites", suites.join(", "))
         });
     }
 }

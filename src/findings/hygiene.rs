@@ -5,6 +5,7 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
+use super::text::say;
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
 use crate::record::{Confidence, Scope, Severity};
 use crate::tls::code_points::{
@@ -123,27 +124,17 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(better) = better {
         sheet.note("better", better.name().unwrap_or("?"));
     }
-    sheet.fact(facts.frame(), || {
-        let mut fact = format!(
-            "ServerHello: {}, {}",
-            facts.negotiated.map_or("?", version_name),
-            suite_name(suite)
-        );
-        if facts
-            .server_hello
-            .is_some_and(|hello| hello.shape.compression != 0)
-        {
-            fact.push_str(", compression on");
-        }
+    sheet.fact(facts.frame(), |lang| {
+        let hello = facts.server_hello;
+        let compressed = hello.is_some_and(|hello| hello.shape.compression != 0);
+        let fact = say(lang, "server-chose")
+            .with("version", facts.negotiated.map_or("?", version_name))
+            .with("suite", suite_name(suite))
+            .and_if(compressed, "suite-compression");
         match better {
-            Some(better) => {
-                fact.push_str(&format!("; the client also offered {}", suite_name(better)))
-            }
-            None => fact.push_str(
-                "; the client offered no ECDHE suite with AEAD for this kind of certificate",
-            ),
+            Some(better) => fact.and("suite-better").with("better", suite_name(better)),
+            None => fact.and("suite-no-better"),
         }
-        fact
     });
 }
 
@@ -202,16 +193,16 @@ fn describe_group(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     };
     sheet.parties(facts);
     let words = match (exchange.dh_bits, exchange.group) {
-        (Some(bits), _) => format!("Diffie-Hellman, {bits} bits"),
+        (Some(bits), _) => say(sheet.lang(), "dh-bits").with("bits", bits).text(),
         (None, Some(group)) => NamedGroup(group.0).to_string(),
         (None, None) => return,
     };
     sheet.note("group", &words);
-    sheet.fact(facts.frame(), || {
-        format!(
-            "ServerKeyExchange after this ServerHello ({}): {words}",
-            facts.suite().map_or_else(|| "?".to_owned(), suite_name)
-        )
+    sheet.fact(facts.frame(), |lang| {
+        let suite = facts.suite().map_or_else(|| "?".to_owned(), suite_name);
+        say(lang, "key-exchange")
+            .with("suite", suite)
+            .with("group", words)
     });
 }
 
@@ -249,23 +240,14 @@ fn by_lacking_side(facts: &Facts<'_>, verdict: Verdict) -> Subject {
 fn describe_protections(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     let (client, server) = match verdict.cause {
-        "no-secure-renegotiation" => (
-            "ClientHello signals secure renegotiation",
-            "ServerHello without renegotiation_info",
-        ),
-        "no-ems" => (
-            "ClientHello with extended_master_secret",
-            "ServerHello without extended_master_secret",
-        ),
-        _ => (
-            "ClientHello without extended_master_secret",
-            "ServerHello at TLS 1.2",
-        ),
+        "no-secure-renegotiation" => ("client-renegotiation-info", "server-no-renegotiation-info"),
+        "no-ems" => ("client-ems", "server-no-ems"),
+        _ => ("client-no-ems", "server-tls12"),
     };
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || client.to_owned());
+        sheet.fact(hello.frame, |lang| say(lang, client));
     }
-    sheet.fact(facts.frame(), || server.to_owned());
+    sheet.fact(facts.frame(), |lang| say(lang, server));
 }
 
 #[cfg(test)]

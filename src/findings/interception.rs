@@ -78,7 +78,9 @@ pub(super) fn interception(report: &mut Report<'_>) {
         let evidence = past
             .of(&traces)
             .take(2)
-            .filter_map(|(_, trace)| Some(past.evidence_of(trace, card(past.leaf(trace)?))))
+            .filter_map(|(_, trace)| {
+                Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
+            })
             .collect();
         if let Some(group) = report.tell(
             "tls-interception-suspected",

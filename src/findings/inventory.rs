@@ -11,6 +11,7 @@ use super::names::certificate_name;
 use super::past::Past;
 use super::stack::{Family, Stack};
 use super::survey::Report;
+use super::text::word;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Scope, Severity};
 use crate::tls::code_points::{CipherSuite, VersionRank};
@@ -288,10 +289,10 @@ fn mixed_offers(report: &mut Report<'_>) {
         let rows: Vec<String> = past
             .of(&traces)
             .map(|(_, trace)| {
-                let stack = past
-                    .hello(trace)
-                    .and_then(|hello| hello.stack)
-                    .map_or_else(|| "unknown stack".to_owned(), Stack::words);
+                let stack = past.hello(trace).and_then(|hello| hello.stack).map_or_else(
+                    || word(past.lang, "unknown stack").to_owned(),
+                    |stack: Stack| stack.words(past.lang),
+                );
                 format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
             })
             .collect();

@@ -5,6 +5,7 @@ use super::groups::server_subject;
 use super::history::Trace;
 use super::names::certificate_name;
 use super::survey::Report;
+use super::text::{say, word};
 use super::version::describe_alerts;
 use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side};
@@ -83,7 +84,10 @@ fn dhe_ratio(report: &mut Report<'_>) {
         // One in 256 is expected: a rate between one in a thousand and one in fifty, from fifty handshakes on.
         if successes + failures >= 50 && failures * 50 <= successes + failures {
             group.raise(Verdict::new(Severity::Warning, Confidence::Likely, ""));
-            group.set("rate", &format!("{failures} of {}", successes + failures));
+            let rate = say(past.lang, "rate")
+                .with("failures", failures)
+                .with("all", successes + failures);
+            group.set("rate", &rate.text());
         }
     }
 }
@@ -126,13 +130,12 @@ fn client_certificate(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_client_certificate(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     let names = facts.observed(|observed| observed.authority_names);
-    sheet.fact(facts.frame(), || {
-        let names = names.map_or_else(|| "unknown number of".to_owned(), |names| names.to_string());
-        format!(
-            "the server asks for a client certificate ({names} authority names); the client sent {} certificate(s); outcome: {}",
-            facts.record.client_certificates.len(),
-            facts.record.outcome.as_str()
-        )
+    sheet.fact(facts.frame(), |lang| {
+        let names = names.map_or_else(|| "?".to_owned(), |names| names.to_string());
+        say(lang, "client-cert")
+            .with("names", names)
+            .with("sent", facts.record.client_certificates.len())
+            .with("outcome", facts.record.outcome.as_str())
     });
     for certificate in facts.record.client_certificates.iter().take(1) {
         sheet.note("certificate", &certificate_name(certificate));
@@ -172,18 +175,18 @@ fn abort_hidden(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 fn describe_abort(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
-    sheet.fact(facts.frame(), || {
-        format!(
-            "ServerHello: TLS 1.3, {}",
-            facts.suite().map_or_else(|| "?".to_owned(), suite_name)
-        )
+    sheet.fact(facts.frame(), |lang| {
+        let suite = facts.suite().map_or_else(|| "?".to_owned(), suite_name);
+        say(lang, "server-chose")
+            .with("version", version_name(VersionRank::Tls13))
+            .with("suite", suite)
     });
     let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
-    sheet.fact(close.unwrap_or_else(|| facts.frame()), || {
+    sheet.fact(close.unwrap_or_else(|| facts.frame()), |lang| {
         if verdict.cause == "closed" {
-            "the client closed without an encrypted record".to_owned()
+            say(lang, "abort-closed")
         } else {
-            "before this, the client's first encrypted record had the length of an alert, not of a Finished".to_owned()
+            say(lang, "abort-alert-sized")
         }
     });
 }
@@ -225,20 +228,24 @@ fn describe_late(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(suite) = facts.suite() {
         sheet.note("suite", suite.name().unwrap_or("?"));
     }
-    sheet.fact(facts.frame(), || {
-        let ems = |present: bool| if present { "with" } else { "without" };
-        format!(
-            "ServerHello: {}, {}, {} extended_master_secret (client {}); outcome: {}",
-            facts.negotiated.map_or("?", version_name),
-            facts.suite().map_or_else(|| "?".to_owned(), suite_name),
-            ems(facts
-                .server_hello
-                .is_some_and(|hello| hello.shape.extended_master_secret)),
-            ems(facts
-                .client_hello
-                .is_some_and(|hello| hello.shape.extended_master_secret)),
-            facts.record.outcome.as_str()
-        )
+    sheet.fact(facts.frame(), |lang| {
+        let ems = |present: bool| word(lang, if present { "with" } else { "without" });
+        let (client, server) = (facts.client_hello, facts.server_hello);
+        say(lang, "late-server-hello")
+            .with("version", facts.negotiated.map_or("?", version_name))
+            .with(
+                "suite",
+                facts.suite().map_or_else(|| "?".to_owned(), suite_name),
+            )
+            .with(
+                "server",
+                ems(server.is_some_and(|hello| hello.shape.extended_master_secret)),
+            )
+            .with(
+                "client",
+                ems(client.is_some_and(|hello| hello.shape.extended_master_secret)),
+            )
+            .with("outcome", facts.record.outcome.as_str())
     });
     describe_alerts(facts, sheet);
 }

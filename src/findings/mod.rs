@@ -273,7 +273,7 @@ impl Diagnosis {
             mut groups,
             history,
         } = self;
-        let past = history.past();
+        let past = history.past(settings.lang);
         let mut report = Report::new(&past, &settings, &mut groups);
         for survey in surveys() {
             (survey.run)(&mut report);

@@ -4,6 +4,7 @@
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
 use super::facts::Facts;
+use super::text::{say, word};
 use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
 use crate::record::{Certificate, Confidence, Digest, Protocol, Scope, Severity};
 use std::net::IpAddr;
@@ -90,23 +91,20 @@ fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.note("server", &facts.record.server.to_string());
     sheet.note("clients", &facts.record.client.ip.to_string());
     sheet.note("certificate", &certificate_name(leaf));
-    sheet.fact(facts.frame(), || {
+    sheet.fact(facts.frame(), |lang| {
         let names: Vec<&str> = leaf.san.iter().take(12).map(AsRef::as_ref).collect();
         let more = leaf.san.len().saturating_sub(names.len());
-        let mut fact = format!(
-            "server name {name}; certificate {} (thumbprint {}) names: {}",
-            certificate_name(leaf),
-            leaf.sha1,
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            }
-        );
-        if more > 0 {
-            fact.push_str(&format!(" and {more} more"));
-        }
-        fact
+        let shown = match names.is_empty() {
+            true => word(lang, "none").to_owned(),
+            false => names.join(", "),
+        };
+        say(lang, "cert-names")
+            .with("name", name)
+            .with("certificate", certificate_name(leaf))
+            .with("thumbprint", leaf.sha1)
+            .with("names", shown)
+            .and_if(more > 0, "cert-names-more")
+            .with("more", more)
     });
 }
 

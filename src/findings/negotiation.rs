@@ -6,6 +6,7 @@
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::names::{certificate_name, leaf};
+use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side};
@@ -91,14 +92,14 @@ fn alpn(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_alpn(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || {
+        sheet.fact(hello.frame, |lang| {
             let offered = hello.shape.alpn.as_deref().unwrap_or(&[]).join(", ");
-            format!("ClientHello offers ALPN: {offered}")
+            say(lang, "alpn-offer").with("alpn", offered)
         });
     }
     if let Some(selected) = facts.alpn() {
-        sheet.fact(facts.frame(), || {
-            format!("ServerHello selects ALPN {selected}")
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "alpn-selected").with("alpn", selected)
         });
     }
     describe_alerts(facts, sheet);
@@ -131,14 +132,12 @@ fn o365_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || {
+        sheet.fact(hello.frame, |lang| {
             let suites: Vec<String> = facts.offered().take(8).map(suite_name).collect();
-            format!(
-                "ClientHello offers {} at most, {} suites: {}",
-                facts.offer_max.map_or("?", version_name),
-                facts.offered().count(),
-                suites.join(", ")
-            )
+            say(lang, "offer-suites")
+                .with("offered", facts.offer_max.map_or("?", version_name))
+                .with("count", facts.offered().count())
+                .with("suites", suites.join(", "))
         });
     }
     describe_alerts(facts, sheet);
@@ -157,16 +156,12 @@ fn downgrade(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_downgrade(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || {
-            "ClientHello offers TLS 1.3 in supported_versions".to_owned()
-        });
+        sheet.fact(hello.frame, |lang| say(lang, "offer-tls13"));
     }
-    sheet.fact(facts.frame(), || {
-        format!(
-            "ServerHello: {}, but its random ends in the downgrade sentinel 44 4f 57 4e 47 52 44; the client: {}",
-            facts.negotiated.map_or("?", version_name),
-            facts.record.outcome.as_str()
-        )
+    sheet.fact(facts.frame(), |lang| {
+        say(lang, "downgrade-server")
+            .with("version", facts.negotiated.map_or("?", version_name))
+            .with("outcome", facts.record.outcome.as_str())
     });
     describe_alerts(facts, sheet);
 }
@@ -226,24 +221,23 @@ fn parts(algorithm: &str) -> Option<(&'static str, &'static str)> {
 fn describe_signature(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || {
+        sheet.fact(hello.frame, |lang| {
             let schemes = hello.shape.signature_algorithms.as_deref().unwrap_or(&[]);
             let names: Vec<String> = schemes
                 .iter()
                 .filter(|code| !is_grease(code.0))
                 .map(|code| SignatureScheme(code.0).to_string())
                 .collect();
-            format!("ClientHello signature_algorithms: {}", names.join(", "))
+            say(lang, "offer-signatures").with("schemes", names.join(", "))
         });
     }
     for certificate in &facts.record.certificates {
         let algorithm = certificate.signature_algorithm.as_deref().unwrap_or("?");
         sheet.note("algorithm", algorithm);
-        sheet.fact(facts.frame(), || {
-            format!(
-                "certificate {} is signed with {algorithm}",
-                certificate_name(certificate)
-            )
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "cert-signed")
+                .with("certificate", certificate_name(certificate))
+                .with("algorithm", algorithm)
         });
     }
     describe_alerts(facts, sheet);

@@ -1,13 +1,16 @@
 //! All traces at the end, in order of time, with the questions that surveys ask of them.
 
+use super::Lang;
 use super::facts::{suite_name, version_name};
 use super::history::{Hello, Trace};
+use super::text::say;
 use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// All traces at the end, in order of time.
 pub(super) struct Past {
+    pub(super) lang: Lang,
     pub(super) traces: Vec<Trace>,
     pub(super) captures: Vec<Arc<str>>,
     pub(super) names: Vec<Box<str>>,
@@ -150,29 +153,31 @@ impl Past {
 
     /// One line about a trace: who, what was offered, what came of it.
     fn story(&self, trace: &Trace) -> String {
-        let mut story = format!("{} {} → {}", trace.start, trace.client, trace.server);
+        let lang = self.lang;
+        let mut story = say(lang, "story-parties")
+            .with("start", trace.start)
+            .with("client", trace.client)
+            .with("server", trace.server)
+            .with("outcome", trace.outcome.as_str());
         if let Some(name) = self.name(trace) {
-            story.push_str(&format!(" ({name})"));
+            story = story.and("story-name").with("name", name);
         }
         if let Some(offered) = trace.offer_max {
-            story.push_str(&format!(", offers {}", version_name(offered)));
+            let offered = version_name(offered);
+            story = story.and("story-offer").with("offered", offered);
         }
-        match (trace.negotiated, self.suite(trace)) {
-            (Some(version), Some(suite)) => {
-                story.push_str(&format!(
-                    ": {}, {}",
-                    version_name(version),
-                    suite_name(suite)
-                ));
-                if !trace.is_complete() {
-                    story.push_str(&format!("; {}", trace.outcome.as_str()));
-                }
-            }
-            _ => story.push_str(&format!(": {}", trace.outcome.as_str())),
-        }
+        story = match (trace.negotiated, self.suite(trace)) {
+            (Some(version), Some(suite)) => story
+                .and("story-answer")
+                .with("version", version_name(version))
+                .with("suite", suite_name(suite))
+                .and_if(!trace.is_complete(), "story-but"),
+            _ => story.and("story-outcome"),
+        };
         if let Some((_, code)) = trace.alert {
-            story.push_str(&format!(", alert {code} {}", AlertDescription(code)));
+            let alert = format!("{code} {}", AlertDescription(code));
+            story = story.and("story-alert").with("alert", alert);
         }
-        story
+        story.text()
     }
 }

@@ -3,6 +3,7 @@
 use super::facts::{Facts, version_name};
 use super::groups::server_subject;
 use super::survey::Report;
+use super::text::{say, word};
 use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 
@@ -69,12 +70,10 @@ fn connect_failed(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     let Some(tcp) = &facts.record.tcp else { return };
-    sheet.fact(tcp.syn_frame.unwrap_or(0), || {
-        format!(
-            "SYN, sent again {} times; {}",
-            tcp.syn_retransmits,
-            facts.record.outcome.as_str()
-        )
+    sheet.fact(tcp.syn_frame.unwrap_or(0), |lang| {
+        say(lang, "syn")
+            .with("count", tcp.syn_retransmits)
+            .with("outcome", facts.record.outcome.as_str())
     });
 }
 
@@ -185,20 +184,19 @@ fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 fn describe_slow(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     let Some(steps) = steps(facts) else { return };
-    sheet.fact(facts.frame(), || {
+    sheet.fact(facts.frame(), |lang| {
         let ms = |us: i64| format!("{}.{:03} ms", us / 1_000, us % 1_000);
-        let or_unknown = |step: Option<i64>| step.map_or_else(|| "not observable".to_owned(), ms);
+        let unknown = || word(lang, "not observable").to_owned();
+        let or_unknown = |step: Option<i64>| step.map_or_else(unknown, ms);
         let tcp = facts.record.tcp.as_ref();
-        format!(
-            "{} handshake took {}; server thinks {}, client thinks {}, round trip {}, {} retransmits{}",
-            facts.negotiated.map_or("?", version_name),
-            ms(steps.total),
-            or_unknown(steps.server),
-            or_unknown(steps.client),
-            or_unknown(tcp.and_then(|tcp| tcp.rtt_us)),
-            tcp.map_or(0, |tcp| tcp.retransmits),
-            if facts.record.hello_retry_request.is_some() { ", one HelloRetryRequest" } else { "" }
-        )
+        say(lang, "slow-steps")
+            .with("version", facts.negotiated.map_or("?", version_name))
+            .with("total", ms(steps.total))
+            .with("server", or_unknown(steps.server))
+            .with("client", or_unknown(steps.client))
+            .with("rtt", or_unknown(tcp.and_then(|tcp| tcp.rtt_us)))
+            .with("retransmits", tcp.map_or(0, |tcp| tcp.retransmits))
+            .and_if(facts.record.hello_retry_request.is_some(), "slow-retry")
     });
 }
 
@@ -230,11 +228,10 @@ fn describe_proxy(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         .and_then(|proxy| proxy.target.as_deref())
         .unwrap_or("?");
     sheet.note("target", target);
-    sheet.fact(facts.frame(), || {
-        format!(
-            "CONNECT {target}, server name inside: {}",
-            facts.sni().unwrap_or("none")
-        )
+    sheet.fact(facts.frame(), |lang| {
+        say(lang, "connect-name")
+            .with("target", target)
+            .with("name", facts.sni().unwrap_or_else(|| word(lang, "none")))
     });
 }
 

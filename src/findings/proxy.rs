@@ -9,7 +9,8 @@ use super::groups::Subject;
 use super::history::Trace;
 use super::interception::interception;
 use super::survey::{Report, severity_if};
-use super::{Entry, Survey, Verdict, binding};
+use super::text::{Say, say};
+use super::{Entry, Lang, Survey, Verdict, binding};
 use crate::record::{Certificate, Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::VersionRank;
 use std::{
@@ -249,34 +250,23 @@ fn certificates(report: &mut Report<'_>) {
             Confidence::Likely
         };
         let verdict = Verdict::new(severity_if(declared), confidence, "");
+        let lang = past.lang;
         let evidence = vec![
-            past.evidence_of(
-                one,
-                format!(
-                    "front leg {} → {}: {}{}",
-                    one.client,
-                    one.server,
-                    card(outer),
-                    binding::words(outer)
-                ),
-            ),
+            past.evidence_of(one, leg_words(say(lang, "leg-front"), one, outer, lang)),
             past.evidence_of(
                 other,
-                format!(
-                    "back leg {} → {}: {}{}{}",
-                    other.client,
-                    other.server,
-                    card(inner),
-                    binding::words(inner),
-                    same_key(outer, inner)
-                ),
+                leg_words(say(lang, "leg-back"), other, inner, lang)
+                    + &same_key(outer, inner, lang),
             ),
         ];
-        let subject = Subject::Named(format!("{} at {}", leg.name, leg.proxy).into());
+        let subject = say(lang, "leg-subject")
+            .with("name", &leg.name)
+            .with("proxy", leg.proxy)
+            .text();
         if let Some(group) = report.tell(
             "bridge-cert-mismatch",
             verdict,
-            subject,
+            Subject::Named(subject.into()),
             &[front, back],
             &[],
         ) {
@@ -288,12 +278,22 @@ fn certificates(report: &mut Report<'_>) {
 }
 
 /// Equal keys help nothing here: the binding is over the whole certificate.
-fn same_key(outer: &Certificate, inner: &Certificate) -> &'static str {
+fn same_key(outer: &Certificate, inner: &Certificate, lang: Lang) -> String {
     if outer.spki_sha256.is_some() && outer.spki_sha256 == inner.spki_sha256 {
-        "; the key is the same, but the binding is over the whole certificate"
+        say(lang, "leg-same-key").text()
     } else {
-        ""
+        String::new()
     }
+}
+
+/// Who talked to whom on a leg, the certificate, and what log-ons bind to.
+fn leg_words(begin: Say, trace: &Trace, leaf: &Certificate, lang: Lang) -> String {
+    let words = begin
+        .with("client", trace.client)
+        .with("server", trace.server)
+        .with("card", card(leaf, lang))
+        .text();
+    words + &binding::words(leaf, lang)
 }
 
 /// `proxy-name-rewrite`: the name in the back hello is another. The HTTP Host inside is not visible, so it is possible only.
@@ -318,11 +318,15 @@ fn names(report: &mut Report<'_>) {
             }
             let autodiscover = leg.name.starts_with("autodiscover.");
             let verdict = Verdict::new(severity_if(autodiscover), Confidence::Possible, "");
-            let subject = Subject::Named(format!("{} → {other} at {}", leg.name, leg.proxy).into());
+            let subject = say(past.lang, "rewrite-subject")
+                .with("front", &leg.name)
+                .with("back", &other)
+                .with("proxy", leg.proxy)
+                .text();
             if let Some(group) = report.tell(
                 "proxy-name-rewrite",
                 verdict,
-                subject,
+                Subject::Named(subject.into()),
                 &traces,
                 leg.front.get(..1).unwrap_or(&[]),
             ) {

@@ -6,6 +6,7 @@
 use super::facts::Facts;
 use super::groups::{Subject, server_subject};
 use super::survey::{Report, pick};
+use super::text::{say, word};
 use super::{Entry, Rule, Settings, Sheet, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use std::{
@@ -54,16 +55,13 @@ fn describe_name_alert(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     }
     for alert in &facts.record.alerts {
         if alert.code == Some(112) {
-            sheet.fact(alert.frame, || {
-                let level = if alert.level == Some(1) {
-                    "warning"
-                } else {
-                    "fatal"
-                };
-                format!(
-                    "{level} alert unrecognized_name (112) for server name {}",
-                    facts.sni().unwrap_or("none")
-                )
+            sheet.fact(alert.frame, |lang| {
+                let name = facts.sni().unwrap_or_else(|| word(lang, "none"));
+                match alert.level {
+                    Some(1) => say(lang, "name-alert-warning"),
+                    _ => say(lang, "name-alert-fatal"),
+                }
+                .with("name", name)
             });
         }
     }

@@ -6,6 +6,8 @@
 //! servers and inspecting proxies a hello speaks for the box that sent it. Basis: the Microsoft default lists and what
 //! public data shows of them.
 
+use super::Lang;
+use super::text::{say, word};
 use crate::record::ClientHelloShape;
 use crate::tls::code_points::{OBSERVED_VARIANTS, RELEASES, is_grease};
 
@@ -71,7 +73,7 @@ impl Stack {
     }
 
     /// The words for people, as `likely Schannel, Windows 7 (reason)`.
-    pub(super) fn words(self) -> String {
+    pub(super) fn words(self, lang: Lang) -> String {
         let family = match self.family {
             Family::Schannel => "Schannel",
             Family::Chromium => "Chromium",
@@ -79,16 +81,25 @@ impl Stack {
             Family::OpenSsl => "OpenSSL",
         };
         let api = match self.api {
-            Some(Api::WinInetOrWinHttp) => ", WinINet or WinHTTP with revocation check",
-            Some(Api::Browser) => ", Internet Explorer, legacy Edge or a Store app",
-            Some(Api::DotNetOrWinHttp) => ", .NET Framework or WinHTTP without revocation check",
-            None => "",
+            Some(Api::WinInetOrWinHttp) => Some("WinINet or WinHTTP with revocation check"),
+            Some(Api::Browser) => Some("Internet Explorer, legacy Edge or a Store app"),
+            Some(Api::DotNetOrWinHttp) => {
+                Some(".NET Framework or WinHTTP without revocation check")
+            }
+            None => None,
         };
-        let generation = self
-            .generation
-            .map(|name| format!(", {name}"))
-            .unwrap_or_default();
-        format!("likely {family}{generation}{api} ({})", self.reason)
+        let mut words = say(lang, "stack").with("family", family);
+        if let Some(generation) = self.generation {
+            words = words.and("stack-generation");
+            words = words.with("generation", word(lang, generation));
+        }
+        if let Some(api) = api {
+            words = words.and("stack-api").with("api", word(lang, api));
+        }
+        words
+            .and("stack-reason")
+            .with("reason", word(lang, self.reason))
+            .text()
     }
 }
 

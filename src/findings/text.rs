@@ -33,6 +33,10 @@ struct Texts {
     headings: Headings,
     blocks: BTreeMap<String, Vec<String>>,
     finding: BTreeMap<String, Page>,
+    /// What a packet shows.
+    fact: BTreeMap<String, String>,
+    /// Single words inside facts.
+    word: BTreeMap<String, String>,
 }
 
 /// Headings of an explanation.
@@ -234,6 +238,69 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
     }
 }
 
+/// A fact in the making: pieces of the `[fact]` table, and the values of their placeholders.
+#[must_use]
+pub(super) struct Say {
+    lang: Lang,
+    pieces: Vec<&'static str>,
+    values: Vec<(&'static str, String)>,
+}
+
+/// Begins a fact.
+pub(super) fn say(lang: Lang, key: &'static str) -> Say {
+    Say {
+        lang,
+        pieces: vec![key],
+        values: Vec::new(),
+    }
+}
+
+impl Say {
+    /// Fills a placeholder.
+    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.values.push((name, value.to_string()));
+        self
+    }
+
+    /// Goes on with another piece.
+    pub(super) fn and(mut self, key: &'static str) -> Self {
+        self.pieces.push(key);
+        self
+    }
+
+    /// Goes on with another piece, where `wanted`.
+    pub(super) fn and_if(self, wanted: bool, key: &'static str) -> Self {
+        if wanted { self.and(key) } else { self }
+    }
+
+    /// The words.
+    pub(super) fn text(self) -> String {
+        let facts = &texts(self.lang).fact;
+        let value = |name: &str| {
+            let found = self.values.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let mut out = String::new();
+        for piece in &self.pieces {
+            let text = facts.get(*piece);
+            let filled = text.and_then(|text| fill(text, &value));
+            debug_assert!(filled.is_some(), "{piece} has no words, or lacks a value");
+            out.push_str(
+                filled
+                    .as_deref()
+                    .or(text.map(String::as_str))
+                    .unwrap_or(piece),
+            );
+        }
+        out
+    }
+}
+
+/// A single word in a language; what is not in the table (names, numbers) is the same in all.
+pub(super) fn word(lang: Lang, word: &'static str) -> &'static str {
+    texts(lang).word.get(word).map_or(word, String::as_str)
+}
+
 /// Puts values in the place of `{name}`; `None` where one has no value. Only lower-case words count as placeholders, so
 /// that PowerShell's braces stay as they are.
 fn fill(text: &str, values: Fill<'_>) -> Option<String> {
@@ -292,6 +359,47 @@ mod tests {
             assert_eq!(page.remedy.len(), other.remedy.len(), "{id}");
             assert_eq!(page.affects.len(), other.affects.len(), "{id}");
         }
+    }
+
+    #[test]
+    fn languages_have_the_same_facts_with_the_same_values() {
+        let (en, ja) = (parsed(Lang::En), parsed(Lang::Ja));
+        assert!(en.word.keys().eq(ja.word.keys()));
+        assert!(en.fact.keys().eq(ja.fact.keys()));
+        let placeholders = |text: &str| {
+            let names = text.split('{').skip(1);
+            let names = names.filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()));
+            names.collect::<BTreeSet<String>>()
+        };
+        for (key, text) in &en.fact {
+            assert_eq!(placeholders(text), placeholders(&ja.fact[key]), "{key}");
+        }
+    }
+
+    #[test]
+    fn facts_that_are_said_exist() {
+        let texts = parsed(Lang::En);
+        let sources = std::fs::read_dir("src/findings").unwrap();
+        let mut said = BTreeSet::new();
+        for source in sources {
+            let path = source.unwrap().path();
+            if path.extension().is_none_or(|end| end != "rs") {
+                continue;
+            }
+            let source = std::fs::read_to_string(path).unwrap();
+            for (start, end) in [("say(lang, \"", "\""), (".and(\"", "\""), (".and_if(", ")")] {
+                for rest in source.split(start).skip(1) {
+                    let inside = rest.split_once(end).map_or("", |(inside, _)| inside);
+                    let key = inside.split('"').nth(usize::from(start == ".and_if("));
+                    said.extend(key.map(str::to_owned));
+                }
+            }
+        }
+        let missing: Vec<_> = said
+            .iter()
+            .filter(|key| key.contains('-') && !texts.fact.contains_key(*key))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

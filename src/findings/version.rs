@@ -5,7 +5,8 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::stack::Stack;
-use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict, hosts};
+use super::text::{Say, say, word};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, hosts};
 use crate::record::{Confidence, Scope, Sentinel, Severity, Side};
 use crate::tls::code_points::{AlertDescription, VersionRank};
 
@@ -190,13 +191,11 @@ fn note_parties(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
     }
 }
 
-fn offer_fact(facts: &Facts<'_>) -> String {
-    let name = facts.sni().map_or("none", |name| name);
-    let suites = facts.offered().count();
-    format!(
-        "ClientHello offers {} at most, {suites} cipher suites, server name {name}",
-        facts.offer_max.map_or("?", version_name)
-    )
+fn offer_fact(facts: &Facts<'_>, lang: Lang) -> Say {
+    say(lang, "client-offer")
+        .with("offered", facts.offer_max.map_or("?", version_name))
+        .with("count", facts.offered().count())
+        .with("name", facts.sni().unwrap_or_else(|| word(lang, "none")))
 }
 
 fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
@@ -206,27 +205,21 @@ fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         if sheet.wants_evidence()
             && let Some(stack) = Stack::of(&hello.shape)
         {
-            sheet.note("stack", &stack.words());
+            let words = stack.words(sheet.lang());
+            sheet.note("stack", &words);
         }
-        sheet.fact(hello.frame, || offer_fact(facts));
+        sheet.fact(hello.frame, |lang| offer_fact(facts, lang));
     }
     if let (Some(hello), Some(suite)) = (facts.server_hello, facts.suite()) {
-        sheet.fact(hello.frame, || {
-            let mut fact = format!(
-                "ServerHello: {}, {}",
-                facts.negotiated.map_or("?", version_name),
-                suite_name(suite)
-            );
+        sheet.fact(hello.frame, |lang| {
+            let fact = say(lang, "server-chose")
+                .with("version", facts.negotiated.map_or("?", version_name))
+                .with("suite", suite_name(suite));
             match sentinel(facts) {
-                Some(Sentinel::Tls12) => {
-                    fact.push_str("; random ends in 44 4f 57 4e 47 52 44 01: the server can do TLS 1.3");
-                }
-                Some(Sentinel::Tls11) => {
-                    fact.push_str("; random ends in 44 4f 57 4e 47 52 44 00: the server can do TLS 1.2 or higher");
-                }
-                None => {}
+                Some(Sentinel::Tls12) => fact.and("sentinel-tls12"),
+                Some(Sentinel::Tls11) => fact.and("sentinel-tls11"),
+                None => fact,
             }
-            fact
         });
     }
     describe_alerts(facts, sheet);
@@ -241,22 +234,18 @@ pub(super) fn describe_alerts(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
         else {
             continue;
         };
-        sheet.fact(alert.frame, || {
-            let from = if side == Side::Client {
-                "client"
-            } else {
-                "server"
+        sheet.fact(alert.frame, |lang| {
+            let fact = match side {
+                Side::Client => say(lang, "alert-from-client"),
+                Side::Server => say(lang, "alert-from-server"),
             };
-            let mut fact = format!(
-                "fatal alert from the {from}: {code} {}",
-                AlertDescription(code)
-            );
-            if let Some((name, number)) = AlertDescription(code).schannel_error() {
-                fact.push_str(&format!(
-                    "; Schannel on the other side reports {name} ({number:#010x})"
-                ));
+            let fact = fact.with("alert", format!("{code} {}", AlertDescription(code)));
+            match AlertDescription(code).schannel_error() {
+                Some((name, number)) => fact
+                    .and("alert-schannel")
+                    .with("error", format!("{name} ({number:#010x})")),
+                None => fact,
             }
-            fact
         });
     }
 }
@@ -264,14 +253,11 @@ pub(super) fn describe_alerts(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
 fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     note_parties(facts, sheet);
     if let Some(hello) = facts.client_hello {
-        sheet.fact(hello.frame, || offer_fact(facts));
+        sheet.fact(hello.frame, |lang| offer_fact(facts, lang));
     }
     if let Some(hello) = facts.server_hello {
-        sheet.fact(hello.frame, || {
-            format!(
-                "ServerHello chooses {}",
-                facts.negotiated.map_or("?", version_name)
-            )
+        sheet.fact(hello.frame, |lang| {
+            say(lang, "server-version").with("version", facts.negotiated.map_or("?", version_name))
         });
     }
     describe_alerts(facts, sheet);
