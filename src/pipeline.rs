@@ -10,24 +10,26 @@
 //! when all shards are through with it: the output is the same for any number of threads. With one
 //! thread the same steps run in a plain loop.
 
+mod sink;
+
 use crate::capture::open::{Source, open};
 use crate::capture::{self, Block, LinkType};
 use crate::connection::{
-    Arrival, Finished,
+    Arrival,
     datagrams::{self, First},
 };
 use crate::error::Error;
-use crate::findings::{self, Settings};
+use crate::findings::{Settings, Verdicts};
 use crate::flow::{Direction, FlowKey};
 use crate::limits::Limits;
 use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler};
 use crate::record::{Handshake, Timestamp};
 use crate::shard::{Bench, SHARDS, Shard, shard_of};
 use crate::stats::{CaptureSummary, Counters, Skip, Summary};
+use sink::{Batch, Sink};
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
-    net::IpAddr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -89,6 +91,8 @@ pub struct Progress {
 pub struct Taken<'a> {
     /// The record.
     pub record: Box<Handshake>,
+    /// What the rules said of it, for [`crate::findings::Diagnosis::add_judged`].
+    pub verdicts: Verdicts,
     /// What [`Options::render`] made of it.
     pub line: &'a [u8],
     /// It is to be shown; otherwise it only feeds the surveys (a connection without TLS).
@@ -242,7 +246,7 @@ fn inline(
             }
         }
         batch.fill(&mut bench.records, shared.options);
-        sink.emit(&mut batch)?;
+        sink.emit(core::slice::from_mut(&mut batch))?;
         spare = Some(job.block);
     }
     finish(&mut shards, shared, reader, sink, &mut bench)?;
@@ -268,32 +272,11 @@ fn finish(
         shard.finish(reader.last_ns, reader.order, limits, captures, bench);
         if held > FINISH_AT_ONCE_BYTES_MAX {
             batch.fill(&mut bench.records, shared.options);
-            sink.emit(&mut batch)?;
+            sink.emit(core::slice::from_mut(&mut batch))?;
         }
     }
     batch.fill(&mut bench.records, shared.options);
-    sink.emit(&mut batch)
-}
-
-/// Records of one block in order, with what was rendered of them.
-#[derive(Default)]
-struct Batch {
-    records: Vec<(Finished, usize)>,
-    lines: Vec<u8>,
-}
-
-impl Batch {
-    /// Judges and renders records; those that will probably not be shown are not rendered.
-    fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
-        for mut finished in records.drain(..) {
-            findings::judge(&mut finished.record, &options.settings);
-            let shown = finished.tls || options.is_shown_by_port(&finished.record);
-            if shown && let Some(render) = options.render {
-                render(&finished.record, &mut self.lines);
-            }
-            self.records.push((finished, self.lines.len()));
-        }
-    }
+    sink.emit(core::slice::from_mut(&mut batch))
 }
 
 impl Options {
@@ -302,111 +285,6 @@ impl Options {
             || record.sought_tls()
             || (self.tls_ports.contains(&record.server.port)
                 && record.outcome != crate::record::Outcome::Truncated)
-    }
-}
-
-/// The end of the pipe: records in order of packets.
-struct Sink<'a, 't> {
-    shared: Shared<'a>,
-    take: &'a mut Take<'t>,
-    summary: Summary,
-    /// Server endpoints that spoke TLS.
-    tls_endpoints: HashSet<(IpAddr, u16)>,
-    not_shown: u64,
-}
-
-impl<'a, 't> Sink<'a, 't> {
-    fn new(shared: Shared<'a>, take: &'a mut Take<'t>) -> Self {
-        Self {
-            shared,
-            take,
-            summary: Summary::default(),
-            tls_endpoints: HashSet::new(),
-            not_shown: 0,
-        }
-    }
-
-    fn emit(&mut self, batch: &mut Batch) -> io::Result<()> {
-        self.emit_all(core::slice::from_mut(batch))
-    }
-
-    /// Merges the shards' batches of one block by the packets that completed the records.
-    fn emit_all(&mut self, batches: &mut [Batch]) -> io::Result<()> {
-        // Order, batch, place in the batch, start and end of the line.
-        #[allow(clippy::type_complexity)]
-        let mut order: Vec<((u64, u64), usize, usize, usize, usize)> = Vec::new();
-        for (batch_index, batch) in batches.iter().enumerate() {
-            let mut start = 0;
-            for (index, (finished, end)) in batch.records.iter().enumerate() {
-                order.push((finished.order, batch_index, index, start, *end));
-                start = *end;
-            }
-        }
-        order.sort_unstable();
-        let mut records: Vec<Vec<Option<Finished>>> = batches
-            .iter_mut()
-            .map(|batch| {
-                batch
-                    .records
-                    .drain(..)
-                    .map(|(finished, _)| Some(finished))
-                    .collect()
-            })
-            .collect();
-        for (_, batch_index, index, start, end) in order {
-            let finished = records
-                .get_mut(batch_index)
-                .and_then(|list| list.get_mut(index))
-                .and_then(Option::take);
-            let line = batches
-                .get(batch_index)
-                .and_then(|batch| batch.lines.get(start..end))
-                .unwrap_or(&[]);
-            if let Some(finished) = finished {
-                self.one(finished, line)?;
-            }
-        }
-        for batch in batches {
-            batch.lines.clear();
-        }
-        Ok(())
-    }
-
-    fn one(&mut self, finished: Finished, line: &[u8]) -> io::Result<()> {
-        let options = self.shared.options;
-        let server = (finished.record.server.ip, finished.record.server.port);
-        if finished.tls && self.tls_endpoints.len() < options.limits.tls_endpoints_max {
-            self.tls_endpoints.insert(server);
-        }
-        let known = self.tls_endpoints.contains(&server)
-            && finished.record.outcome != crate::record::Outcome::Truncated;
-        let shown = finished.tls || options.is_shown_by_port(&finished.record) || known;
-        let mut late = Vec::new();
-        if shown
-            && line.is_empty()
-            && let Some(render) = options.render
-        {
-            render(&finished.record, &mut late);
-        }
-        if shown {
-            self.count(&finished.record);
-        } else {
-            self.not_shown += 1;
-        }
-        let line = if line.is_empty() { &late } else { line };
-        (self.take)(Taken {
-            record: finished.record,
-            line,
-            shown,
-        })
-    }
-
-    fn count(&mut self, record: &Handshake) {
-        self.summary.count(record);
-        self.shared
-            .progress
-            .handshakes
-            .store(self.summary.handshakes, Ordering::Relaxed);
     }
 }
 
@@ -839,7 +717,7 @@ impl<'s> Crew<'s, '_, '_> {
     }
 
     fn deliver(&self, sink: &mut Sink<'_, '_>, mut batches: Vec<Batch>) -> io::Result<()> {
-        let result = sink.emit_all(&mut batches);
+        let result = sink.emit(&mut batches);
         lock(self.board).spare_batches.append(&mut batches);
         result
     }

@@ -193,19 +193,23 @@ impl Summary {
         self.count_outcome(record.outcome);
         if let Some(hello) = &record.server_hello {
             let shape = &hello.shape;
-            let name = shape
-                .version_name
-                .as_deref()
-                .map_or_else(|| shape.version.to_string(), str::to_owned);
-            *self.by_version.entry(name).or_default() += 1;
+            match shape.version_name.as_deref() {
+                Some(name) => count(&mut self.by_version, name),
+                None => count(&mut self.by_version, &shape.version.to_string()),
+            }
         }
     }
 
     /// Counts one outcome.
     pub fn count_outcome(&mut self, outcome: Outcome) {
-        *self
-            .by_outcome
-            .entry(outcome.as_str().to_owned())
-            .or_default() += 1;
+        count(&mut self.by_outcome, outcome.as_str());
+    }
+}
+
+/// One more of this key.
+fn count(counts: &mut BTreeMap<String, u64>, key: &str) {
+    match counts.get_mut(key) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(key.to_owned(), 1)),
     }
 }

@@ -174,7 +174,7 @@ fn read(
 
     let mut write_failed = false;
     let result = pipeline::run(inputs, &options, progress, &mut |taken| {
-        diagnosis.add(&taken.record);
+        diagnosis.add_judged(&taken.record, &taken.verdicts);
         if !taken.shown {
             return Ok(());
         }

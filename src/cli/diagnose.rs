@@ -147,8 +147,8 @@ impl Reading {
         match line {
             Line::Handshake(mut record) => {
                 record.findings.clear();
-                findings::judge(&mut record, &self.settings);
-                self.diagnosis.add(&record);
+                let verdicts = findings::judge(&mut record, &self.settings);
+                self.diagnosis.add_judged(&record, &verdicts);
                 self.summary.count(&record);
                 if !self.captures.contains(&*record.capture) {
                     self.captures.insert(record.capture.to_string());

@@ -9,7 +9,7 @@ use super::text::{Say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
 use hashbrown::HashMap;
-use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc};
 
 /// Examples kept of each group.
 const EXAMPLES_MAX: usize = 3;
@@ -74,20 +74,67 @@ impl Subject {
     }
 }
 
+/// A value that is counted. Addresses become words only where they are shown: each handshake counts some.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'v> {
+    /// Words.
+    Text(&'v str),
+    /// An address.
+    Ip(IpAddr),
+    /// An address and a port.
+    Endpoint(Endpoint),
+}
+
+/// A value as a tally keeps it.
+#[derive(Debug)]
+enum Kept {
+    Text(Box<str>),
+    Ip(IpAddr),
+    Endpoint(Endpoint),
+}
+
+impl Kept {
+    fn of(value: Value<'_>) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text.into()),
+            Value::Ip(ip) => Self::Ip(ip),
+            Value::Endpoint(endpoint) => Self::Endpoint(endpoint),
+        }
+    }
+
+    fn is(&self, value: Value<'_>) -> bool {
+        match (self, value) {
+            (Self::Text(one), Value::Text(other)) => **one == *other,
+            (Self::Ip(one), Value::Ip(other)) => *one == other,
+            (Self::Endpoint(one), Value::Endpoint(other)) => *one == other,
+            _ => false,
+        }
+    }
+
+    fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Ip(ip) => Cow::Owned(ip.to_string()),
+            Self::Endpoint(endpoint) => Cow::Owned(endpoint.to_string()),
+        }
+    }
+}
+
 /// How often each of a few values came.
 #[derive(Debug, Default)]
 struct Tally {
-    counts: BTreeMap<Box<str>, u64>,
+    /// At most [`TALLY_MAX`]; searched from the first, which mostly is the most frequent one.
+    counts: Vec<(Kept, u64)>,
     /// Occurrences of values beyond the cap.
     beyond: u64,
 }
 
 impl Tally {
-    fn add(&mut self, value: &str, count: u64) {
-        if let Some(slot) = self.counts.get_mut(value) {
+    fn add(&mut self, value: Value<'_>, count: u64) {
+        if let Some((_, slot)) = self.counts.iter_mut().find(|(kept, _)| kept.is(value)) {
             *slot += count;
         } else if self.counts.len() < TALLY_MAX {
-            self.counts.insert(value.into(), count);
+            self.counts.push((Kept::of(value), count));
         } else {
             self.beyond += count;
         }
@@ -95,8 +142,12 @@ impl Tally {
 
     /// The most frequent values first.
     fn shown(&self) -> String {
-        let mut values: Vec<_> = self.counts.iter().collect();
-        values.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let mut values: Vec<(Cow<'_, str>, u64)> = self
+            .counts
+            .iter()
+            .map(|(kept, count)| (kept.words(), *count))
+            .collect();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let mut words = String::new();
         for (value, _) in values.iter().take(TALLY_SHOWN) {
             if !words.is_empty() {
@@ -134,10 +185,22 @@ pub(super) struct Group {
     first_seen: Timestamp,
     last_seen: Timestamp,
     examples: Vec<Example>,
-    tallies: BTreeMap<&'static str, Tally>,
+    /// By placeholder; a handful.
+    tallies: Vec<(&'static str, Tally)>,
 }
 
 impl Group {
+    fn tally(&mut self, key: &'static str) -> &mut Tally {
+        let at = match self.tallies.iter().position(|(known, _)| *known == key) {
+            Some(at) => at,
+            None => {
+                self.tallies.push((key, Tally::default()));
+                self.tallies.len() - 1
+            }
+        };
+        &mut self.tallies[at].1
+    }
+
     /// Counts `count` handshakes between two times.
     pub(super) fn count(&mut self, count: u64, first: Timestamp, last: Timestamp) {
         if self.count == 0 {
@@ -160,14 +223,19 @@ impl Group {
 
     /// Counts a value several times.
     pub(super) fn note_many(&mut self, key: &'static str, value: &str, count: u64) {
-        self.tallies.entry(key).or_default().add(value, count);
+        self.tally(key).add(Value::Text(value), count);
+    }
+
+    /// Counts a value that becomes words only where it is shown.
+    pub(super) fn note_value(&mut self, key: &'static str, value: Value<'_>) {
+        self.tally(key).add(value, 1);
     }
 
     /// Sets a placeholder to one value.
     pub(super) fn set(&mut self, key: &'static str, value: &str) {
-        let mut tally = Tally::default();
-        tally.add(value, 1);
-        self.tallies.insert(key, tally);
+        let tally = self.tally(key);
+        *tally = Tally::default();
+        tally.add(Value::Text(value), 1);
     }
 
     /// Whether an example of this severity and time would be kept.
@@ -214,7 +282,8 @@ impl Group {
 
     /// The values of a placeholder, as people read them.
     fn shown(&self, key: &str) -> Option<String> {
-        self.tallies.get(key).map(Tally::shown)
+        let (_, tally) = self.tallies.iter().find(|(known, _)| *known == key)?;
+        Some(tally.shown())
     }
 
     fn finding(self, subject: &Subject, settings: &Settings) -> Finding {
@@ -263,10 +332,22 @@ impl Sheet<'_> {
         self.group.note(key, value);
     }
 
+    /// Counts the client's address.
+    pub(super) fn client(&mut self, facts: &Facts<'_>) {
+        self.group
+            .note_value("clients", Value::Ip(facts.record.client.ip));
+    }
+
+    /// Counts the server's endpoint.
+    pub(super) fn server(&mut self, facts: &Facts<'_>) {
+        self.group
+            .note_value("server", Value::Endpoint(facts.record.server));
+    }
+
     /// Counts who takes part: `clients`, `server`, `name`.
     pub(super) fn parties(&mut self, facts: &Facts<'_>) {
-        self.note("clients", &facts.record.client.ip.to_string());
-        self.note("server", &facts.record.server.to_string());
+        self.client(facts);
+        self.server(facts);
         if let Some(name) = facts.sni() {
             self.note("name", name);
         }
@@ -343,10 +424,10 @@ impl Groups {
             } else {
                 *subjects += 1;
             }
-        }
-        if !self.groups.contains_key(&key) && self.groups.len() >= self.groups_max {
-            self.beyond += 1;
-            return None;
+            if self.groups.len() >= self.groups_max && !self.groups.contains_key(&key) {
+                self.beyond += 1;
+                return None;
+            }
         }
         let is_others = key.2 == Subject::Others;
         let group = self.groups.entry(key).or_insert_with(|| Group {
@@ -359,7 +440,7 @@ impl Groups {
             first_seen: Timestamp::default(),
             last_seen: Timestamp::default(),
             examples: Vec::new(),
-            tallies: BTreeMap::new(),
+            tallies: Vec::new(),
         });
         group.raise(verdict);
         Some(group)

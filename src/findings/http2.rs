@@ -158,7 +158,7 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(name) = facts.sni() {
         sheet.note("name", name);
     }
-    sheet.note("clients", &facts.record.client.ip.to_string());
+    sheet.client(facts);
     note_consumers(&consumers(facts, suite), sheet);
     let closed = facts.record.outcome == Outcome::EstablishedThenClosed;
     sheet.note(
@@ -274,7 +274,7 @@ fn tls_version(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let version = facts.negotiated.map_or("?", version_name);
     sheet.note("version", version);
-    sheet.note("clients", &facts.record.client.ip.to_string());
+    sheet.client(facts);
     if let Some(name) = facts.sni() {
         sheet.note("name", name);
     }

@@ -98,6 +98,7 @@ impl Verdict {
 }
 
 /// A finding that one handshake decides.
+#[derive(Debug)]
 pub struct Rule {
     /// What is promised about it.
     pub entry: Entry,
@@ -138,6 +139,7 @@ pub struct Survey {
 }
 
 /// Who turns hits into findings.
+#[derive(Debug)]
 enum Told {
     /// A survey, which knows what else happened.
     BySurvey,
@@ -193,18 +195,33 @@ pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
         .chain(surveys().flat_map(|survey| survey.entries))
 }
 
-/// Marks a record with the ids of the rules that fire on it. Pure; allocates only where one fires.
-pub fn judge(record: &mut Handshake, settings: &Settings) {
-    let facts = Facts::of(record);
-    let mut fired: Vec<&'static str> = Vec::new();
-    for rule in rules() {
-        if (rule.judge)(&facts, settings).is_some() && !is_left_out(&rule.entry, settings) {
-            fired.push(rule.entry.id);
+/// What the rules said of one record: the hits.
+#[derive(Debug, Default)]
+pub struct Verdicts(Vec<(&'static Rule, Verdict)>);
+
+impl Verdicts {
+    /// Pure; allocates only where a rule fires.
+    fn of(facts: &Facts<'_>, settings: &Settings) -> Self {
+        let mut fired = Vec::new();
+        for rule in rules() {
+            if let Some(verdict) = (rule.judge)(facts, settings)
+                && !is_left_out(&rule.entry, settings)
+            {
+                fired.push((rule, verdict));
+            }
         }
+        Self(fired)
     }
-    if !fired.is_empty() {
-        record.findings = fired.into_iter().map(Into::into).collect();
+}
+
+/// Marks a record with the ids of the rules that fire on it, and hands back what they said.
+pub fn judge(record: &mut Handshake, settings: &Settings) -> Verdicts {
+    let verdicts = Verdicts::of(&Facts::of(record), settings);
+    if !verdicts.0.is_empty() {
+        let ids = verdicts.0.iter().map(|(rule, _)| rule.entry.id.into());
+        record.findings = ids.collect();
     }
+    verdicts
 }
 
 fn is_left_out(entry: &Entry, settings: &Settings) -> bool {
@@ -231,23 +248,23 @@ impl Diagnosis {
 
     /// Takes one record in; what [`judge`] wrote into it is not needed.
     pub fn add(&mut self, record: &Handshake) {
+        let verdicts = Verdicts::of(&Facts::of(record), &self.settings);
+        self.add_judged(record, &verdicts);
+    }
+
+    /// Takes one record in, with what [`judge`] said of it under the same settings.
+    pub fn add_judged(&mut self, record: &Handshake, verdicts: &Verdicts) {
         let facts = Facts::of(record);
         self.history.add(&facts);
-        for rule in rules() {
-            let Some(verdict) = (rule.judge)(&facts, &self.settings) else {
-                continue;
-            };
-            if is_left_out(&rule.entry, &self.settings) {
-                continue;
-            }
+        for (rule, verdict) in &verdicts.0 {
             match &rule.told {
                 Told::BySurvey => {}
                 Told::ByRule { subject, describe } => self.groups.hit(
                     &rule.entry,
-                    verdict,
-                    subject(&facts, verdict),
+                    *verdict,
+                    subject(&facts, *verdict),
                     (&record.capture, record.start),
-                    |sheet| describe(&facts, verdict, sheet),
+                    |sheet| describe(&facts, *verdict, sheet),
                 ),
             }
         }

@@ -88,8 +88,8 @@ fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         return;
     };
     sheet.note("name", name);
-    sheet.note("server", &facts.record.server.to_string());
-    sheet.note("clients", &facts.record.client.ip.to_string());
+    sheet.server(facts);
+    sheet.client(facts);
     sheet.note("certificate", &certificate_name(leaf));
     sheet.fact(facts.frame(), |lang| {
         let names: Vec<&str> = leaf.san.iter().take(12).map(AsRef::as_ref).collect();

@@ -3,7 +3,7 @@
 //! Surveys run in the order of their table. One that finds the reason of a failure marks its traces, so that a later one
 //! with a vaguer answer (`hello-reset`) leaves them alone.
 
-use super::groups::{Group, Groups, Subject};
+use super::groups::{Group, Groups, Subject, Value};
 use super::history::Trace;
 use super::past::Past;
 use super::{Entry, Settings, Verdict, catalogue};
@@ -84,8 +84,8 @@ impl<'r> Report<'r> {
             .collect();
         group.example(verdict.severity, first, evidence);
         for (_, trace) in past.of(traces) {
-            group.note("clients", &trace.client.to_string());
-            group.note("server", &trace.server.to_string());
+            group.note_value("clients", Value::Ip(trace.client));
+            group.note_value("server", Value::Endpoint(trace.server));
             group.note("outcome", trace.outcome.as_str());
             if let Some(name) = past.name(trace) {
                 group.note("name", name);

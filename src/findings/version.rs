@@ -178,8 +178,8 @@ fn version_rejected(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 }
 
 fn note_parties(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
-    sheet.note("clients", &facts.record.client.ip.to_string());
-    sheet.note("server", &facts.record.server.to_string());
+    sheet.client(facts);
+    sheet.server(facts);
     if let Some(name) = facts.sni() {
         sheet.note("name", name);
     }

@@ -2,23 +2,26 @@
 //!
 //! Nine tenths of a record repeat from one connection to the next: the shapes of its hellos and its
 //! certificates. Each of these is rendered once, by serde, and kept with the shared value; here the pieces
-//! are put together. The line is, byte for byte, the one that serde makes of the same record: a test holds
+//! are put together, and the numbers that each connection has of its own are written plainly. The line is, byte for byte, the one that serde makes of the same record: a test holds
 //! them against each other for all bundled captures.
 
 use super::ndjson::append;
 use crate::record::{
-    Certificate, ClientHello, Endpoint, Handshake, Outcome, Protocol, ServerHello, Timestamp,
-    Transport,
+    Alert, Certificate, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange, Observed,
+    Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
 };
 use serde::Serialize;
-use std::{io::Write as _, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, io::Write as _, net::IpAddr, sync::Arc};
 
 /// Appends the record as a JSON object with its `type`.
 pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"type\":\"handshake\",\"capture\":");
-    append(&record.capture, out);
-    time(",\"start\":\"", record.start, out);
-    time(",\"end\":\"", record.end, out);
+    text(
+        b"{\"type\":\"handshake\",\"capture\":",
+        &record.capture,
+        out,
+    );
+    time(b",\"start\":\"", record.start, out);
+    time(b",\"end\":\"", record.end, out);
     out.extend_from_slice(match record.transport {
         Transport::Tcp => b",\"transport\":\"tcp\"",
         Transport::Udp => b",\"transport\":\"udp\"",
@@ -28,12 +31,12 @@ pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
         Protocol::Dtls => b",\"protocol\":\"dtls\"",
         Protocol::Quic => b",\"protocol\":\"quic\"",
     });
-    endpoint(b",\"client\":", &record.client, out);
-    endpoint(b",\"server\":", &record.server, out);
+    endpoint(b",\"client\":{\"ip\":\"", &record.client, out);
+    endpoint(b",\"server\":{\"ip\":\"", &record.server, out);
     list("encapsulation", &record.encapsulation, out);
     optional("starttls", record.starttls.as_ref(), out);
     optional("proxy", record.proxy.as_ref(), out);
-    flag("renegotiation", record.renegotiation, out);
+    flag(b",\"renegotiation\":true", record.renegotiation, out);
     client_hello("client_hello", record.client_hello.as_deref(), out);
     server_hello(
         "hello_retry_request",
@@ -46,21 +49,33 @@ pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
         out,
     );
     server_hello("server_hello", record.server_hello.as_deref(), out);
-    optional("key_exchange", record.key_exchange.as_ref(), out);
+    key_exchange(record.key_exchange.as_ref(), out);
     certificates("certificates", &record.certificates, out);
     certificates("client_certificates", &record.client_certificates, out);
-    flag("certificate_requested", record.certificate_requested, out);
-    flag("ocsp_stapled", record.ocsp_stapled, out);
-    list("alerts", &record.alerts, out);
-    optional("tcp", record.tcp.as_ref(), out);
-    optional("application_bytes", record.application_bytes.as_ref(), out);
-    outcome(record.outcome, out);
-    optional("stopped_after", record.stopped_after.as_ref(), out);
-    optional("timing", Some(&record.timing), out);
+    flag(
+        b",\"certificate_requested\":true",
+        record.certificate_requested,
+        out,
+    );
+    flag(b",\"ocsp_stapled\":true", record.ocsp_stapled, out);
+    alerts(&record.alerts, out);
+    tcp(record.tcp.as_ref(), out);
+    if let Some(bytes) = &record.application_bytes {
+        number(b",\"application_bytes\":{\"client\":", bytes.client, out);
+        number(b",\"server\":", bytes.server, out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b",\"outcome\":\"");
+    out.extend_from_slice(record.outcome.as_str().as_bytes());
+    out.push(b'"');
+    if let Some(kind) = record.stopped_after.as_deref() {
+        text(b",\"stopped_after\":", kind, out);
+    }
+    timing(&record.timing, out);
     list("defects", &record.defects, out);
-    optional("findings", Some(&record.findings), out);
-    optional("observed", record.observed.as_ref(), out);
-    optional("process_id", record.process_id.as_ref(), out);
+    texts(b",\"findings\":[", &record.findings, out);
+    observed(record.observed.as_deref(), out);
+    numbers(b",\"process_id\":", record.process_id, out);
     optional("dialogue", record.dialogue.as_ref(), out);
     optional("origin", record.origin.as_ref(), out);
     optional("http", record.http.as_ref(), out);
@@ -74,6 +89,7 @@ fn key(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
+/// What is rare is left to serde.
 fn optional<T: Serialize>(name: &str, value: Option<&T>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         key(name, out);
@@ -85,49 +101,209 @@ fn list<T: Serialize>(name: &str, values: &Vec<T>, out: &mut Vec<u8>) {
     optional(name, Some(values).filter(|values| !values.is_empty()), out);
 }
 
-fn flag(name: &str, value: bool, out: &mut Vec<u8>) {
+fn flag(text: &[u8], value: bool, out: &mut Vec<u8>) {
     if value {
-        key(name, out);
-        out.extend_from_slice(b"true");
+        out.extend_from_slice(text);
     }
 }
 
-fn number(name: &str, value: u64, out: &mut Vec<u8>) {
-    key(name, out);
-    append(&value, out);
+/// `before` is all that stands before the number: comma, key and colon.
+fn number<I: itoa::Integer>(before: &[u8], value: I, out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn time(start: &str, time: Timestamp, out: &mut Vec<u8>) {
-    out.extend_from_slice(start.as_bytes());
+fn numbers<I: itoa::Integer>(before: &[u8], value: Option<I>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        number(before, value, out);
+    }
+}
+
+/// A string; those with a character that JSON escapes are left to serde.
+fn text(before: &[u8], value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if value.bytes().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    } else {
+        append(value, out);
+    }
+}
+
+fn texts(before: &[u8], values: &[Cow<'_, str>], out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
+    for (index, value) in values.iter().enumerate() {
+        text(if index == 0 { b"" } else { b"," }, value, out);
+    }
+    out.push(b']');
+}
+
+fn code(before: &[u8], value: Option<Code16>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        out.extend_from_slice(before);
+        out.push(b'"');
+        out.extend_from_slice(&value.hex());
+        out.push(b'"');
+    }
+}
+
+fn side(before: &[u8], value: Option<Side>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        out.extend_from_slice(before);
+        out.extend_from_slice(match value {
+            Side::Client => b"\"client\"",
+            Side::Server => b"\"server\"",
+        });
+    }
+}
+
+fn time(before: &[u8], time: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
     out.extend_from_slice(&time.rfc3339());
     out.push(b'"');
 }
 
-fn endpoint(start: &[u8], endpoint: &Endpoint, out: &mut Vec<u8>) {
-    out.extend_from_slice(start);
-    out.extend_from_slice(b"{\"ip\":\"");
+fn endpoint(before: &[u8], endpoint: &Endpoint, out: &mut Vec<u8>) {
     match endpoint.ip {
         IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                append(&octet, out);
+            let [a, b, c, d] = ip.octets();
+            number(before, a, out);
+            for octet in [b, c, d] {
+                number(b".", octet, out);
             }
         }
-        // A Vec takes all bytes.
-        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+        IpAddr::V6(ip) => {
+            out.extend_from_slice(before);
+            // A Vec takes all bytes.
+            drop(write!(out, "{ip}"));
+        }
     }
-    out.push(b'"');
-    number("port", u64::from(endpoint.port), out);
+    number(b"\",\"port\":", endpoint.port, out);
     out.push(b'}');
 }
 
-fn outcome(outcome: Outcome, out: &mut Vec<u8>) {
-    key("outcome", out);
-    out.push(b'"');
-    out.extend_from_slice(outcome.as_str().as_bytes());
-    out.push(b'"');
+fn key_exchange(exchange: Option<&KeyExchange>, out: &mut Vec<u8>) {
+    let Some(exchange) = exchange else { return };
+    text(b",\"key_exchange\":{\"kind\":", &exchange.kind, out);
+    code(b",\"group\":", exchange.group, out);
+    numbers(b",\"dh_bits\":", exchange.dh_bits, out);
+    code(
+        b",\"signature_algorithm\":",
+        exchange.signature_algorithm,
+        out,
+    );
+    out.push(b'}');
+}
+
+fn alerts(alerts: &[Alert], out: &mut Vec<u8>) {
+    for (index, alert) in alerts.iter().enumerate() {
+        let before: &[u8] = if index == 0 {
+            b",\"alerts\":[{\"frame\":"
+        } else {
+            b",{\"frame\":"
+        };
+        number(before, alert.frame, out);
+        side(b",\"from\":", Some(alert.from), out);
+        numbers(b",\"level\":", alert.level, out);
+        numbers(b",\"code\":", alert.code, out);
+        if let Some(description) = alert.description.as_deref() {
+            text(b",\"description\":", description, out);
+        }
+        flag(b",\"encrypted\":true", alert.encrypted, out);
+        out.push(b'}');
+    }
+    flag(b"]", !alerts.is_empty(), out);
+}
+
+fn tcp(tcp: Option<&Tcp>, out: &mut Vec<u8>) {
+    let Some(tcp) = tcp else { return };
+    out.extend_from_slice(b",\"tcp\":{");
+    if let Some(frame) = tcp.syn_frame {
+        number(b"\"syn_frame\":", frame, out);
+        out.push(b',');
+    }
+    number(b"\"syn_retransmits\":", tcp.syn_retransmits, out);
+    numbers(b",\"rtt_us\":", tcp.rtt_us, out);
+    numbers(b",\"rtt_server_us\":", tcp.rtt_server_us, out);
+    numbers(b",\"rtt_client_us\":", tcp.rtt_client_us, out);
+    side(b",\"closed_by\":", tcp.closed_by, out);
+    out.extend_from_slice(match tcp.close {
+        Close::Fin => b",\"close\":\"fin\"".as_slice(),
+        Close::Rst => b",\"close\":\"rst\"",
+        Close::None => b",\"close\":\"none\"",
+    });
+    numbers(b",\"close_frame\":", tcp.close_frame, out);
+    number(b",\"gaps\":", tcp.gaps, out);
+    number(b",\"retransmits\":", tcp.retransmits, out);
+    out.push(b'}');
+}
+
+/// Takes the comma before the first of some fields of which any may be missing.
+fn closed(start: usize, out: &mut Vec<u8>) {
+    if out.get(start) == Some(&b',') {
+        out.remove(start);
+    }
+    out.push(b'}');
+}
+
+fn timing(timing: &Timing, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"timing\":{");
+    let start = out.len();
+    numbers(b",\"tcp_connect_us\":", timing.tcp_connect_us, out);
+    numbers(
+        b",\"client_hello_to_server_hello_us\":",
+        timing.client_hello_to_server_hello_us,
+        out,
+    );
+    numbers(b",\"handshake_us\":", timing.handshake_us, out);
+    closed(start, out);
+}
+
+fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
+    let Some(seen) = observed else { return };
+    out.extend_from_slice(b",\"observed\":{");
+    let start = out.len();
+    numbers(b",\"syn_ack_ttl\":", seen.syn_ack_ttl, out);
+    numbers(b",\"close_ttl\":", seen.close_ttl, out);
+    numbers(b",\"client_mss\":", seen.client_mss, out);
+    numbers(b",\"server_mss\":", seen.server_mss, out);
+    optional("hello_acknowledged", seen.hello_acknowledged.as_ref(), out);
+    numbers(b",\"hello_retransmits\":", seen.hello_retransmits, out);
+    numbers(b",\"client_hello_us\":", seen.client_hello_us, out);
+    numbers(b",\"client_reply_us\":", seen.client_reply_us, out);
+    optional("sslv2_hello", seen.sslv2_hello.as_ref(), out);
+    optional("sslv2_cipher_kinds", seen.sslv2_cipher_kinds.as_ref(), out);
+    optional(
+        "client_certificate_empty",
+        seen.client_certificate_empty.as_ref(),
+        out,
+    );
+    numbers(b",\"authority_names\":", seen.authority_names, out);
+    numbers(
+        b",\"certificate_request_bytes\":",
+        seen.certificate_request_bytes,
+        out,
+    );
+    numbers(
+        b",\"first_client_record_bytes\":",
+        seen.first_client_record_bytes,
+        out,
+    );
+    numbers(b",\"server_flight_bytes\":", seen.server_flight_bytes, out);
+    numbers(
+        b",\"late_handshake_frame\":",
+        seen.late_handshake_frame,
+        out,
+    );
+    side(b",\"late_handshake_from\":", seen.late_handshake_from, out);
+    numbers(
+        b",\"hello_verify_request_frame\":",
+        seen.hello_verify_request_frame,
+        out,
+    );
+    closed(start, out);
 }
 
 /// The inside of an object, rendered once.
@@ -143,15 +319,16 @@ fn inside<T: Serialize>(value: &T) -> Box<[u8]> {
 fn client_hello(name: &str, hello: Option<&ClientHello>, out: &mut Vec<u8>) {
     let Some(hello) = hello else { return };
     key(name, out);
-    out.extend_from_slice(b"{\"frame\":");
-    append(&hello.frame, out);
-    number("segments", u64::from(hello.segments), out);
-    number("length", u64::from(hello.length), out);
-    optional("sni", hello.sni.as_ref(), out);
-    number("session_id_length", u64::from(hello.session_id_length), out);
-    optional(
-        "session_ticket_length",
-        hello.session_ticket_length.as_ref(),
+    number(b"{\"frame\":", hello.frame, out);
+    number(b",\"segments\":", hello.segments, out);
+    number(b",\"length\":", hello.length, out);
+    if let Some(sni) = hello.sni.as_deref() {
+        text(b",\"sni\":", sni, out);
+    }
+    number(b",\"session_id_length\":", hello.session_id_length, out);
+    numbers(
+        b",\"session_ticket_length\":",
+        hello.session_ticket_length,
         out,
     );
     out.push(b',');
@@ -162,11 +339,12 @@ fn client_hello(name: &str, hello: Option<&ClientHello>, out: &mut Vec<u8>) {
 fn server_hello(name: &str, hello: Option<&ServerHello>, out: &mut Vec<u8>) {
     let Some(hello) = hello else { return };
     key(name, out);
-    out.extend_from_slice(b"{\"frame\":");
-    append(&hello.frame, out);
-    key("resumed", out);
-    append(&hello.resumed, out);
-    out.push(b',');
+    number(b"{\"frame\":", hello.frame, out);
+    out.extend_from_slice(if hello.resumed {
+        b",\"resumed\":true,".as_slice()
+    } else {
+        b",\"resumed\":false,"
+    });
     out.extend_from_slice(hello.shape.rendered.get(|| inside(&*hello.shape)));
     out.push(b'}');
 }

@@ -31,7 +31,7 @@ pub(super) fn render_by_serde(record: &Handshake, out: &mut Vec<u8>) {
 }
 
 /// Appends a value as JSON.
-pub(super) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+pub(super) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     // Neither can fail: a Vec takes all bytes, and all keys of our types are strings.
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok());

@@ -1,0 +1,147 @@
+//! The end of the pipe: records are judged and rendered where they were made, and leave in the order of packets.
+
+use super::{Options, Shared, Take, Taken};
+use crate::connection::Finished;
+use crate::findings::{self, Verdicts};
+use crate::record::{Handshake, Outcome};
+use crate::stats::Summary;
+use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
+
+/// Records of one block, with what was rendered of them.
+#[derive(Default)]
+pub(super) struct Batch {
+    records: Vec<Ready>,
+    lines: Vec<u8>,
+}
+
+/// A record that is judged and rendered.
+struct Ready {
+    finished: Finished,
+    verdicts: Verdicts,
+    /// Its line among the batch's; empty where it will probably not be shown.
+    line: Range<usize>,
+}
+
+impl Batch {
+    /// Judges and renders records, and puts them in order; those that will probably not be shown are not rendered.
+    pub(super) fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
+        for mut finished in records.drain(..) {
+            let verdicts = findings::judge(&mut finished.record, &options.settings);
+            let start = self.lines.len();
+            let shown = finished.tls || options.is_shown_by_port(&finished.record);
+            if shown && let Some(render) = options.render {
+                render(&finished.record, &mut self.lines);
+            }
+            self.records.push(Ready {
+                finished,
+                verdicts,
+                line: start..self.lines.len(),
+            });
+        }
+        self.records
+            .sort_unstable_by_key(|ready| ready.finished.order);
+    }
+}
+
+/// The end of the pipe.
+pub(super) struct Sink<'a, 't> {
+    shared: Shared<'a>,
+    take: &'a mut Take<'t>,
+    pub(super) summary: Summary,
+    /// Server endpoints that spoke TLS.
+    tls_endpoints: HashSet<(IpAddr, u16), foldhash::fast::RandomState>,
+    pub(super) not_shown: u64,
+}
+
+impl<'a, 't> Sink<'a, 't> {
+    pub(super) fn new(shared: Shared<'a>, take: &'a mut Take<'t>) -> Self {
+        Self {
+            shared,
+            take,
+            summary: Summary::default(),
+            tls_endpoints: HashSet::default(),
+            not_shown: 0,
+        }
+    }
+
+    /// Merges the shards' batches of one block by the packets that completed the records.
+    pub(super) fn emit(&mut self, batches: &mut [Batch]) -> io::Result<()> {
+        let result = match batches {
+            [batch] => {
+                let lines = &batch.lines;
+                (batch.records.drain(..)).try_for_each(|ready| self.one(ready, lines))
+            }
+            _ => self.merge(batches),
+        };
+        for batch in batches {
+            batch.lines.clear();
+        }
+        result
+    }
+
+    fn merge(&mut self, batches: &mut [Batch]) -> io::Result<()> {
+        let mut sources: Vec<_> = batches
+            .iter_mut()
+            .map(|batch| (batch.records.drain(..).peekable(), &batch.lines))
+            .collect();
+        // A block has few records and there are few shards: the least of their heads is found by looking at each.
+        while let Some((_, at)) = sources
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, (records, _))| Some((records.peek()?.finished.order, at)))
+            .min()
+        {
+            let Some((records, lines)) = sources.get_mut(at) else {
+                break;
+            };
+            if let Some(ready) = records.next() {
+                self.one(ready, lines)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, ready: Ready, lines: &[u8]) -> io::Result<()> {
+        let Ready {
+            finished,
+            verdicts,
+            line,
+        } = ready;
+        let options = self.shared.options;
+        let server = (finished.record.server.ip, finished.record.server.port);
+        if finished.tls && self.tls_endpoints.len() < options.limits.tls_endpoints_max {
+            self.tls_endpoints.insert(server);
+        }
+        let shown = finished.tls
+            || options.is_shown_by_port(&finished.record)
+            || (self.tls_endpoints.contains(&server)
+                && finished.record.outcome != Outcome::Truncated);
+        let mut line = lines.get(line).unwrap_or(&[]);
+        let mut late = Vec::new();
+        if shown {
+            if line.is_empty()
+                && let Some(render) = options.render
+            {
+                render(&finished.record, &mut late);
+                line = &late;
+            }
+            self.count(&finished.record);
+        } else {
+            self.not_shown += 1;
+        }
+        (self.take)(Taken {
+            record: finished.record,
+            verdicts,
+            line,
+            shown,
+        })
+    }
+
+    fn count(&mut self, record: &Handshake) {
+        self.summary.count(record);
+        self.shared
+            .progress
+            .handshakes
+            .store(self.summary.handshakes, Ordering::Relaxed);
+    }
+}
