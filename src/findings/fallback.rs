@@ -13,6 +13,7 @@ use super::survey::Report;
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
+use hashbrown::HashMap;
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The rules that mark handshakes.
@@ -58,19 +59,30 @@ fn client_max_o365(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
 }
 
-/// What one client tried towards one name (or address, where it sent none).
-fn by_client_and_target<'r>(report: &Report<'r>) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
+/// What one client tried towards one name (or address, where it sent none), as far as `wanted`, at least `least` times.
+fn by_client_and_target(
+    report: &Report<'_>,
+    least: usize,
+    wanted: impl Fn(&Trace) -> bool,
+) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
-    let mut tries: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
+    let mut tries: HashMap<_, Vec<usize>> = HashMap::new();
     for (index, trace) in past.traces.iter().enumerate() {
-        if trace.offer_max.is_some() && !trace.flags.renegotiation {
+        if trace.offer_max.is_some() && !trace.flags.renegotiation && wanted(trace) {
+            let server = trace.name.is_none().then_some(trace.server);
             tries
-                .entry((trace.client, past.target(trace)))
+                .entry((trace.client, trace.name, server))
                 .or_default()
                 .push(index);
         }
     }
-    tries
+    let enough = tries.into_values().filter(|list| list.len() >= least);
+    enough
+        .filter_map(|list| {
+            let (_, trace) = past.of(&list).next()?;
+            Some(((trace.client, past.target(trace)), list))
+        })
+        .collect()
 }
 
 /// A failure after which clients try lower.
@@ -127,7 +139,7 @@ fn retries(report: &mut Report<'_>) {
     let window = i64::try_from(report.settings.retry_window_s)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000_000);
-    for ((client, target), list) in by_client_and_target(report) {
+    for ((client, target), list) in by_client_and_target(report, 2, |_| true) {
         let mut rungs: Vec<usize> = Vec::new();
         let (mut signalled, mut refused) = (false, false);
         for pair in list.windows(2) {
@@ -205,10 +217,16 @@ fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Tr
 /// `client-max-version-o365`, but for rungs of a fallback ladder.
 fn old_offers_to_microsoft(report: &mut Report<'_>) {
     let past = report.past;
-    for ((client, target), list) in by_client_and_target(report) {
-        if !hosts::is_strict(&target) {
-            continue;
-        }
+    let strict: Vec<bool> = past
+        .names
+        .iter()
+        .map(|name| hosts::is_strict(name))
+        .collect();
+    let is_strict = |trace: &Trace| {
+        let number = trace.name.and_then(|number| usize::try_from(number).ok());
+        number.and_then(|number| strict.get(number)) == Some(&true)
+    };
+    for ((client, target), list) in by_client_and_target(report, 1, is_strict) {
         let old: Vec<usize> = past
             .of(&list)
             .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))

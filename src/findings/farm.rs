@@ -11,6 +11,7 @@ use super::text::{say, word};
 use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::VersionRank;
+use hashbrown::HashSet;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -62,7 +63,8 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
     // Names that share their servers are one group.
     let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
     for (name, list) in past.names() {
-        let members: BTreeSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
+        let members: HashSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
+        let members: BTreeSet<Endpoint> = members.into_iter().collect();
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
         let known = found
             .iter()

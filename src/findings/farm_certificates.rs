@@ -7,7 +7,8 @@ use super::survey::{Report, severity_if};
 use super::text::say;
 use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[Survey {
@@ -75,9 +76,9 @@ fn shown(report: &Report<'_>, list: &[usize], ecdsa: bool) -> Vec<Shown> {
 fn certificates(report: &mut Report<'_>) {
     let past = report.past;
     let groups = groups(report);
-    let mut names: Vec<(Box<str>, Vec<usize>)> = past
+    let mut names: Vec<(Box<str>, Cow<'_, [usize]>)> = past
         .names()
-        .map(|(name, list)| (name.into(), list.to_vec()))
+        .map(|(name, list)| (name.into(), list.into()))
         .collect();
     for group in groups.iter().filter(|group| group.reason == "configured") {
         let mut all: Vec<usize> = group
@@ -88,21 +89,24 @@ fn certificates(report: &mut Report<'_>) {
             .copied()
             .collect();
         all.sort_unstable();
-        names.push((group.name.clone(), all));
+        names.push((group.name.clone(), all.into()));
     }
     for (name, list) in names {
-        for ecdsa in [false, true] {
-            let mut members: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
-            for (index, trace) in past.of(&list) {
-                if !report.settings.internal_ports.contains(&trace.server.port) {
-                    members.entry(trace.server).or_default().push(index);
-                }
+        let mut members: HashMap<Endpoint, Vec<usize>> = HashMap::new();
+        for (index, trace) in past.of(&list).filter(|(_, trace)| trace.leaf.is_some()) {
+            if !report.settings.internal_ports.contains(&trace.server.port) {
+                members.entry(trace.server).or_default().push(index);
             }
+        }
+        for ecdsa in [false, true] {
             let runs: BTreeMap<Endpoint, Vec<Shown>> = members
                 .iter()
                 .map(|(member, list)| (*member, shown(report, list, ecdsa)))
                 .filter(|(_, runs)| !runs.is_empty())
                 .collect();
+            if runs.is_empty() {
+                continue;
+            }
             rotations(report, &name, &runs);
             let private = runs.keys().all(|member| is_private(member.ip))
                 && hosts::microsoft(&name).is_none();

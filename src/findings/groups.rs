@@ -238,8 +238,13 @@ impl Group {
         tally.add(Value::Text(value), 1);
     }
 
+    /// It stands for all further subjects, and enough of them were looked at: the rest is only counted.
+    pub(super) fn is_described(&self) -> bool {
+        self.is_others && self.count > OTHERS_DESCRIBED
+    }
+
     /// Whether an example of this severity and time would be kept.
-    fn wants(&self, severity: Severity, start: Timestamp) -> bool {
+    pub(super) fn wants(&self, severity: Severity, start: Timestamp) -> bool {
         self.examples.len() < EXAMPLES_MAX
             || self.examples.iter().any(|example| {
                 (example.severity, core::cmp::Reverse(example.start))
@@ -460,7 +465,7 @@ impl Groups {
             return;
         };
         group.count(1, start, start);
-        if group.is_others && group.count > OTHERS_DESCRIBED {
+        if group.is_described() {
             return;
         }
         let wanted = group.wants(verdict.severity, start);

@@ -15,6 +15,7 @@ use crate::record::{
     ServerHelloShape, Side, Timestamp,
 };
 use crate::tls::code_points::{VersionRank, is_grease};
+use core::hash::Hash;
 use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -252,8 +253,7 @@ impl History {
     /// The traces in order of time, with their indexes.
     pub(super) fn past(self, lang: Lang) -> Past {
         let captures = texts(self.captures).into_iter().map(Arc::from).collect();
-        let mut traces: Vec<Trace> = self.traces.into();
-        traces.sort_by_key(|trace| (trace.start, trace.capture, trace.frame, trace.server));
+        let traces = in_order_of_time(self.traces);
         let mut past = Past {
             lang,
             captures,
@@ -267,18 +267,58 @@ impl History {
             by_name: BTreeMap::new(),
             traces,
         };
-        for (index, trace) in past.traces.iter().enumerate() {
-            past.servers.entry(trace.server).or_default().push(index);
-            past.pairs
-                .entry((trace.client, trace.server))
-                .or_default()
-                .push(index);
-            if let Some(name) = trace.name {
-                past.by_name.entry(name).or_default().push(index);
-            }
-        }
+        past.servers = lists(&past.traces, |trace| Some(trace.server));
+        past.pairs = lists(&past.traces, |trace| Some((trace.client, trace.server)));
+        past.by_name = lists(&past.traces, |trace| trace.name);
         past
     }
+}
+
+/// Sorts small keys, and then each trace once into its place: traces are large, and there may be a hundred
+/// megabytes of them.
+fn in_order_of_time(traces: VecDeque<Trace>) -> Vec<Trace> {
+    let mut traces: Vec<Trace> = traces.into();
+    let mut order: Vec<(Timestamp, usize)> = traces
+        .iter()
+        .enumerate()
+        .map(|(index, trace)| (trace.start, index))
+        .collect();
+    let rest = |index: usize| {
+        let trace = traces.get(index);
+        trace.map(|trace| (trace.capture, trace.frame, trace.server, index))
+    };
+    order.sort_unstable_by(|a, b| {
+        let by_time = a.0.cmp(&b.0);
+        by_time.then_with(|| rest(a.1).cmp(&rest(b.1)))
+    });
+    // Each cycle of the permutation once; what is done points to itself.
+    let mut sources: Vec<usize> = order.into_iter().map(|(_, index)| index).collect();
+    for start in 0..sources.len() {
+        let mut place = start;
+        loop {
+            let source = core::mem::replace(&mut sources[place], place);
+            if source == start || source == place {
+                break;
+            }
+            traces.swap(place, source);
+            place = source;
+        }
+    }
+    traces
+}
+
+/// Indexes of traces by a key; those of one key in order.
+fn lists<K: Copy + Ord + Hash>(
+    traces: &[Trace],
+    key: impl Fn(&Trace) -> Option<K>,
+) -> BTreeMap<K, Vec<usize>> {
+    let mut found: HashMap<K, Vec<usize>> = HashMap::new();
+    for (index, trace) in traces.iter().enumerate() {
+        if let Some(key) = key(trace) {
+            found.entry(key).or_default().push(index);
+        }
+    }
+    found.into_iter().collect()
 }
 
 fn flags(facts: &Facts<'_>) -> Flags {
@@ -342,4 +382,27 @@ fn hello_key(shape: &ClientHelloShape) -> Vec<u16> {
         key.extend(protocol.bytes().map(u16::from));
     }
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::Make;
+
+    #[test]
+    fn traces_come_into_order_of_time() {
+        let mut history = History::new(&Settings::default());
+        // A shuffle with cycles of several lengths, and equal times.
+        let times: Vec<i64> = (0..40).map(|n| n * 17 % 23).collect();
+        for at in &times {
+            let made = Make::new().at(*at);
+            history.add(&Facts::of(&made.record));
+        }
+        let past = history.past(Settings::default().lang);
+        let starts: Vec<Timestamp> = past.traces.iter().map(|trace| trace.start).collect();
+        assert!(starts.is_sorted(), "{starts:?}");
+        assert_eq!(starts.len(), times.len());
+        let all: usize = past.servers.values().map(Vec::len).sum();
+        assert_eq!(all, times.len());
+    }
 }

@@ -2,9 +2,11 @@
 
 use super::certificate::card;
 use super::groups::Subject;
+use super::history::Trace;
 use super::survey::Report;
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
+use hashbrown::HashMap;
 use std::collections::BTreeMap;
 
 /// Words in issuers' names that inspection products use.
@@ -39,37 +41,24 @@ pub(super) fn interception(report: &mut Report<'_>) {
     let past = report.past;
     type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
     let mut found = Found::new();
+    // A certificate under one name is judged once.
+    let mut known = HashMap::new();
     for (index, trace) in past.traces.iter().enumerate() {
-        let Some(leaf) = past.leaf(trace) else {
+        if trace.leaf.is_none() {
             continue;
-        };
-        let Some(issuer) = leaf.issuer.as_deref() else {
-            continue;
-        };
-        let words = issuer.to_lowercase();
-        let own = report
-            .settings
-            .inspection_issuers
-            .iter()
-            .any(|known| words.contains(&known.to_lowercase()));
-        let target = past.target(trace);
-        // The makers of these products run services, too, with certificates of their own.
-        let name = target.to_lowercase();
-        let is_inspection =
-            |word: &str| words.contains(word) && !name.contains(&word.replace(' ', ""));
-        let cause = if own || INSPECTION.into_iter().any(is_inspection) {
-            "inspection-product"
-        } else if hosts::is_strict(&target)
-            && !MICROSOFT_ISSUERS
-                .iter()
-                .any(|known| issuer.to_lowercase().contains(known))
-        {
-            "unexpected-issuer"
-        } else {
+        }
+        let server = trace.name.is_none().then_some(trace.server);
+        let cause = known
+            .entry((trace.leaf, trace.name, server))
+            .or_insert_with(|| cause(report, trace));
+        let (Some(cause), Some(issuer)) = (
+            *cause,
+            past.leaf(trace).and_then(|leaf| leaf.issuer.as_deref()),
+        ) else {
             continue;
         };
         let slot = found
-            .entry((target, cause))
+            .entry((past.target(trace), cause))
             .or_insert_with(|| (Vec::new(), issuer.into()));
         slot.0.push(index);
     }
@@ -92,5 +81,29 @@ pub(super) fn interception(report: &mut Report<'_>) {
             group.replace_examples(verdict.severity, evidence);
             group.set("issuer", &issuer);
         }
+    }
+}
+
+/// Why a certificate under this name speaks of inspection.
+fn cause(report: &Report<'_>, trace: &Trace) -> Option<&'static str> {
+    let past = report.past;
+    let words = past.leaf(trace)?.issuer.as_deref()?.to_lowercase();
+    let own = report
+        .settings
+        .inspection_issuers
+        .iter()
+        .any(|known| words.contains(&known.to_lowercase()));
+    let target = past.target(trace);
+    // The makers of these products run services, too, with certificates of their own.
+    let name = target.to_lowercase();
+    let is_inspection = |word: &str| words.contains(word) && !name.contains(&word.replace(' ', ""));
+    if own || INSPECTION.into_iter().any(is_inspection) {
+        Some("inspection-product")
+    } else if hosts::is_strict(&target)
+        && !MICROSOFT_ISSUERS.iter().any(|known| words.contains(known))
+    {
+        Some("unexpected-issuer")
+    } else {
+        None
     }
 }

@@ -15,6 +15,7 @@ use super::text::word;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Scope, Severity};
 use crate::tls::code_points::{CipherSuite, VersionRank};
+use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -99,16 +100,22 @@ fn order_risk(report: &mut Report<'_>) {
                         .is_some_and(|entry| entry.authentication == kind)
             })
         };
-        let risky: Vec<usize> = past
-            .of(list)
-            .filter(|(_, trace)| {
-                trace.negotiated == Some(VersionRank::Tls12)
-                    && past
-                        .answer(trace)
-                        .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
+        if permitted.is_empty() {
+            continue;
+        }
+        // Equal hellos with equal answers are alike: a server has few kinds of them.
+        let mut known: HashMap<(Option<u32>, Option<u32>), bool> = HashMap::new();
+        let mut is_risky = |trace: &Trace| {
+            *known.entry((trace.hello, trace.answer)).or_insert_with(|| {
+                past.answer(trace)
+                    .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
                     && past.suite(trace).is_some_and(CipherSuite::is_h2_prohibited)
                     && skipped(trace).is_some()
             })
+        };
+        let risky: Vec<usize> = past
+            .of(list)
+            .filter(|(_, trace)| trace.negotiated == Some(VersionRank::Tls12) && is_risky(trace))
             .map(|(index, _)| index)
             .collect();
         let Some((_, example)) = past.of(&risky).next() else {
@@ -264,42 +271,44 @@ fn hello_retry(report: &mut Report<'_>) {
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     let past = report.past;
-    type Kinds = BTreeMap<(VersionRank, Option<Family>), usize>;
-    let mut clients: BTreeMap<IpAddr, Kinds> = BTreeMap::new();
+    type Kinds = Vec<((VersionRank, Option<Family>), usize)>;
+    let mut clients: HashMap<IpAddr, Kinds> = HashMap::new();
     for (index, trace) in past.traces.iter().enumerate() {
         let (Some(offer), Some(hello)) = (trace.offer_max, past.hello(trace)) else {
             continue;
         };
         if !hello.shape.fallback_scsv {
             let kind = (offer, hello.stack.map(|stack| stack.family));
-            clients
-                .entry(trace.client)
-                .or_default()
-                .entry(kind)
-                .or_insert(index);
+            let kinds = clients.entry(trace.client).or_default();
+            if !kinds.iter().any(|(known, _)| *known == kind) {
+                kinds.push((kind, index));
+            }
         }
     }
-    for (client, kinds) in clients {
-        let offers: BTreeSet<VersionRank> = kinds.keys().map(|kind| kind.0).collect();
-        let old = offers.first() < Some(&VersionRank::Tls12);
-        if !old || offers.len() < 2 {
-            continue;
-        }
-        let traces: Vec<usize> = kinds.values().copied().collect();
-        let rows: Vec<String> = past
-            .of(&traces)
-            .map(|(_, trace)| {
-                let stack = past.hello(trace).and_then(|hello| hello.stack).map_or_else(
-                    || word(past.lang, "unknown stack").to_owned(),
-                    |stack: Stack| stack.words(past.lang),
-                );
-                format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
-            })
-            .collect();
+    let is_mixed = |kinds: &Kinds| {
+        let oldest = kinds.iter().map(|((offer, _), _)| offer).min();
+        oldest < Some(&VersionRank::Tls12)
+            && kinds.iter().any(|((offer, _), _)| Some(offer) != oldest)
+    };
+    clients.retain(|_, kinds| is_mixed(kinds));
+    let clients: BTreeMap<IpAddr, Kinds> = clients.into_iter().collect();
+    for (client, mut kinds) in clients {
+        kinds.sort_unstable();
+        let traces: Vec<usize> = kinds.iter().map(|(_, index)| *index).collect();
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
         let subject = Subject::Named(client.to_string().into());
         if let Some(group) = report.tell("same-client-mixed-offers", verdict, subject, &traces, &[])
         {
+            let rows: Vec<String> = past
+                .of(&traces)
+                .map(|(_, trace)| {
+                    let stack = past.hello(trace).and_then(|hello| hello.stack).map_or_else(
+                        || word(past.lang, "unknown stack").to_owned(),
+                        |stack: Stack| stack.words(past.lang),
+                    );
+                    format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
+                })
+                .collect();
             group.set("rows", &rows.join("; "));
         }
     }

@@ -13,6 +13,7 @@ use super::text::{Say, say};
 use super::{Entry, Lang, Survey, Verdict, binding};
 use crate::record::{Certificate, Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::VersionRank;
+use hashbrown::HashSet;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -74,11 +75,16 @@ struct Fronts {
 }
 
 /// Front connections by server address, in order of time.
-fn fronts(report: &Report<'_>) -> BTreeMap<IpAddr, Fronts> {
+fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fronts> {
     let past = report.past;
     let mut fronts: BTreeMap<IpAddr, Fronts> = BTreeMap::new();
+    if callers.is_empty() {
+        return fronts;
+    }
     for (index, trace) in past.traces.iter().enumerate() {
-        if let Some(name) = past.name(trace) {
+        if callers.contains(&trace.server.ip)
+            && let Some(name) = past.name(trace)
+        {
             let slot = fronts.entry(trace.server.ip).or_default();
             slot.all.push(index);
             match slot.by_name.get_mut(name) {
@@ -92,10 +98,28 @@ fn fronts(report: &Report<'_>) -> BTreeMap<IpAddr, Fronts> {
     fronts
 }
 
-/// Calls of each address to servers elsewhere, in order of time.
-fn calls(report: &Report<'_>) -> BTreeMap<IpAddr, Vec<usize>> {
+/// Addresses that may be a proxy's: servers that call others, and configured ones.
+fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
+    let past = report.past;
+    let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
+    let clients: HashSet<IpAddr> = past.pairs.keys().map(|(client, _)| *client).collect();
+    let configured = report.settings.proxies.iter();
+    configured
+        .flat_map(|proxy| proxy.calls_from.iter().copied().chain([proxy.ip]))
+        .chain(servers.intersection(&clients).copied())
+        .collect()
+}
+
+/// Calls of each of these addresses to servers elsewhere, in order of time.
+fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec<usize>> {
     let mut calls: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+    if callers.is_empty() {
+        return calls;
+    }
     for (index, trace) in report.past.traces.iter().enumerate() {
+        if !callers.contains(&trace.client) {
+            continue;
+        }
         let internal = report.settings.internal_ports.contains(&trace.server.port);
         if trace.hello.is_some() && trace.server.ip != trace.client && !internal {
             calls.entry(trace.client).or_default().push(index);
@@ -107,9 +131,10 @@ fn calls(report: &Report<'_>) -> BTreeMap<IpAddr, Vec<usize>> {
 /// Front and back legs of all proxies.
 fn legs(report: &Report<'_>) -> Vec<Leg> {
     let past = report.past;
-    let calls = calls(report);
+    let callers = callers(report);
+    let calls = calls(report, &callers);
     let mut found = Vec::new();
-    for (proxy, fronts) in fronts(report) {
+    for (proxy, fronts) in fronts(report, &callers) {
         let configured = report
             .settings
             .proxies

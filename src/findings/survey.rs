@@ -54,7 +54,7 @@ impl<'r> Report<'r> {
     }
 
     /// Makes or adds to a finding about `traces`; `contrast` are shown beside the first of them. `None` where the finding
-    /// is left out, where there is no trace, or at the cap.
+    /// is left out, where there is no trace, at the cap, or where it says enough already.
     pub(super) fn tell(
         &mut self,
         id: &'static str,
@@ -77,12 +77,17 @@ impl<'r> Report<'r> {
         let last = past.of(traces).map(|(_, trace)| trace.start).max()?;
         let group = self.groups.open(entry, verdict, subject)?;
         group.count(traces.len() as u64, first, last);
-        let shown = traces.iter().take(EXAMPLES_MAX - contrast.len().min(2));
-        let evidence: Vec<Evidence> = shown
-            .chain(contrast.iter().take(4))
-            .filter_map(|index| Some(past.evidence(past.traces.get(*index)?)))
-            .collect();
-        group.example(verdict.severity, first, evidence);
+        if group.is_described() {
+            return None;
+        }
+        if group.wants(verdict.severity, first) {
+            let shown = traces.iter().take(EXAMPLES_MAX - contrast.len().min(2));
+            let evidence: Vec<Evidence> = shown
+                .chain(contrast.iter().take(4))
+                .filter_map(|index| Some(past.evidence(past.traces.get(*index)?)))
+                .collect();
+            group.example(verdict.severity, first, evidence);
+        }
         for (_, trace) in past.of(traces) {
             group.note_value("clients", Value::Ip(trace.client));
             group.note_value("server", Value::Endpoint(trace.server));
