@@ -54,6 +54,10 @@ pub struct Limits {
     pub fragment_age_ns: i64,
     /// Server endpoints that are remembered to have spoken TLS.
     pub tls_endpoints_max: usize,
+    /// Comments, and notices of dropped packets, kept of one connection, each.
+    pub remarks_max: usize,
+    /// Bytes kept of one comment.
+    pub comment_bytes_max: usize,
     /// Windows traces: bytes of expanded buffers held at a time, about one buffer for each busy processor.
     pub trace_open_bytes_max: usize,
     /// Windows traces: buffers that the index remembers, 48 bytes each.
@@ -86,6 +90,8 @@ impl Default for Limits {
             fragment_bytes_max: 8 << 20,
             fragment_age_ns: 30_000_000_000,
             tls_endpoints_max: 65_536,
+            remarks_max: 8,
+            comment_bytes_max: 512,
             trace_open_bytes_max: 256 << 20,
             trace_buffers_max: 1 << 20,
             trace_names_max: 4096,

@@ -13,7 +13,7 @@
 mod sink;
 
 use crate::capture::open::{Source, open};
-use crate::capture::{self, Block, LinkType};
+use crate::capture::{self, Block, Catalog, LinkType, Named};
 use crate::connection::{
     Arrival,
     datagrams::{self, First},
@@ -25,7 +25,7 @@ use crate::limits::Limits;
 use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler};
 use crate::record::{Handshake, Timestamp};
 use crate::shard::{Bench, SHARDS, Shard, shard_of};
-use crate::stats::{CaptureSummary, Counters, Skip, Summary};
+use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip, Summary};
 use sink::{Batch, Sink};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -112,12 +112,7 @@ pub fn run(
     progress: &Progress,
     take: &mut Take<'_>,
 ) -> io::Result<(Summary, Vec<Error>)> {
-    let captures: Vec<Arc<str>> = inputs.iter().map(|input| input.name().into()).collect();
-    let shared = Shared {
-        options,
-        progress,
-        captures: &captures,
-    };
+    let shared = Shared { options, progress };
     let mut reader = Reader::new(inputs, shared);
     let mut sink = Sink::new(shared, take);
     let shards = if options.threads > 1 {
@@ -150,12 +145,13 @@ pub fn run(
 struct Shared<'a> {
     options: &'a Options,
     progress: &'a Progress,
-    captures: &'a [Arc<str>],
 }
 
 /// A block on its way through the shards.
 struct Job {
     block: Block,
+    /// The names that its packets' numbers stand for.
+    captures: Arc<Catalog>,
     /// Number of its first packet in the run.
     order: u64,
     /// About the time of its packets, for expiry.
@@ -165,14 +161,20 @@ struct Job {
 }
 
 impl Job {
-    fn arrival(&self, index: usize, packet: &capture::Packet, around: &Encapsulation) -> Arrival {
+    fn arrival(
+        &self,
+        index: usize,
+        packet: &capture::Packet,
+        around: &Encapsulation,
+    ) -> Arrival<'_> {
         Arrival {
             time_ns: packet.time_ns,
             frame: packet.frame,
             order: self.order + index as u64,
             capture: self.block.capture,
             point: packet.interface ^ around.digest(),
-            process_id: self.block.process_ids.get(index).copied().unwrap_or(0),
+            interface: packet.interface,
+            noted: self.block.noted(index),
         }
     }
 }
@@ -189,7 +191,7 @@ fn inline(
     let mut spare = Some(Block::default());
     while let Some(mut job) = reader.next(spare.take().unwrap_or_default()) {
         for shard in &mut shards {
-            shard.tick(job.time_ns, job.order, limits, shared.captures, &mut bench);
+            shard.tick(job.time_ns, job.order, limits, &job.captures, &mut bench);
         }
         let mut next = 0;
         while let Some(packet) = job.block.packets.get(next) {
@@ -214,12 +216,12 @@ fn inline(
                         arrival,
                         &around,
                         limits,
-                        shared.captures,
+                        &job.captures,
                         &mut bench,
                     );
                 }
                 Ok(Decoded::Udp(datagram)) => match datagrams::first(datagram.payload) {
-                    First::Other => reader.counters.skip(Skip::Udp),
+                    First::Other => reader.pass_over(&job.block, index, Skip::Udp),
                     first => {
                         let (key, direction) = key_of(&datagram);
                         let arrival = job.arrival(index, packet, &around);
@@ -231,7 +233,7 @@ fn inline(
                                 arrival,
                                 &around,
                                 limits,
-                                shared.captures,
+                                &job.captures,
                                 &mut bench,
                             );
                         }
@@ -242,7 +244,7 @@ fn inline(
                         next = index;
                     }
                 }
-                Err(why) => reader.counters.skip(why),
+                Err(why) => reader.pass_over(&job.block, index, why),
             }
         }
         batch.fill(&mut bench.records, shared.options);
@@ -265,7 +267,7 @@ fn finish(
     sink: &mut Sink<'_, '_>,
     bench: &mut Bench,
 ) -> io::Result<()> {
-    let (limits, captures) = (&shared.options.limits, shared.captures);
+    let (limits, captures) = (&shared.options.limits, &*reader.captures);
     let held: usize = shards.iter().map(Shard::bytes).sum();
     let mut batch = Batch::default();
     for shard in shards {
@@ -291,11 +293,14 @@ impl Options {
 /// Reads the inputs one after the other as blocks.
 struct Reader<'a> {
     shared: Shared<'a>,
-    inputs: VecDeque<(u32, &'a Input)>,
+    inputs: VecDeque<&'a Input>,
     current: Option<(Source, CaptureSummary)>,
     /// Link types of the current capture's packets, where only the packets tell.
     links: Vec<LinkType>,
+    captures: Arc<Catalog>,
     capture: u32,
+    /// Interfaces of the current capture whose names are in the catalog.
+    named: usize,
     order: u64,
     last_ns: i64,
     counters: Counters,
@@ -308,10 +313,12 @@ impl<'a> Reader<'a> {
     fn new(inputs: &'a [Input], shared: Shared<'a>) -> Self {
         Self {
             shared,
-            inputs: (0..).zip(inputs).collect(),
+            inputs: inputs.iter().collect(),
             current: None,
             links: Vec::new(),
+            captures: Arc::default(),
             capture: 0,
+            named: 0,
             order: 0,
             last_ns: i64::MIN,
             counters: Counters::default(),
@@ -330,8 +337,8 @@ impl<'a> Reader<'a> {
                 return None;
             }
             if self.current.is_none() {
-                let (number, input) = self.inputs.pop_front()?;
-                self.capture = number;
+                let input = self.inputs.pop_front()?;
+                self.capture = Arc::make_mut(&mut self.captures).add_capture(&input.name());
                 match open(input, &self.shared.options.limits, read_ahead) {
                     Ok((source, format)) => {
                         let summary = CaptureSummary {
@@ -339,7 +346,7 @@ impl<'a> Reader<'a> {
                             format,
                             ..Default::default()
                         };
-                        self.current = Some((source, summary));
+                        self.begin(source, summary);
                     }
                     Err(error) => {
                         let name = input.name();
@@ -361,6 +368,7 @@ impl<'a> Reader<'a> {
                 self.errors.push(error);
                 false
             });
+            self.name_interfaces();
             self.account(&block);
             if !more {
                 self.close();
@@ -371,13 +379,44 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn begin(&mut self, source: Source, summary: CaptureSummary) {
+        self.named = 0;
+        let reasons = source.drop_reasons();
+        if !reasons.is_empty() {
+            let captures = Arc::make_mut(&mut self.captures);
+            for (reason, words) in reasons {
+                captures.name_drop_reason(self.capture, reason, &words);
+            }
+        }
+        self.current = Some((source, summary));
+    }
+
+    /// Adds the names of interfaces that the last block brought.
+    fn name_interfaces(&mut self) {
+        let Some((source, _)) = self.current.as_ref() else {
+            return;
+        };
+        if source.interface_count() == self.named {
+            return;
+        }
+        let captures = Arc::make_mut(&mut self.captures);
+        let interfaces = source.interfaces();
+        for (number, interface) in interfaces.iter().enumerate().skip(self.named) {
+            if let Some(name) = interface.shown() {
+                captures.name_interface(self.capture, number as u32, name);
+            }
+        }
+        self.named = interfaces.len();
+    }
+
     fn account(&mut self, block: &Block) {
         let Some((source, summary)) = self.current.as_mut() else {
             return;
         };
         let before = summary.bytes;
         summary.bytes = source.offset();
-        summary.packets += block.packets.len() as u64;
+        let packets = block.packets.len() as u64 - u64::from(block.repeated);
+        summary.packets += packets;
         if !matches!(source, Source::Stream(_)) {
             for packet in &block.packets {
                 if !self.links.contains(&packet.link) {
@@ -396,7 +435,7 @@ impl<'a> Reader<'a> {
         self.shared
             .progress
             .packets
-            .fetch_add(block.packets.len() as u64, Ordering::Relaxed);
+            .fetch_add(packets, Ordering::Relaxed);
     }
 
     fn close(&mut self) {
@@ -408,6 +447,10 @@ impl<'a> Reader<'a> {
                 .chain(core::mem::take(&mut self.links));
             summary.link_types = links.map(LinkType::name).collect();
             summary.notes = about.notes;
+            summary.interfaces = described(source.interfaces());
+            summary.hosts = (about.hosts.into_iter())
+                .map(|(address, names)| (address.to_string(), names))
+                .collect();
             summary.providers = about.providers;
             self.counters
                 .skip_many(Skip::UnknownBlock, about.unknown_blocks);
@@ -426,9 +469,17 @@ impl<'a> Reader<'a> {
         self.last_ns = self.last_ns.max(times[1]).max(at(count - 1));
         Job {
             block,
+            captures: Arc::clone(&self.captures),
             order,
             time_ns: times[1],
             parts: Vec::new(),
+        }
+    }
+
+    /// Counts a packet that is not analysed, unless it was counted before.
+    fn pass_over(&mut self, block: &Block, index: usize, why: Skip) {
+        if !block.is_repeated(index) {
+            self.counters.skip(why);
         }
     }
 
@@ -437,6 +488,9 @@ impl<'a> Reader<'a> {
     #[cold]
     fn reassemble(&mut self, block: &mut Block, index: usize) -> bool {
         let limits = &self.shared.options.limits;
+        if block.is_repeated(index) {
+            return false;
+        }
         let Some(packet) = block.packets.get(index).copied() else {
             return false;
         };
@@ -487,7 +541,7 @@ impl<'a> Reader<'a> {
                 }
                 Ok(Decoded::Udp(datagram)) => {
                     if datagrams::first(datagram.payload) == First::Other {
-                        self.counters.skip(Skip::Udp);
+                        self.pass_over(&job.block, index, Skip::Udp);
                     } else if let Some(part) = parts.get_mut(shard_of(&key_of(&datagram).0)) {
                         part.push(index as u32);
                     }
@@ -497,11 +551,20 @@ impl<'a> Reader<'a> {
                         next = index;
                     }
                 }
-                Err(why) => self.counters.skip(why),
+                Err(why) => self.pass_over(&job.block, index, why),
             }
         }
         job.parts = parts;
     }
+}
+
+/// The interfaces for the summary, if any of them is described at all.
+fn described(interfaces: Vec<Named>) -> Vec<CaptureInterface> {
+    if interfaces.iter().all(|one| *one == Named::default()) {
+        return Vec::new();
+    }
+    let one = |Named { name, description }| CaptureInterface { name, description };
+    interfaces.into_iter().map(one).collect()
 }
 
 /// The key of a datagram's conversation, and which of its endpoints sent it.
@@ -759,7 +822,7 @@ impl<'s> Crew<'s, '_, '_> {
         job: Arc<Job>,
         bench: &mut Bench,
     ) -> MutexGuard<'s, Board> {
-        let (limits, captures) = (&self.shared.options.limits, self.shared.captures);
+        let (limits, captures) = (&self.shared.options.limits, &*job.captures);
         shard.tick(job.time_ns, job.order, limits, captures, bench);
         for &at in job.parts.get(index).map_or(&[][..], Vec::as_slice) {
             let Some(packet) = job.block.packets.get(at as usize) else {

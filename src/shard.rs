@@ -5,6 +5,7 @@
 
 mod udp;
 
+use crate::capture::Catalog;
 use crate::connection::datagrams::Conversation;
 use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
@@ -12,7 +13,6 @@ use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
 use crate::record::copy::Interner;
 use crate::stats::{Counters, Skip};
-use std::sync::Arc;
 
 /// Number of shards.
 pub const SHARDS: usize = 16;
@@ -76,10 +76,10 @@ impl Shard {
         key: FlowKey,
         direction: Direction,
         segment: &Segment<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         around: &Encapsulation,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let mut context = Context {
@@ -91,6 +91,9 @@ impl Shard {
             key,
         };
         if let Some((id, connection)) = self.table.find(&key) {
+            if arrival.is_repeated() {
+                return connection.remark_again(direction, segment, arrival, &mut context);
+            }
             if !connection.is_replaced_by(direction, segment) {
                 let grown = connection.take(direction, segment, arrival, &mut context);
                 if grown != Grown::default() {
@@ -103,7 +106,7 @@ impl Shard {
             self.heap_bytes = self.heap_bytes.saturating_sub(weight);
             self.table.remove(id);
         }
-        if !Connection::opens(segment) {
+        if !Connection::opens(segment) || arrival.is_repeated() {
             return;
         }
         context.counters.connections += 1;
@@ -120,8 +123,8 @@ impl Shard {
         id: EntryId,
         grown: Grown,
         limits: &Limits,
-        arrival: Arrival,
-        captures: &[Arc<str>],
+        arrival: Arrival<'_>,
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         self.heap_bytes = self.heap_bytes.saturating_add_signed(grown.bytes);
@@ -148,8 +151,8 @@ impl Shard {
         &mut self,
         cap: usize,
         limits: &Limits,
-        arrival: Arrival,
-        captures: &[Arc<str>],
+        arrival: Arrival<'_>,
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let target = cap - cap / 16;
@@ -178,7 +181,7 @@ impl Shard {
         now_ns: i64,
         order: u64,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let arrival = Arrival {
@@ -187,7 +190,8 @@ impl Shard {
             order,
             capture: 0,
             point: 0,
-            process_id: 0,
+            interface: 0,
+            noted: None,
         };
         self.tick_datagrams(arrival, limits, captures, bench);
         for id in self.table.due(now_ns) {
@@ -207,9 +211,9 @@ impl Shard {
         &mut self,
         id: EntryId,
         how: Ended,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let Some((key, mut connection)) = self.table.remove(id) else {
@@ -233,7 +237,7 @@ impl Shard {
         time_ns: i64,
         order: u64,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let arrival = Arrival {
@@ -242,7 +246,8 @@ impl Shard {
             order,
             capture: 0,
             point: 0,
-            process_id: 0,
+            interface: 0,
+            noted: None,
         };
         self.finish_datagrams(arrival, limits, captures, bench);
         for (key, mut connection) in self.table.drain() {

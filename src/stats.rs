@@ -44,11 +44,13 @@ pub enum Skip {
     NoTls,
     /// Blocks of a capture file that are not packets of a known kind.
     UnknownBlock,
+    /// Comments and notices of drops beyond the cap of one connection.
+    RemarkCap,
 }
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcpUdp,
@@ -66,6 +68,7 @@ impl Skip {
         Self::Evicted,
         Self::NoTls,
         Self::UnknownBlock,
+        Self::RemarkCap,
     ];
 
     /// The key under `skipped` in the summary.
@@ -88,6 +91,7 @@ impl Skip {
             Self::Evicted => "connections_evicted",
             Self::NoTls => "connections_without_tls",
             Self::UnknownBlock => "blocks_unknown",
+            Self::RemarkCap => "remarks_cap",
         }
     }
 }
@@ -127,6 +131,17 @@ impl Counters {
     }
 }
 
+/// An interface of a capture, as the capture describes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureInterface {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub description: Option<String>,
+}
+
 /// One capture of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaptureSummary {
@@ -154,6 +169,12 @@ pub struct CaptureSummary {
     /// What a reader of the results should know: lost events, filters, cut packets, what Windows itself said.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,
+    /// Its interfaces, in the order of their numbers, where it describes them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub interfaces: Vec<CaptureInterface>,
+    /// Names of addresses, as the capture resolves them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub hosts: BTreeMap<String, Vec<Box<str>>>,
     /// Events of a Windows trace by provider.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub providers: BTreeMap<String, u64>,

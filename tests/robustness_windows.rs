@@ -62,7 +62,6 @@ fn read(bytes: &[u8]) -> u64 {
         let _ = (
             reader.summary(),
             reader.interfaces(),
-            reader.take_drops(),
             reader.take_evidence(),
         );
     } else if netmon::matches(bytes) {

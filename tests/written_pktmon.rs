@@ -5,10 +5,13 @@
 mod support;
 
 use std::io::Cursor;
+use support::run;
 use support::trace::{self, Manifest, PKTMON, START, Trace};
-use support::windows::{self, frames, read};
+use support::windows::{frames, read};
+use tlscope::capture::Block;
 use tlscope::capture::etl::{EtlReader, Note};
 use tlscope::limits::Limits;
+use tlscope::pipeline::Options;
 
 /// A trace by pktmon: each frame at four places; the last of them drops some.
 fn pktmon(trace: &mut Trace, numbered: bool, bytes_max: usize, dropped: bool) -> Vec<i64> {
@@ -129,20 +132,58 @@ fn dropped_packets_name_the_frame_that_shows_them() {
     pktmon(&mut trace, true, usize::MAX, true);
     let mut reader =
         EtlReader::open(Cursor::new(trace.write()), "test", &Limits::default()).unwrap();
-    let (shown, _) = windows::drain(|block| reader.fill(block));
-    let drops = reader.take_drops();
+    let (mut shown, mut drops, mut block) = (Vec::new(), Vec::new(), Block::default());
+    loop {
+        let more = reader.fill(&mut block).unwrap();
+        for (index, packet) in block.packets.iter().enumerate() {
+            let cause = block.noted(index).and_then(|noted| noted.extra().dropped);
+            assert_eq!(cause.is_some(), block.is_repeated(index));
+            match cause {
+                Some(cause) => drops.push((packet.frame, cause)),
+                None => shown.push(packet.frame),
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(shown.len(), frames().len());
     assert_eq!(drops.len(), frames().len().div_ceil(10));
-    assert!(
-        drops
-            .iter()
-            .all(|drop| drop.reason == 909 && drop.location == 0xE000_0123)
-    );
-    // Each frame takes four numbers.
-    assert!(
-        drops
-            .iter()
-            .enumerate()
-            .all(|(number, drop)| drop.frame == shown[number * 10].packet.frame)
-    );
-    assert!(reader.take_drops().is_empty());
+    for (number, (frame, cause)) in drops.into_iter().enumerate() {
+        assert_eq!((cause.reason, cause.location), (909, 0xE000_0123));
+        assert_eq!(frame, shown[number * 10]);
+    }
+    assert_eq!(reader.summary().drops, frames().len().div_ceil(10) as u64);
+}
+
+#[test]
+fn drops_are_facts_of_their_connections() {
+    for numbered in [true, false] {
+        let mut trace = Trace::default();
+        pktmon(&mut trace, numbered, usize::MAX, true);
+        let run = |threads| {
+            let options = Options {
+                threads,
+                ..run::options()
+            };
+            run::bytes(&trace.write(), &options)
+        };
+        let one = run(1);
+        assert_eq!(one.summary.packets, frames().len() as u64);
+        let told: Vec<_> = (one.all.iter())
+            .filter_map(|record| record.recording.as_ref())
+            .flat_map(|recording| &recording.drops)
+            .collect();
+        assert!(!told.is_empty(), "numbered {numbered}");
+        for drop in &told {
+            assert_eq!((drop.reason, &*drop.location), (909, "0xe0000123"));
+            assert_eq!(drop.reason_text, None, "the trace has no words for it");
+        }
+        assert!(told.iter().any(|drop| drop.payload_bytes > 0));
+        let recordings = |run: &run::Run| -> Vec<_> {
+            let all = run.all.iter();
+            all.map(|record| record.recording.clone()).collect()
+        };
+        assert_eq!(recordings(&run(3)), recordings(&one));
+    }
 }

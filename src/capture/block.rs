@@ -1,6 +1,8 @@
 //! The unit of memory, of dispatch, of back-pressure and of order: a run of capture bytes and the
 //! packets that lie in it.
 
+use super::extra::{CommentAt, Extra};
+
 /// A LINKTYPE_ number as capture files use it (1 Ethernet, 101 raw IP, 113 Linux cooked …).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct LinkType(pub u16);
@@ -128,6 +130,19 @@ pub struct Packet {
     pub frame: u64,
 }
 
+/// Secrets that a capture carries (a Decryption Secrets Block), in the bytes of their block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretsAt {
+    /// What they are: 0x544c534b is a TLS key log.
+    pub kind: u32,
+    /// Where they begin in the block.
+    pub offset: u32,
+    /// Their length in bytes.
+    pub length: u32,
+    /// Index of the first packet behind them in the block.
+    pub before: u32,
+}
+
 /// A run of capture bytes and the packets in it.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -139,8 +154,14 @@ pub struct Block {
     pub packets: Vec<Packet>,
     /// Which capture of the run, from 0.
     pub capture: u32,
-    /// For each packet the process that sent it, 0 where unknown; empty where the format tells none.
-    pub process_ids: Vec<u32>,
+    /// What is known of each packet beside its bytes; empty, or shorter than the packets, where nothing is.
+    pub extras: Vec<Extra>,
+    /// Comments in the order of their packets.
+    pub comments: Vec<CommentAt>,
+    /// Packets that were shown before; see [`Extra::repeated`].
+    pub repeated: u32,
+    /// Secrets to decrypt what follows them, as the capture carries them.
+    pub secrets: Vec<SecretsAt>,
 }
 
 impl Block {
@@ -189,6 +210,9 @@ impl Block {
     pub fn clear(&mut self) {
         self.filled = 0;
         self.packets.clear();
-        self.process_ids.clear();
+        self.extras.clear();
+        self.comments.clear();
+        self.repeated = 0;
+        self.secrets.clear();
     }
 }

@@ -118,6 +118,8 @@ impl<R: Read> Feed<R> {
         let step = self
             .format
             .step(bytes.get(..*filled).unwrap_or(&[]), packets);
+        self.format.hand_over(block);
+        let (bytes, filled) = (&block.bytes, &block.filled);
         self.carry.clear();
         self.carry
             .extend_from_slice(bytes.get(step.used..*filled).unwrap_or(&[]));

@@ -4,8 +4,10 @@
 //! ([`pcap`], [`pcapng`]); the one read loop is [`feed`].
 
 pub mod block;
+pub mod catalog;
 pub mod compressed;
 pub mod etl;
+pub mod extra;
 pub mod feed;
 pub mod foreign;
 mod le;
@@ -16,7 +18,47 @@ pub mod pcap;
 pub mod pcapng;
 
 pub use block::{Block, LinkType, Packet};
+pub use catalog::Catalog;
+pub use extra::{Extra, Noted, Way};
 use feed::Step;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What an interface is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: Option<String>,
+    /// What people call it.
+    pub description: Option<String>,
+}
+
+impl Named {
+    /// What to call it in one word. Of Npcap, the name is a device path that nobody knows.
+    pub fn shown(&self) -> Option<&str> {
+        let readable = |name: &&String| !name.starts_with(r"\Device\");
+        let name = self.name.as_ref().filter(|name| !name.is_empty());
+        name.filter(readable)
+            .or(self.description.as_ref())
+            .or(name)
+            .map(String::as_str)
+    }
+}
+
+/// What is known of a capture beside its packets.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Link types of its interfaces.
+    pub links: Vec<LinkType>,
+    /// Blocks or frames of a kind that is not read.
+    pub unknown_blocks: u64,
+    /// What a reader of the results should know, in words.
+    pub notes: Vec<String>,
+    /// Events of a trace by provider.
+    pub providers: BTreeMap<String, u64>,
+    /// Names of addresses, as the capture resolves them.
+    pub hosts: BTreeMap<IpAddr, Vec<Box<str>>>,
+}
 
 /// Bytes that tell a format.
 pub const MAGIC_BYTES: usize = 512;
@@ -33,7 +75,7 @@ pub enum Format {
     /// Classic pcap.
     Pcap(pcap::Pcap),
     /// pcapng.
-    Pcapng(pcapng::Pcapng),
+    Pcapng(Box<pcapng::Pcapng>),
 }
 
 /// One row of [`FORMATS`].
@@ -56,7 +98,7 @@ pub const FORMATS: &[FormatEntry] = &[
     FormatEntry {
         name: "pcapng",
         matches: pcapng::Pcapng::matches,
-        open: |_, packet_bytes_max| Format::Pcapng(pcapng::Pcapng::new(packet_bytes_max)),
+        open: |_, packet_bytes_max| Format::Pcapng(Box::new(pcapng::Pcapng::new(packet_bytes_max))),
     },
 ];
 
@@ -67,19 +109,29 @@ impl Format {
         Some((entry.name, (entry.open)(first_bytes, packet_bytes_max)))
     }
 
-    /// Link types seen so far.
-    pub fn links(&self) -> Vec<LinkType> {
+    /// What the interfaces seen so far are called, by the packets' interface numbers.
+    pub fn interfaces(&self) -> &[Named] {
         match self {
-            Self::Pcap(pcap) => vec![pcap.link()],
-            Self::Pcapng(pcapng) => pcapng.links().to_vec(),
+            Self::Pcap(_) => &[],
+            Self::Pcapng(pcapng) => pcapng.interfaces(),
         }
     }
 
-    /// Blocks of a kind that is not known.
-    pub fn unknown_blocks(&self) -> u64 {
+    /// What is known beside the packets, as far as it was read.
+    pub fn about(&self) -> About {
         match self {
-            Self::Pcap(_) => 0,
-            Self::Pcapng(pcapng) => pcapng.unknown_blocks(),
+            Self::Pcap(pcap) => About {
+                links: vec![pcap.link()],
+                ..About::default()
+            },
+            Self::Pcapng(pcapng) => pcapng.about(),
+        }
+    }
+
+    /// Hands what the last step found beside the packets to the block in whose bytes it stepped.
+    pub fn hand_over(&mut self, block: &mut Block) {
+        if let Self::Pcapng(pcapng) = self {
+            pcapng.hand_over(block);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Opens a capture: the one place where files meet formats.
 
-use super::etl::{self, Direction, EtlReader, Evidence, Fact};
+use super::etl::{self, EtlReader, Evidence, Fact};
 use super::netmon::{self, NetmonReader};
 use super::{
-    FORMATS, Format, LinkType, MAGIC_BYTES, block::Block, compressed, feed::Feed, foreign,
+    About, FORMATS, Format, MAGIC_BYTES, Named, block::Block, compressed, feed::Feed, foreign,
 };
 use crate::{error::Error, limits::Limits};
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
@@ -45,52 +44,49 @@ pub enum Source {
     Netmon(Box<NetmonReader<BufReader<File>>>),
 }
 
-/// What is known of a capture beside its packets.
-#[derive(Clone, Debug, Default)]
-pub struct About {
-    /// Link types of its interfaces.
-    pub links: Vec<LinkType>,
-    /// Blocks or frames of a kind that is not read.
-    pub unknown_blocks: u64,
-    /// What a reader of the results should know, in words.
-    pub notes: Vec<String>,
-    /// Events of a trace by provider.
-    pub providers: BTreeMap<String, u64>,
-}
-
 impl Source {
     /// Fills `block` with the next packets. `false`: that was the last block (it may hold packets).
     pub fn fill(&mut self, block: &mut Block) -> Result<bool, Error> {
-        block.process_ids.clear();
         match self {
             Self::Stream(feed) => feed.fill(block),
-            Self::Trace(trace) => {
-                let more = trace.fill(block)?;
-                let id = |frame| {
-                    trace
-                        .extra(frame)
-                        .filter(|extra| extra.direction == Some(Direction::Out))
-                };
-                let ids = block.packets.iter().map(|packet| {
-                    id(packet.frame)
-                        .and_then(|extra| extra.process_id)
-                        .unwrap_or(0)
-                });
-                block.process_ids.extend(ids);
-                Ok(more)
-            }
-            Self::Netmon(netmon) => {
-                let more = netmon.fill(block)?;
-                let ids = block.packets.iter().map(|packet| {
-                    netmon
-                        .extra(packet.frame)
-                        .and_then(|extra| extra.process_id)
-                        .unwrap_or(0)
-                });
-                block.process_ids.extend(ids);
-                Ok(more)
-            }
+            Self::Trace(trace) => trace.fill(block),
+            Self::Netmon(netmon) => netmon.fill(block),
         }
+    }
+
+    /// Number of interfaces that are known so far.
+    pub fn interface_count(&self) -> usize {
+        match self {
+            Self::Stream(feed) => feed.format().interfaces().len(),
+            Self::Trace(trace) => trace.interface_count(),
+            Self::Netmon(_) => 0,
+        }
+    }
+
+    /// The interfaces that are known so far, in the order of the packets' interface numbers.
+    pub fn interfaces(&self) -> Vec<Named> {
+        match self {
+            Self::Stream(feed) => feed.format().interfaces().to_vec(),
+            Self::Trace(trace) => {
+                let named = |interface: etl::Interface| Named {
+                    name: interface.name,
+                    description: interface.description,
+                };
+                trace.interfaces().into_iter().map(named).collect()
+            }
+            Self::Netmon(_) => Vec::new(),
+        }
+    }
+
+    /// The system's words for its reasons to drop packets.
+    pub fn drop_reasons(&self) -> Vec<(u32, String)> {
+        let Self::Trace(trace) = self else {
+            return Vec::new();
+        };
+        let reasons = trace.drop_reasons();
+        reasons
+            .map(|(reason, words)| (reason, words.to_owned()))
+            .collect()
     }
 
     /// Bytes of the capture that were read.
@@ -105,11 +101,7 @@ impl Source {
     /// What is known beside the packets, as far as it was read.
     pub fn about(&mut self) -> About {
         match self {
-            Self::Stream(feed) => About {
-                links: feed.format().links(),
-                unknown_blocks: feed.format().unknown_blocks(),
-                ..About::default()
-            },
+            Self::Stream(feed) => feed.format().about(),
             Self::Trace(trace) => {
                 let summary = trace.summary();
                 let told = |fact: &Evidence| !matches!(fact.fact, Fact::Owner { .. });

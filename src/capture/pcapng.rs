@@ -1,22 +1,35 @@
 //! pcapng: sections of typed blocks, each with its own byte order, interfaces and time units.
 //!
-//! The block that holds nearly all bytes (enhanced packet) is framed here by its fixed fields alone:
-//! `pcap-parser`'s general block parser costs ten times as many instructions for it, for it also takes
-//! the options apart (see `benches/parse.rs`). All other blocks are read by `pcap-parser`.
+//! The block that holds nearly all bytes (enhanced packet) is framed by its fixed fields alone, and its options
+//! are looked at only where there are any: `pcap-parser`'s general block parser, which takes them apart
+//! always, costs ten times as many instructions (see `benches/parse.rs`). What stands beside the packets is
+//! read in [`options`].
 //! Source: draft-ietf-opsawg-pcapng.
 
-use super::block::{LinkType, Packet};
+mod options;
+
+use super::Named;
+use super::block::{Block, LinkType, Packet};
 use super::feed::{Fault, Step};
-use pcap_parser::{
-    Block as Parsed, InterfaceDescriptionBlock, OptionCode, PcapError, parse_block_be,
-    parse_block_le,
-};
+use options::{About, Aside, Order};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const PACKET_OBSOLETE: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
+const NAME_RESOLUTION: u32 = 4;
+const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
+const DECRYPTION_SECRETS: u32 = 10;
+/// Bytes of a packet block in front of its packet.
+const FIXED_BYTES: usize = 28;
+/// Options of an interface description block.
+const IF_NAME: u16 = 2;
+const IF_DESCRIPTION: u16 = 3;
+const IF_TSRESOL: u16 = 9;
+const IF_TSOFFSET: u16 = 14;
+/// Bytes kept of an interface's name or description.
+const NAME_BYTES_MAX: usize = 256;
 /// Interfaces of one section that are remembered; a file that claims more is hostile.
 const INTERFACES_MAX: usize = 65_536;
 
@@ -77,9 +90,15 @@ impl Units {
 /// Where a pcapng file stands.
 #[derive(Clone, Debug)]
 pub struct Pcapng {
-    big_endian: bool,
+    order: Order,
     section_seen: bool,
+    /// Interfaces of the current section, and how many there were in those before.
     interfaces: Vec<Interface>,
+    interfaces_before: u32,
+    /// The interfaces of all sections.
+    named: Vec<Named>,
+    aside: Aside,
+    about: About,
     links: Vec<LinkType>,
     frame: u64,
     last_time_ns: i64,
@@ -96,9 +115,13 @@ impl Pcapng {
     /// A reader at the start of a file.
     pub fn new(packet_bytes_max: usize) -> Self {
         Self {
-            big_endian: false,
+            order: Order::default(),
             section_seen: false,
             interfaces: Vec::new(),
+            interfaces_before: 0,
+            named: Vec::new(),
+            aside: Aside::default(),
+            about: About::default(),
             links: Vec::new(),
             frame: 0,
             last_time_ns: 0,
@@ -107,50 +130,45 @@ impl Pcapng {
         }
     }
 
-    /// Link types of all interfaces seen so far.
-    pub fn links(&self) -> &[LinkType] {
-        &self.links
+    /// What the interfaces of all sections seen so far are called, by the packets' interface numbers.
+    pub fn interfaces(&self) -> &[Named] {
+        &self.named
     }
 
-    /// Blocks of a type that this reader does not know.
-    pub fn unknown_blocks(&self) -> u64 {
-        self.unknown_blocks
+    /// What is known beside the packets, as far as it was read.
+    pub fn about(&self) -> super::About {
+        super::About {
+            links: self.links.clone(),
+            unknown_blocks: self.unknown_blocks,
+            notes: self.about.notes(),
+            hosts: self.about.hosts.clone(),
+            ..Default::default()
+        }
     }
 
-    fn u32_at(&self, bytes: &[u8], at: usize) -> Option<u32> {
-        let chunk = *bytes.get(at..)?.first_chunk::<4>()?;
-        Some(if self.big_endian {
-            u32::from_be_bytes(chunk)
-        } else {
-            u32::from_le_bytes(chunk)
-        })
-    }
-
-    fn u16_at(&self, bytes: &[u8], at: usize) -> Option<u16> {
-        let chunk = *bytes.get(at..)?.first_chunk::<2>()?;
-        Some(if self.big_endian {
-            u16::from_be_bytes(chunk)
-        } else {
-            u16::from_le_bytes(chunk)
-        })
+    /// Hands what the last step found beside the packets to the block in whose bytes it stepped.
+    pub fn hand_over(&mut self, block: &mut Block) {
+        self.aside.hand_over(block);
     }
 
     /// Steps over the bytes from the current position; see [`Step`].
     pub fn step(&mut self, bytes: &[u8], packets: &mut Vec<Packet>) -> Step {
+        self.aside.clear();
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or(&[]);
             // A section header's type reads the same in both byte orders; the byte order follows.
             if rest.starts_with(&SECTION_HEADER.to_be_bytes()) {
                 match rest.get(8..12) {
-                    Some([0x1a, 0x2b, 0x3c, 0x4d]) => self.big_endian = true,
-                    Some([0x4d, 0x3c, 0x2b, 0x1a]) => self.big_endian = false,
+                    Some([0x1a, 0x2b, 0x3c, 0x4d]) => self.order.big_endian = true,
+                    Some([0x4d, 0x3c, 0x2b, 0x1a]) => self.order.big_endian = false,
                     Some(_) => return broken(used, "the byte-order magic of a section header"),
                     None => return Step::need(used, 12, "a section header block"),
                 }
                 self.section_seen = true;
             }
-            let (Some(kind), Some(length)) = (self.u32_at(rest, 0), self.u32_at(rest, 4)) else {
+            let (Some(kind), Some(length)) = (self.order.u32(rest, 0), self.order.u32(rest, 4))
+            else {
                 return Step::need(used, 8, "a block's type and length");
             };
             if !self.section_seen {
@@ -182,35 +200,62 @@ impl Pcapng {
 
     fn block(&mut self, kind: u32, block: &[u8], at: usize, packets: &mut Vec<Packet>) {
         match kind {
-            ENHANCED_PACKET => self.timed_packet(self.u32_at(block, 8), block, at, packets),
+            ENHANCED_PACKET => self.timed_packet(self.order.u32(block, 8), block, at, packets),
             SIMPLE_PACKET => self.simple_packet(block, at, packets),
             PACKET_OBSOLETE => {
-                let interface = self.u16_at(block, 8).map(u32::from);
+                let interface = self.order.u16(block, 8).map(u32::from);
                 self.timed_packet(interface, block, at, packets);
             }
-            SECTION_HEADER => self.interfaces.clear(),
+            SECTION_HEADER => self.section(block),
             INTERFACE_DESCRIPTION => self.interface(block),
-            // Name resolution, statistics, journal, decryption secrets, custom blocks.
-            4 | 5 | 9 | 10 | 0x0bad | 0x4000_0bad => {}
+            NAME_RESOLUTION => self.about.names(self.order, block),
+            INTERFACE_STATISTICS => {
+                self.about
+                    .statistics(self.order, block, self.interfaces_before)
+            }
+            DECRYPTION_SECRETS => self.aside.secrets(self.order, block, at, packets.len()),
+            // Journal, custom blocks.
+            9 | 0x0bad | 0x4000_0bad => {}
             _ => self.unknown_blocks += 1,
         }
     }
 
+    /// Takes a section header block: interfaces are numbered anew behind it.
+    fn section(&mut self, block: &[u8]) {
+        self.interfaces_before = self.named.len() as u32;
+        self.interfaces.clear();
+        self.comments(block, 24);
+    }
+
+    /// Keeps the comments among the options of a block that describes something.
+    fn comments(&mut self, block: &[u8], options_at: usize) {
+        let options = block.get(options_at..block.len().saturating_sub(4));
+        for (code, _, value) in self.order.options(options.unwrap_or(&[])) {
+            if code == options::COMMENT {
+                self.about.comment(value);
+            }
+        }
+    }
+
     fn interface(&mut self, block: &[u8]) {
-        let parsed: Result<_, nom::Err<PcapError<&[u8]>>> = if self.big_endian {
-            parse_block_be(block)
-        } else {
-            parse_block_le(block)
-        };
-        let interface = match parsed {
-            Ok((_, Parsed::InterfaceDescription(idb))) => self.read_interface(&idb),
-            // Unreadable options: the fixed fields still tell the link type.
-            _ => Interface {
-                link: LinkType(self.u16_at(block, 8).unwrap_or(0)),
-                snap_len: self.u32_at(block, 12).unwrap_or(0),
-                units: Units::new(None),
-                offset_s: 0,
-            },
+        let (mut resolution, mut offset_s) = (None, 0);
+        let mut named = Named::default();
+        let options = block.get(16..block.len().saturating_sub(4)).unwrap_or(&[]);
+        for (code, _, value) in self.order.options(options) {
+            match code {
+                IF_NAME => named.name = Some(options::text(value, NAME_BYTES_MAX)),
+                IF_DESCRIPTION => named.description = Some(options::text(value, NAME_BYTES_MAX)),
+                IF_TSRESOL => resolution = value.first().copied(),
+                IF_TSOFFSET => offset_s = self.order.u64(value, 0).unwrap_or(0) as i64,
+                _ => {}
+            }
+        }
+        self.comments(block, 16);
+        let interface = Interface {
+            link: LinkType(self.order.u16(block, 8).unwrap_or(0)),
+            snap_len: self.order.u32(block, 12).unwrap_or(0),
+            units: Units::new(resolution),
+            offset_s,
         };
         if !self.links.contains(&interface.link) {
             self.links.push(interface.link);
@@ -218,30 +263,8 @@ impl Pcapng {
         if self.interfaces.len() < INTERFACES_MAX {
             self.interfaces.push(interface);
         }
-    }
-
-    fn read_interface(&self, idb: &InterfaceDescriptionBlock<'_>) -> Interface {
-        let option = |code| {
-            idb.options
-                .iter()
-                .find(|option| option.code == code)
-                .map(|option| &*option.value)
-        };
-        let resolution = option(OptionCode::IfTsresol).and_then(|value| value.first().copied());
-        let offset_s = option(OptionCode::IfTsoffset)
-            .and_then(|value| value.first_chunk::<8>())
-            .map_or(0, |&bytes| {
-                if self.big_endian {
-                    i64::from_be_bytes(bytes)
-                } else {
-                    i64::from_le_bytes(bytes)
-                }
-            });
-        Interface {
-            link: LinkType(idb.linktype.0 as u16),
-            snap_len: idb.snaplen,
-            units: Units::new(resolution),
-            offset_s,
+        if self.named.len() < INTERFACES_MAX {
+            self.named.push(named);
         }
     }
 
@@ -255,23 +278,51 @@ impl Pcapng {
     ) {
         let (Some(interface), Some(high), Some(low), Some(captured), Some(original), Some(room)) = (
             interface,
-            self.u32_at(block, 12),
-            self.u32_at(block, 16),
-            self.u32_at(block, 20),
-            self.u32_at(block, 24),
+            self.order.u32(block, 12),
+            self.order.u32(block, 16),
+            self.order.u32(block, 20),
+            self.order.u32(block, 24),
             // The fixed fields in front, the length behind: a shorter block is no packet.
-            block.len().checked_sub(32),
+            block.len().checked_sub(FIXED_BYTES + 4),
         ) else {
             return self.odd_packet();
         };
-        let stamp = u64::from(high) << 32 | u64::from(low);
-        self.packet(interface, stamp, captured, original, at + 28, room, packets);
+        self.frame += 1;
+        let Some(known) = self.interfaces.get(interface as usize) else {
+            self.unknown_blocks += 1;
+            return;
+        };
+        let time_ns = known
+            .units
+            .to_ns(u64::from(high) << 32 | u64::from(low))
+            .wrapping_add(known.offset_s.wrapping_mul(1_000_000_000));
+        self.last_time_ns = time_ns;
+        // A captured length beyond its block is a lie; the block's end is the truth.
+        let captured_len = captured.min(room as u32);
+        packets.push(Packet {
+            offset: (at + FIXED_BYTES) as u32,
+            captured_len,
+            original_len: original,
+            interface: self.interfaces_before.wrapping_add(interface),
+            link: known.link,
+            time_ns,
+            frame: self.frame,
+        });
+        // Options, if there is more than their end.
+        let options_at = FIXED_BYTES + (captured_len as usize).next_multiple_of(4);
+        if let Some(options) = block.get(options_at..block.len() - 4)
+            && options.len() > 4
+        {
+            let index = packets.len() - 1;
+            self.aside
+                .packet(self.order, options, at + options_at, index);
+        }
     }
 
     /// A simple packet block has neither a time nor an interface: it belongs to the first interface, and
     /// takes the time of the packet before it.
     fn simple_packet(&mut self, block: &[u8], at: usize, packets: &mut Vec<Packet>) {
-        let Some(original) = self.u32_at(block, 8) else {
+        let Some(original) = self.order.u32(block, 8) else {
             return self.odd_packet();
         };
         let Some(room) = block.len().checked_sub(16) else {
@@ -289,42 +340,9 @@ impl Pcapng {
             offset: (at + 12) as u32,
             captured_len: captured,
             original_len: original,
-            interface: 0,
+            interface: self.interfaces_before,
             link,
             time_ns: self.last_time_ns,
-            frame: self.frame,
-        });
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn packet(
-        &mut self,
-        interface: u32,
-        stamp: u64,
-        captured: u32,
-        original: u32,
-        offset: usize,
-        room: usize,
-        packets: &mut Vec<Packet>,
-    ) {
-        self.frame += 1;
-        let Some(known) = self.interfaces.get(interface as usize) else {
-            self.unknown_blocks += 1;
-            return;
-        };
-        let time_ns = known
-            .units
-            .to_ns(stamp)
-            .wrapping_add(known.offset_s.wrapping_mul(1_000_000_000));
-        self.last_time_ns = time_ns;
-        packets.push(Packet {
-            offset: offset as u32,
-            // A captured length beyond its block is a lie; the block's end is the truth.
-            captured_len: captured.min(room as u32),
-            original_len: original,
-            interface,
-            link: known.link,
-            time_ns,
             frame: self.frame,
         });
     }

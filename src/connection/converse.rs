@@ -12,7 +12,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         lent: Lent<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Answer {
         let first = !self.spoke_other[0] && !self.spoke_other[1];
@@ -77,7 +77,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         lent: Lent<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Answer {
         let unframer = self.talk.as_mut().and_then(|talk| talk.unframer.take());

@@ -7,8 +7,10 @@
 
 mod record;
 
+use super::remarks::Remarks;
 use super::session::{Desk, Draft, Seen};
 use super::{Arrival, Context, Ended, Grown};
+use crate::capture::Noted;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::packet::Encapsulation;
@@ -82,7 +84,9 @@ pub struct Conversation {
     last_ns: i64,
     created: u64,
     capture: u32,
-    process_id: u32,
+    interface: u32,
+    /// What the capture says beside the datagrams' bytes.
+    remarks: Remarks,
     /// Datagrams of each direction.
     datagrams: [u32; 2],
     weight: u32,
@@ -93,7 +97,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// A conversation that begins with this datagram; `None` where it begins none.
-    pub fn new(first: First, arrival: Arrival, around: &Encapsulation) -> Option<Self> {
+    pub fn new(first: First, arrival: Arrival<'_>, around: &Encapsulation) -> Option<Self> {
         let (speaks, carrier) = match first {
             First::Dtls => (Speaks::Dtls(Box::default()), Carrier::Dtls),
             First::Quic => (Speaks::Quic(Box::default()), Carrier::Quic),
@@ -104,7 +108,8 @@ impl Conversation {
             last_ns: arrival.time_ns,
             created: arrival.order,
             capture: arrival.capture,
-            process_id: 0,
+            interface: arrival.interface,
+            remarks: Remarks::default(),
             datagrams: [0; 2],
             weight: 0,
             around: (!around.is_empty()).then(|| Box::new(*around)),
@@ -130,12 +135,46 @@ impl Conversation {
                     + session.user_agent.as_ref().map_or(0, |agent| agent.len())
             }
         };
-        machine + size_of::<Draft>() + self.draft.heap_bytes()
+        machine + size_of::<Draft>() + self.draft.heap_bytes() + self.remarks.heap_bytes()
     }
 
     /// When the conversation is over, if no datagram comes any more.
     pub fn due_ns(&self, limits: &Limits) -> i64 {
         self.last_ns.saturating_add(limits.idle_ns)
+    }
+
+    /// Keeps what is said of a datagram that was taken before.
+    #[cold]
+    pub fn remark_again(
+        &mut self,
+        direction: Direction,
+        payload: &[u8],
+        arrival: Arrival<'_>,
+        context: &mut Context<'_>,
+    ) {
+        if let Some(noted) = arrival.noted {
+            self.remark(noted, direction, payload, arrival, context);
+        }
+    }
+
+    /// Keeps what the capture says of a datagram beside its bytes.
+    #[cold]
+    fn remark(
+        &mut self,
+        noted: Noted<'_>,
+        direction: Direction,
+        payload: &[u8],
+        arrival: Arrival<'_>,
+        context: &mut Context<'_>,
+    ) {
+        self.remarks.take(
+            noted,
+            direction,
+            arrival.frame,
+            payload.len(),
+            context.limits,
+            context.counters,
+        );
     }
 
     /// Takes a datagram.
@@ -144,12 +183,12 @@ impl Conversation {
         direction: Direction,
         payload: &[u8],
         scratch: &mut Vec<u8>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Grown {
         self.last_ns = self.last_ns.max(arrival.time_ns);
-        if self.process_id == 0 {
-            self.process_id = arrival.process_id;
+        if let Some(noted) = arrival.noted {
+            self.remark(noted, direction, payload, arrival, context);
         }
         let count = &mut self.datagrams[direction as usize];
         *count = count.saturating_add(1);
@@ -172,7 +211,7 @@ impl Conversation {
     /// Runs the DTLS machine and writes down what it tells.
     fn dtls(
         &mut self,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
         run: impl FnOnce(
             &mut dtls::Machine<Seen>,
@@ -224,7 +263,7 @@ impl Conversation {
         direction: Direction,
         payload: &[u8],
         scratch: &mut Vec<u8>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) {
         let Speaks::Quic(session) = &mut self.speaks else {
@@ -280,7 +319,7 @@ impl Conversation {
     }
 
     /// The conversation is over: writes its record.
-    pub fn finish(&mut self, arrival: Arrival, context: &mut Context<'_>, how: Ended) {
+    pub fn finish(&mut self, arrival: Arrival<'_>, context: &mut Context<'_>, how: Ended) {
         match &self.speaks {
             Speaks::Dtls(_) => self.dtls(arrival, context, |machine, _, _, each| {
                 for direction in [Direction::Up, Direction::Down] {

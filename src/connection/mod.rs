@@ -8,10 +8,12 @@
 mod converse;
 pub mod datagrams;
 mod outcome;
+mod remarks;
 mod session;
 
 pub use outcome::Ended;
 
+use crate::capture::{Catalog, Noted};
 use crate::detect::{self, Talk, Verdict};
 use crate::flow::{Answer, Direction, FlowKey, Lent, Seq, Stream, StreamLimits};
 use crate::limits::Limits;
@@ -19,15 +21,15 @@ use crate::packet::{Encapsulation, Segment, duplicates::Copies};
 use crate::record::{Close, Handshake, Side, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::handshake::MachineLimits;
+use remarks::Remarks;
 use session::{Desk, Draft, Seen, Session};
-use std::sync::Arc;
 
 /// What a conversation needs from its shard while it takes a packet.
 pub struct Context<'a> {
     /// The caps.
     pub limits: &'a Limits,
-    /// Names of the captures by number.
-    pub captures: &'a [Arc<str>],
+    /// Names of the captures and of what is in them, by number.
+    pub captures: &'a Catalog,
     /// Shapes seen before.
     pub interner: &'a mut Interner,
     /// The shard's counters.
@@ -40,7 +42,7 @@ pub struct Context<'a> {
 
 /// The packet that a conversation takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct Arrival<'a> {
     /// Its time.
     pub time_ns: i64,
     /// Its number in its capture.
@@ -51,8 +53,17 @@ pub struct Arrival {
     pub capture: u32,
     /// Where it was seen: tells interfaces, tags and tunnels apart.
     pub point: u32,
-    /// The process that sent it, 0 where unknown.
-    pub process_id: u32,
+    /// Number of its capture's interface.
+    pub interface: u32,
+    /// What the capture says of it beside its bytes, if anything.
+    pub noted: Option<Noted<'a>>,
+}
+
+impl Arrival<'_> {
+    /// It was shown before; only what is said of it is new.
+    pub fn is_repeated(&self) -> bool {
+        self.noted.is_some_and(|noted| noted.extra().repeated)
+    }
 }
 
 /// A record that is ready, and where it stands in the order of the output.
@@ -101,6 +112,7 @@ pub struct Connection {
     last_ns: i64,
     created: u64,
     capture: u32,
+    interface: u32,
     syn_frame: u64,
     syn_at: Seq,
     syn_ns: i64,
@@ -115,7 +127,6 @@ pub struct Connection {
     syn_retransmits: u16,
     /// The sequence number behind the segment being taken.
     segment_end: Seq,
-    process_id: u32,
     syn_ack_ttl: u8,
     close_ttl: u8,
     /// Maximum segment sizes that the opener and the other side announced; 0 where none.
@@ -137,6 +148,8 @@ pub struct Connection {
     copies: Copies,
     /// What was said before TLS; only where something else than TLS was spoken.
     talk: Option<Box<Talk>>,
+    /// What the capture says beside the packets' bytes.
+    remarks: Remarks,
     phase: Phase,
 }
 
@@ -155,13 +168,14 @@ impl Connection {
     }
 
     /// A conversation that begins with this packet.
-    pub fn new(arrival: Arrival, around: &Encapsulation) -> Self {
+    pub fn new(arrival: Arrival<'_>, around: &Encapsulation) -> Self {
         Self {
             streams: Default::default(),
             start_ns: arrival.time_ns,
             last_ns: arrival.time_ns,
             created: arrival.order,
             capture: arrival.capture,
+            interface: arrival.interface,
             syn_frame: 0,
             syn_at: Seq(0),
             syn_ns: UNSEEN,
@@ -174,7 +188,6 @@ impl Connection {
             ends: [None; 2],
             syn_retransmits: 0,
             segment_end: Seq(0),
-            process_id: 0,
             syn_ack_ttl: 0,
             close_ttl: 0,
             mss: [0; 2],
@@ -190,6 +203,7 @@ impl Connection {
             around: (!around.is_empty()).then(|| Box::new(*around)),
             copies: Copies::default(),
             talk: None,
+            remarks: Remarks::default(),
             phase: Phase::Opening,
         }
     }
@@ -209,6 +223,7 @@ impl Connection {
         };
         session
             + self.copies.heap_bytes()
+            + self.remarks.heap_bytes()
             + self.talk.as_ref().map_or(0, |talk| talk.heap_bytes())
             + self.streams.iter().map(Stream::heap_bytes).sum::<usize>()
     }
@@ -247,7 +262,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         segment: &Segment<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Grown {
         if self.is_closed() {
@@ -262,8 +277,8 @@ impl Connection {
             return Grown::default();
         }
         self.last_ns = self.last_ns.max(arrival.time_ns);
-        if self.process_id == 0 {
-            self.process_id = arrival.process_id;
+        if let Some(noted) = arrival.noted {
+            self.remark(noted, direction, segment, arrival, context);
         }
         let flags = segment.flags;
         let mut at = Seq(segment.sequence);
@@ -298,8 +313,46 @@ impl Connection {
         }
     }
 
+    /// Keeps what is said of a packet that was taken before.
     #[cold]
-    fn syn(&mut self, direction: Direction, segment: &Segment<'_>, arrival: Arrival) {
+    pub fn remark_again(
+        &mut self,
+        direction: Direction,
+        segment: &Segment<'_>,
+        arrival: Arrival<'_>,
+        context: &mut Context<'_>,
+    ) {
+        if let Some(noted) = arrival.noted.filter(|_| !self.is_closed()) {
+            self.remark(noted, direction, segment, arrival, context);
+        }
+    }
+
+    /// Keeps what the capture says of a packet beside its bytes.
+    #[cold]
+    fn remark(
+        &mut self,
+        noted: Noted<'_>,
+        direction: Direction,
+        segment: &Segment<'_>,
+        arrival: Arrival<'_>,
+        context: &mut Context<'_>,
+    ) {
+        let payload = segment.payload.len() + segment.cut as usize;
+        let before = self.remarks.heap_bytes();
+        self.remarks.take(
+            noted,
+            direction,
+            arrival.frame,
+            payload,
+            context.limits,
+            context.counters,
+        );
+        let grown = self.remarks.heap_bytes() - before;
+        self.weight = self.weight.saturating_add(grown as u32);
+    }
+
+    #[cold]
+    fn syn(&mut self, direction: Direction, segment: &Segment<'_>, arrival: Arrival<'_>) {
         let stream = &mut self.streams[direction as usize];
         stream.anchor(Seq(segment.sequence).plus(1));
         self.mss[direction as usize] = segment.mss().unwrap_or(0);
@@ -327,7 +380,7 @@ impl Connection {
         direction: Direction,
         at: Seq,
         segment: &Segment<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) {
         self.opener.get_or_insert(direction);
@@ -360,7 +413,7 @@ impl Connection {
     fn with_stream(
         &mut self,
         direction: Direction,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
         run: impl FnOnce(&mut Stream, &StreamLimits, &mut dyn FnMut(Lent<'_>) -> Answer),
     ) {
@@ -380,7 +433,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         lent: Lent<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Answer {
         match self.phase {
@@ -399,7 +452,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         lent: Lent<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Answer {
         let spoke_other = self.spoke_other[direction as usize];
@@ -448,7 +501,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         lent: Lent<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Answer {
         let Phase::Tls(session) = &mut self.phase else {
@@ -499,7 +552,7 @@ impl Connection {
         direction: Direction,
         at: Seq,
         segment: &Segment<'_>,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) {
         let (end, close) = if segment.flags.rst() {
@@ -528,7 +581,7 @@ impl Connection {
 
     /// Both FINs are there, and all bytes before them. Behind a RST the other side's last segments may
     /// still be on their way: the conversation lingers.
-    fn close_if_ended(&mut self, arrival: Arrival, context: &mut Context<'_>) {
+    fn close_if_ended(&mut self, arrival: Arrival<'_>, context: &mut Context<'_>) {
         let ended = |(stream, end): (&Stream, &Option<End>)| match end {
             Some(End::Fin(at)) => stream.reached(*at),
             Some(End::Rst) | None => false,
@@ -540,7 +593,7 @@ impl Connection {
 
     /// The conversation is over: writes its record and leaves a tombstone. `arrival` is the packet (or
     /// the place between packets) that ended it.
-    pub fn finish(&mut self, arrival: Arrival, context: &mut Context<'_>, how: Ended) {
+    pub fn finish(&mut self, arrival: Arrival<'_>, context: &mut Context<'_>, how: Ended) {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
@@ -572,6 +625,7 @@ impl Connection {
         }
         self.around = None;
         self.talk = None;
+        self.remarks = Remarks::default();
         self.weight = 0;
     }
 

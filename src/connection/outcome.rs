@@ -42,7 +42,7 @@ pub(super) const CLOSED_AT_ONCE_BYTES: u64 = 400;
 
 impl Connection {
     /// Writes the record of a handshake that another one follows in the same conversation.
-    pub(super) fn write(&mut self, draft: Draft, arrival: Arrival, context: &mut Context<'_>) {
+    pub(super) fn write(&mut self, draft: Draft, arrival: Arrival<'_>, context: &mut Context<'_>) {
         let outcome = if draft.complete_ns.is_some() {
             Outcome::Established
         } else {
@@ -55,7 +55,7 @@ impl Connection {
     pub(super) fn write_last(
         &mut self,
         mut draft: Draft,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
         ended: Ended,
     ) {
@@ -310,7 +310,7 @@ impl Connection {
     fn emit(
         &mut self,
         mut draft: Draft,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
         outcome: Outcome,
     ) {
@@ -340,11 +340,7 @@ impl Connection {
             .unwrap_or_default();
         let said = self.talk.as_ref().map(|talk| talk.facts());
         let record = Handshake {
-            capture: context
-                .captures
-                .get(self.capture as usize)
-                .cloned()
-                .unwrap_or_else(|| "".into()),
+            capture: context.captures.capture(self.capture),
             start: Timestamp(self.start_ns),
             end: Timestamp(self.last_ns),
             transport: Transport::Tcp,
@@ -376,7 +372,12 @@ impl Connection {
             defects,
             findings: Vec::new(),
             observed: Some(Box::new(observed)),
-            process_id: (self.process_id != 0).then_some(self.process_id),
+            process_id: self.remarks.process_id(),
+            recording: self.remarks.recording(
+                client,
+                (self.capture, self.interface),
+                context.captures,
+            ),
             dialogue: said.and_then(Dialogue::of),
             origin: said.and_then(Origin::of),
             http: said.and_then(|said| Http::of(said.http.as_deref()?)),

@@ -136,6 +136,7 @@ impl Make {
                 findings: Vec::new(),
                 observed: None,
                 process_id: None,
+                recording: None,
                 dialogue: None,
                 origin: None,
                 http: None,

@@ -13,6 +13,7 @@ mod hello;
 mod http;
 mod observed;
 mod quic;
+mod recording;
 
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Rendered, Timestamp};
@@ -24,6 +25,7 @@ pub use http::{
 };
 pub use observed::Observed;
 pub use quic::Quic;
+pub use recording::{Comment, ConnectionDirection, DroppedPacket, Recording};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,6 +120,9 @@ pub struct Handshake {
     /// (Windows traces): whoever was running when the packet left, which is mostly, not always, the owner.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub process_id: Option<u32>,
+    /// What else the recording machine said of the connection's packets.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recording: Option<Box<Recording>>,
     /// What was said of TLS before it, or instead of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dialogue: Option<Box<Dialogue>>,

@@ -76,6 +76,7 @@ pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
     texts(b",\"findings\":[", &record.findings, out);
     observed(record.observed.as_deref(), out);
     numbers(b",\"process_id\":", record.process_id, out);
+    optional("recording", record.recording.as_ref(), out);
     optional("dialogue", record.dialogue.as_ref(), out);
     optional("origin", record.origin.as_ref(), out);
     optional("http", record.http.as_ref(), out);

@@ -1,6 +1,7 @@
 //! The UDP conversations of a shard: their own table, within half of the shard's memory.
 
 use super::{Bench, SHARDS, Shard};
+use crate::capture::Catalog;
 use crate::connection::{
     Arrival, Context, Ended,
     datagrams::{Conversation, First},
@@ -9,7 +10,6 @@ use crate::flow::{Direction, EntryId, FlowKey};
 use crate::limits::Limits;
 use crate::packet::Encapsulation;
 use crate::stats::Skip;
-use std::sync::Arc;
 
 /// Part of a shard's memory that UDP conversations may take.
 const MEMORY_PART: usize = 2;
@@ -22,13 +22,13 @@ impl Shard {
         key: FlowKey,
         direction: Direction,
         (first, payload): (First, &[u8]),
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         around: &Encapsulation,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
-        if first == First::Later && self.conversations.is_empty() {
+        if first == First::Later && self.conversations.is_empty() && !arrival.is_repeated() {
             return self.counters.skip(Skip::Udp);
         }
         let mut context = Context {
@@ -41,6 +41,12 @@ impl Shard {
         };
         let scratch = &mut self.scratch;
         let mut found = self.conversations.find(&key);
+        if arrival.is_repeated() {
+            if let Some((_, conversation)) = found {
+                conversation.remark_again(direction, payload, arrival, &mut context);
+            }
+            return;
+        }
         if let Some((id, conversation)) = &mut found
             && conversation.is_replaced_by(first)
         {
@@ -79,8 +85,8 @@ impl Shard {
         &mut self,
         cap: usize,
         limits: &Limits,
-        arrival: Arrival,
-        captures: &[Arc<str>],
+        arrival: Arrival<'_>,
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let target = cap - cap / 16;
@@ -104,9 +110,9 @@ impl Shard {
     /// Ends what is idle.
     pub(super) fn tick_datagrams(
         &mut self,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         for id in self.conversations.due(arrival.time_ns) {
@@ -126,9 +132,9 @@ impl Shard {
         &mut self,
         id: EntryId,
         how: Ended,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let Some((key, mut conversation)) = self.conversations.remove(id) else {
@@ -149,9 +155,9 @@ impl Shard {
     /// The capture is over: ends everything.
     pub(super) fn finish_datagrams(
         &mut self,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         limits: &Limits,
-        captures: &[Arc<str>],
+        captures: &Catalog,
         bench: &mut Bench,
     ) {
         let how = Ended::CaptureEnd {

@@ -104,7 +104,8 @@ impl Pcapng {
         });
     }
 
-    fn option(&self, out: &mut Vec<u8>, code: u16, value: &[u8]) {
+    /// An option, filled up to four bytes.
+    pub(crate) fn option(&self, out: &mut Vec<u8>, code: u16, value: &[u8]) {
         self.u16(out, code);
         self.u16(out, value.len() as u16);
         out.extend(value);
@@ -152,7 +153,9 @@ impl Pcapng {
         self.u16(&mut body, link);
         self.u16(&mut body, 0);
         self.u32(&mut body, snap_len);
-        self.option(&mut body, 2, b"veth0");
+        if link != 1 {
+            self.option(&mut body, 2, b"veth0");
+        }
         if let Some(resolution) = resolution {
             self.option(&mut body, 9, &[resolution]);
         }
@@ -170,6 +173,17 @@ impl Pcapng {
 
     /// An enhanced packet block with a time stamp in the interface's units.
     pub(crate) fn enhanced(&mut self, interface: u32, stamp: u64, packet: &Packet) -> &mut Self {
+        self.enhanced_with(interface, stamp, packet, &[(3, b"\x02hash")])
+    }
+
+    /// The same with other options.
+    pub(crate) fn enhanced_with(
+        &mut self,
+        interface: u32,
+        stamp: u64,
+        packet: &Packet,
+        options: &[(u16, &[u8])],
+    ) -> &mut Self {
         let mut body = Vec::new();
         self.u32(&mut body, interface);
         self.u32(&mut body, (stamp >> 32) as u32);
@@ -180,7 +194,9 @@ impl Pcapng {
         while !body.len().is_multiple_of(4) {
             body.push(0);
         }
-        self.option(&mut body, 1, b"a comment");
+        for (code, value) in options {
+            self.option(&mut body, *code, value);
+        }
         self.option(&mut body, 0, b"");
         self.block(6, &body)
     }

@@ -67,7 +67,10 @@ pub(crate) fn drain(
     let mut block = Block::default();
     loop {
         let more = fill(&mut block);
-        for packet in &block.packets {
+        for (index, packet) in block.packets.iter().enumerate() {
+            if block.is_repeated(index) {
+                continue;
+            }
             assert_eq!(
                 block.data(packet).len(),
                 packet.captured_len as usize,

@@ -125,7 +125,6 @@ impl Decoder {
         let counts = self.packets.counts;
         self.providers.beyond_cap
             + counts.unusable
-            + counts.drops_beyond_cap
             + self.ndis.joins.beyond_cap
             + self.evidence.beyond_cap()
     }

@@ -29,7 +29,7 @@ pub use super::le::Guid;
 pub use clock::ClockKind;
 pub use container::matches;
 pub use evidence::{Evidence, Fact, Lost};
-pub use packets::{Direction, Dropped, Interface, PacketExtra, Place};
+pub use packets::{Direction, Interface, PacketExtra, Place};
 pub use pktmon::Component;
 pub use providers::ProviderCount;
 pub use summary::{Note, TraceSummary};
@@ -38,7 +38,7 @@ pub(super) use clock::filetime_ns;
 pub(super) use events::Event;
 pub(super) use index::read_up_to;
 pub(super) use ndis::{NDIS, Ndis};
-pub(super) use packets::{ETHERNET, Found, Packets, RAW_IP, WIFI};
+pub(super) use packets::{ETHERNET, Found, Packets, RAW_IP, WIFI, append};
 pub(super) use pktmon::{PKTMON, PktMon};
 
 use super::block::Block;
@@ -164,11 +164,6 @@ impl<R> EtlReader<R> {
         self.decoder.packets.extra(frame)
     }
 
-    /// The notices of dropped packets since the last call. They may name frames of earlier blocks.
-    pub fn take_drops(&mut self) -> Vec<Dropped> {
-        self.decoder.packets.take_drops()
-    }
-
     /// What Windows itself wrote about TLS, since the last call.
     pub fn take_evidence(&mut self) -> Vec<Evidence> {
         self.decoder.take_evidence()
@@ -177,6 +172,17 @@ impl<R> EtlReader<R> {
     /// The interfaces seen so far, in the order of the packets' interface numbers.
     pub fn interfaces(&self) -> Vec<Interface> {
         self.decoder.interfaces()
+    }
+
+    /// Number of interfaces seen so far.
+    pub fn interface_count(&self) -> usize {
+        self.decoder.packets.places().len()
+    }
+
+    /// The machine's own words for all drop reasons: in its language, for people only.
+    pub fn drop_reasons(&self) -> impl Iterator<Item = (u32, &str)> {
+        let reasons = self.decoder.metadata.drop_reasons.iter();
+        reasons.map(|(reason, words)| (*reason, words.as_str()))
     }
 
     /// The image name of a process, where the trace has it.

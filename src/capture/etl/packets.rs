@@ -4,6 +4,7 @@
 
 use super::sightings::{Sighting, Sightings};
 use crate::capture::block::{Block, LinkType, Packet};
+use crate::capture::extra::{DropCause, Extra, Way};
 use crate::capture::le::{u16_at, utf16_at};
 use crate::limits::Limits;
 use std::collections::HashMap;
@@ -37,17 +38,24 @@ pub struct PacketExtra {
     pub drop_location: Option<u32>,
 }
 
-/// A packet that the system dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// The frame that shows the packet first.
-    pub frame: u64,
-    /// When it was dropped.
-    pub time_ns: i64,
-    /// Why; the number's meaning depends on the build.
-    pub reason: u32,
-    /// Where.
-    pub location: u32,
+impl PacketExtra {
+    /// What is said of the packet to those who analyse it. Of a received packet the process is whoever was
+    /// running when it came, not whom it was for.
+    fn told(&self) -> Extra {
+        let sent = self.direction == Some(Direction::Out);
+        Extra {
+            process_id: self.process_id.filter(|_| sent).unwrap_or(0),
+            way: self.direction.map(|direction| match direction {
+                Direction::In => Way::In,
+                Direction::Out => Way::Out,
+            }),
+            dropped: self.drop_reason.map(|reason| DropCause {
+                reason,
+                location: self.drop_location.unwrap_or(0),
+            }),
+            ..Extra::default()
+        }
+    }
 }
 
 /// Where packets are seen: an adapter's layer or a component of the network stack.
@@ -114,8 +122,6 @@ pub(in crate::capture) struct Counts {
     pub(in crate::capture) cut_at: u32,
     /// Packets beyond the cap of one packet's size, or empty.
     pub(in crate::capture) unusable: u64,
-    /// Notices of dropped packets beyond their cap.
-    pub(in crate::capture) drops_beyond_cap: u64,
 }
 
 /// Puts packets into blocks.
@@ -128,7 +134,6 @@ pub(in crate::capture) struct Packets {
     all: bool,
     frame: u64,
     extras: Vec<(u64, PacketExtra)>,
-    drops: Vec<Dropped>,
     packet_bytes_max: usize,
     names_max: usize,
     /// What happened.
@@ -145,7 +150,6 @@ impl Packets {
             all: false,
             frame: 0,
             extras: Vec::new(),
-            drops: Vec::new(),
             packet_bytes_max: limits.packet_bytes_max,
             names_max: limits.trace_names_max,
             counts: Counts::default(),
@@ -171,11 +175,6 @@ impl Packets {
         self.extras.get(at).map(|(_, extra)| extra)
     }
 
-    /// The notices of dropped packets since the last call.
-    pub(in crate::capture) fn take_drops(&mut self) -> Vec<Dropped> {
-        std::mem::take(&mut self.drops)
-    }
-
     /// The places, in the order of their interface numbers.
     pub(in crate::capture) fn places(&self) -> &[Place] {
         &self.interfaces
@@ -196,12 +195,13 @@ impl Packets {
         let interface = self.interface(found.place);
         self.frame += 1;
         let seen = self.sightings.see(found, interface, self.frame);
-        if let Some(reason) = found.extra.drop_reason {
-            self.drop_notice(found, reason, seen);
-        }
-        if matches!(seen, Sighting::Again { .. }) {
+        self.counts.drops += u64::from(found.extra.drop_reason.is_some());
+        if let Sighting::Again { frame } = seen {
             self.counts.folded += 1;
             if !self.all {
+                if found.extra.drop_reason.is_some() {
+                    repeat(found, interface, frame, block);
+                }
                 return;
             }
         }
@@ -224,25 +224,9 @@ impl Packets {
             time_ns: found.time_ns,
             frame: self.frame,
         });
-    }
-
-    fn drop_notice(&mut self, found: &Found<'_>, reason: u32, seen: Sighting) {
-        self.counts.drops += 1;
-        if self.drops.len() >= DROPS_MAX {
-            self.counts.drops_beyond_cap += 1;
-            return;
+        if let Some(extra) = block.last_extra() {
+            *extra = found.extra.told();
         }
-        let frame = match seen {
-            Sighting::First => self.frame,
-            Sighting::Again { frame } => frame,
-        };
-        let location = found.extra.drop_location.unwrap_or(0);
-        self.drops.push(Dropped {
-            frame,
-            time_ns: found.time_ns,
-            reason,
-            location,
-        });
     }
 
     fn interface(&mut self, place: Place) -> u32 {
@@ -266,11 +250,32 @@ impl Packets {
     }
 }
 
-/// Notices of dropped packets that wait for their reader.
-const DROPS_MAX: usize = 65_536;
+/// Shows a packet again, under the number of its first sighting, because of what this sighting says of it.
+fn repeat(found: &Found<'_>, interface: u32, frame: u64, block: &mut Block) {
+    let Some(offset) = append(block, found.bytes) else {
+        return;
+    };
+    let captured_len = u32::try_from(found.bytes.len()).unwrap_or(u32::MAX);
+    block.packets.push(Packet {
+        offset,
+        captured_len,
+        original_len: found.original_len.max(captured_len),
+        interface,
+        link: found.link,
+        time_ns: found.time_ns,
+        frame,
+    });
+    block.repeated += 1;
+    if let Some(extra) = block.last_extra() {
+        *extra = Extra {
+            repeated: true,
+            ..found.extra.told()
+        };
+    }
+}
 
 /// Copies bytes behind those that the block holds; where they begin.
-pub(super) fn append(block: &mut Block, bytes: &[u8]) -> Option<u32> {
+pub(in crate::capture) fn append(block: &mut Block, bytes: &[u8]) -> Option<u32> {
     let start = block.filled;
     let end = start.checked_add(bytes.len())?;
     let offset = u32::try_from(start).ok()?;

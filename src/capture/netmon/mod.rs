@@ -14,8 +14,9 @@ mod window;
 use super::block::{Block, LinkType};
 use super::etl::{
     ETHERNET, Event, Found, NDIS, Ndis, PKTMON, PacketExtra, Packets, PktMon, Place, RAW_IP, WIFI,
-    filetime_ns, read_up_to,
+    append, filetime_ns, read_up_to,
 };
+use super::extra::CommentAt;
 use super::le::{u16_at, u32_at};
 use crate::{error::Error, limits::Limits};
 use layout::{Header, Process, Record, Version};
@@ -260,6 +261,15 @@ impl<R: Read + Seek> NetmonReader<R> {
         } else if let Some((link, data)) = link(frame.media, data) {
             self.packets.set_frame(frame.number - 1);
             self.packets.push(&frame.found(link, data), block);
+            // Network Monitor names the owner of the conversation, whichever way the packet went.
+            if let Some(process) = frame.process
+                && let Some(extra) = block.last_extra()
+            {
+                extra.process_id = process;
+            }
+            if let Some(comment) = self.comments_here.get(&frame.number) {
+                write_comment(comment, block);
+            }
         } else {
             *self.other_media.entry(frame.media).or_default() += 1;
         }
@@ -322,6 +332,29 @@ impl<R> NetmonReader<R> {
     /// Size of the file.
     pub fn file_bytes(&self) -> u64 {
         self.file.file_bytes
+    }
+}
+
+/// Puts a comment behind the bytes of the last packet, on which it was written.
+fn write_comment(comment: &Comment, block: &mut Block) {
+    let text = match (comment.title.as_str(), comment.text.as_str()) {
+        (title, "") => title.to_owned(),
+        ("", text) => text.to_owned(),
+        (title, text) => format!("{title}: {text}"),
+    };
+    let Some(offset) = append(block, text.as_bytes()) else {
+        return;
+    };
+    let Some(packet) = block.packets.len().checked_sub(1) else {
+        return;
+    };
+    block.comments.push(CommentAt {
+        packet: packet as u32,
+        offset,
+        length: u32::try_from(text.len()).unwrap_or(u32::MAX),
+    });
+    if let Some(extra) = block.last_extra() {
+        extra.commented = true;
     }
 }
 

@@ -100,7 +100,7 @@ impl Conversation {
     pub(super) fn emit(
         &self,
         mut draft: Draft,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         context: &mut Context<'_>,
         outcome: Outcome,
     ) {
@@ -130,11 +130,7 @@ impl Conversation {
         });
         let observed = observed(&draft);
         let record = Handshake {
-            capture: context
-                .captures
-                .get(self.capture as usize)
-                .cloned()
-                .unwrap_or_else(|| "".into()),
+            capture: context.captures.capture(self.capture),
             start: Timestamp(self.start_ns),
             end: Timestamp(self.last_ns),
             transport: Transport::Udp,
@@ -168,7 +164,12 @@ impl Conversation {
                 .map(Into::into),
             defects,
             findings: Vec::new(),
-            process_id: (self.process_id != 0).then_some(self.process_id),
+            process_id: self.remarks.process_id(),
+            recording: self.remarks.recording(
+                client,
+                (self.capture, self.interface),
+                context.captures,
+            ),
             dialogue: None,
             origin: None,
             http: None,
