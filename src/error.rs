@@ -49,6 +49,26 @@ pub enum Error {
         /// What should be there.
         expected: String,
     },
+    /// An interface can't be watched.
+    #[error("{name}: the interface can't be watched: {source}")]
+    Interface {
+        /// Its name.
+        name: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// There is no interface of that name.
+    #[error("{name}: there is no such interface")]
+    NoInterface {
+        /// Its name.
+        name: String,
+    },
+    /// The right to take packets from an interface is missing.
+    #[error("{name}: no right to watch interfaces")]
+    NoCaptureRight {
+        /// Its name.
+        name: String,
+    },
     /// A folder holds no captures.
     #[error("{}: no capture files in this folder", path.display())]
     EmptyFolder {

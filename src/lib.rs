@@ -27,7 +27,7 @@
 //! Hostile or cut bytes are never an `Err`: they become a [`record::Defect`] and a counter. An `Err` is
 //! the user's or the system's fault.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod error;
 pub mod limits;

@@ -12,6 +12,7 @@
 
 mod sink;
 
+use crate::capture::live::Interfaces;
 use crate::capture::open::{Source, open};
 use crate::capture::{self, Block, Catalog, LinkType, Named};
 use crate::connection::{
@@ -85,6 +86,25 @@ pub struct Progress {
     pub handshakes: AtomicU64,
     /// Set from outside (Ctrl-C): stop reading, and finish with what was seen.
     pub stop: AtomicBool,
+    /// Conversations that each shard holds, and the bytes that it takes for them.
+    pub shards: [Held; SHARDS],
+}
+
+/// What a shard holds, as of its last block.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Conversations under way, and tombstones.
+    pub conversations: AtomicU64,
+    /// Bytes for them.
+    pub bytes: AtomicU64,
+}
+
+impl Held {
+    fn update(&self, shard: &Shard) {
+        self.conversations
+            .store(shard.conversations() as u64, Ordering::Relaxed);
+        self.bytes.store(shard.bytes() as u64, Ordering::Relaxed);
+    }
 }
 
 /// A record that leaves the pipe.
@@ -102,6 +122,36 @@ pub struct Taken<'a> {
 /// What takes the records; an error ends the run.
 pub type Take<'a> = dyn FnMut(Taken<'_>) -> io::Result<()> + 'a;
 
+/// What follows a run that has no end of its own: it takes the records, and hears of the time between them.
+pub trait Watch {
+    /// Takes a record; an error ends the run.
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<()>;
+    /// All records up to a time were handed over; comes with each block, so several times a second.
+    fn tick(&mut self, status: &Status<'_>) -> io::Result<()>;
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a> {
+    /// The capture's time.
+    pub time_ns: i64,
+    /// Records counted so far; captures and what was passed over come at the end.
+    pub summary: &'a Summary,
+}
+
+/// The records of a run over files.
+struct Records<'t, 'r>(&'t mut Take<'r>);
+
+impl Watch for Records<'_, '_> {
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
+        (self.0)(taken)
+    }
+
+    fn tick(&mut self, _: &Status<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads `inputs` one after the other as one stream, and hands each record to `take`, in an order that
 /// does not depend on the number of threads. An error from `take` (a broken pipe, a full disk) ends the
 /// run and is handed back. Returns the summary (the caller adds findings and times) and the faults of
@@ -113,8 +163,40 @@ pub fn run(
     take: &mut Take<'_>,
 ) -> io::Result<(Summary, Vec<Error>)> {
     let shared = Shared { options, progress };
-    let mut reader = Reader::new(inputs, shared);
-    let mut sink = Sink::new(shared, take);
+    drive(shared, Reader::new(inputs, shared), &mut Records(take))
+}
+
+/// Watches interfaces until [`Progress::stop`] is set: the same pipe as [`run`], which also moves on with
+/// time where no packet comes.
+pub fn watch(
+    interfaces: Box<dyn Interfaces>,
+    options: &Options,
+    progress: &Progress,
+    watcher: &mut dyn Watch,
+) -> io::Result<(Summary, Vec<Error>)> {
+    let shared = Shared { options, progress };
+    let mut reader = Reader::new(&[], shared);
+    let captures = Arc::make_mut(&mut reader.captures);
+    let mut summaries = Vec::new();
+    for name in interfaces.names() {
+        captures.add_capture(&name);
+        summaries.push(CaptureSummary {
+            name,
+            format: "live".to_owned(),
+            ..Default::default()
+        });
+    }
+    reader.current = Some((Source::Live(interfaces), summaries));
+    drive(shared, reader, watcher)
+}
+
+fn drive<'a>(
+    shared: Shared<'a>,
+    mut reader: Reader<'a>,
+    watcher: &mut dyn Watch,
+) -> io::Result<(Summary, Vec<Error>)> {
+    let mut sink = Sink::new(shared, watcher);
+    let options = shared.options;
     let shards = if options.threads > 1 {
         threaded(shared, &mut reader, &mut sink)?
     } else {
@@ -190,8 +272,9 @@ fn inline(
     let mut batch = Batch::default();
     let mut spare = Some(Block::default());
     while let Some(mut job) = reader.next(spare.take().unwrap_or_default()) {
-        for shard in &mut shards {
+        for (shard, held) in shards.iter_mut().zip(&shared.progress.shards) {
             shard.tick(job.time_ns, job.order, limits, &job.captures, &mut bench);
+            held.update(shard);
         }
         let mut next = 0;
         while let Some(packet) = job.block.packets.get(next) {
@@ -249,6 +332,7 @@ fn inline(
         }
         batch.fill(&mut bench.records, shared.options);
         sink.emit(core::slice::from_mut(&mut batch))?;
+        sink.tick(job.time_ns)?;
         spare = Some(job.block);
     }
     finish(&mut shards, shared, reader, sink, &mut bench)?;
@@ -294,7 +378,7 @@ impl Options {
 struct Reader<'a> {
     shared: Shared<'a>,
     inputs: VecDeque<&'a Input>,
-    current: Option<(Source, CaptureSummary)>,
+    current: Option<(Source, Vec<CaptureSummary>)>,
     /// Link types of the current capture's packets, where only the packets tell.
     links: Vec<LinkType>,
     captures: Arc<Catalog>,
@@ -333,8 +417,14 @@ impl<'a> Reader<'a> {
         loop {
             if self.shared.progress.stop.load(Ordering::Relaxed) {
                 self.inputs.clear();
-                self.close();
-                return None;
+                match &mut self.current {
+                    // What the kernel holds still belongs to the run.
+                    Some((Source::Live(interfaces), _)) => interfaces.stop(),
+                    _ => {
+                        self.close();
+                        return None;
+                    }
+                }
             }
             if self.current.is_none() {
                 let input = self.inputs.pop_front()?;
@@ -360,11 +450,14 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            let (source, summary) = self.current.as_mut()?;
+            let (source, summaries) = self.current.as_mut()?;
             block.capture = self.capture;
+            let time_passes = matches!(source, Source::Live(_));
             let more = source.fill(&mut block).unwrap_or_else(|error| {
-                summary.truncated = matches!(error, Error::Cut { .. } | Error::Broken { .. });
-                summary.error = Some(error.to_string());
+                if let Some(summary) = summaries.first_mut() {
+                    summary.truncated = matches!(error, Error::Cut { .. } | Error::Broken { .. });
+                    summary.error = Some(error.to_string());
+                }
                 self.errors.push(error);
                 false
             });
@@ -373,7 +466,7 @@ impl<'a> Reader<'a> {
             if !more {
                 self.close();
             }
-            if !block.packets.is_empty() {
+            if !block.packets.is_empty() || (time_passes && more) {
                 return Some(self.job(block));
             }
         }
@@ -388,7 +481,7 @@ impl<'a> Reader<'a> {
                 captures.name_drop_reason(self.capture, reason, &words);
             }
         }
-        self.current = Some((source, summary));
+        self.current = Some((source, vec![summary]));
     }
 
     /// Adds the names of interfaces that the last block brought.
@@ -410,11 +503,19 @@ impl<'a> Reader<'a> {
     }
 
     fn account(&mut self, block: &Block) {
-        let Some((source, summary)) = self.current.as_mut() else {
+        let Some((source, summaries)) = self.current.as_mut() else {
+            return;
+        };
+        let index = block.capture.wrapping_sub(self.capture) as usize;
+        let Some(summary) = summaries.get_mut(index) else {
             return;
         };
         let before = summary.bytes;
-        summary.bytes = source.offset();
+        summary.bytes = if matches!(source, Source::Live(_)) {
+            before + block.filled as u64
+        } else {
+            source.offset()
+        };
         let packets = block.packets.len() as u64 - u64::from(block.repeated);
         summary.packets += packets;
         if !matches!(source, Source::Stream(_)) {
@@ -439,23 +540,34 @@ impl<'a> Reader<'a> {
     }
 
     fn close(&mut self) {
-        if let Some((mut source, mut summary)) = self.current.take() {
-            let about = source.about();
-            let links = about
-                .links
-                .into_iter()
-                .chain(core::mem::take(&mut self.links));
-            summary.link_types = links.map(LinkType::name).collect();
+        let Some((mut source, mut summaries)) = self.current.take() else {
+            return;
+        };
+        let about = source.about();
+        let links = about
+            .links
+            .into_iter()
+            .chain(core::mem::take(&mut self.links));
+        self.counters
+            .skip_many(Skip::UnknownBlock, about.unknown_blocks);
+        let links: Vec<String> = links.map(LinkType::name).collect();
+        for summary in &mut summaries {
+            summary.link_types.clone_from(&links);
+        }
+        if let Some(summary) = summaries.first_mut() {
             summary.notes = about.notes;
             summary.interfaces = described(source.interfaces());
             summary.hosts = (about.hosts.into_iter())
                 .map(|(address, names)| (address.to_string(), names))
                 .collect();
             summary.providers = about.providers;
-            self.counters
-                .skip_many(Skip::UnknownBlock, about.unknown_blocks);
-            self.summaries.push(summary);
         }
+        if let Source::Live(interfaces) = &source {
+            for (summary, counts) in summaries.iter_mut().zip(interfaces.counts()) {
+                summary.kernel = Some(counts);
+            }
+        }
+        self.summaries.append(&mut summaries);
     }
 
     fn job(&mut self, block: Block) -> Job {
@@ -464,9 +576,12 @@ impl<'a> Reader<'a> {
         // The middle one of three times: a single absurd time stamp expires nothing.
         let at = |index: usize| block.packets.get(index).map_or(0, |packet| packet.time_ns);
         let count = block.packets.len();
-        let mut times = [at(0), at(count / 2), at(count - 1)];
+        let mut times = match count {
+            0 => [block.time_ns; 3],
+            _ => [at(0), at(count / 2), at(count - 1)],
+        };
         times.sort_unstable();
-        self.last_ns = self.last_ns.max(times[1]).max(at(count - 1));
+        self.last_ns = (self.last_ns.max(times[1])).max(at(count.saturating_sub(1)));
         Job {
             block,
             captures: Arc::clone(&self.captures),
@@ -748,7 +863,10 @@ impl<'s> Crew<'s, '_, '_> {
                 && let Some(batches) = board.ready()
             {
                 drop(board);
-                let result = self.deliver(sink, batches);
+                let time_ns = batches.first().map_or(0, |batch| batch.time_ns);
+                let result = self
+                    .deliver(sink, batches)
+                    .and_then(|()| sink.tick(time_ns));
                 board = lock(self.board);
                 board.next_out += 1;
                 if let Err(error) = result {
@@ -861,7 +979,11 @@ impl<'s> Crew<'s, '_, '_> {
             );
         }
         let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
+        batch.time_ns = job.time_ns;
         batch.fill(&mut bench.records, self.shared.options);
+        if let Some(held) = self.shared.progress.shards.get(index) {
+            held.update(&shard);
+        }
         let finished = Arc::try_unwrap(job).ok();
         let mut board = lock(self.board);
         if let Some(job) = finished {

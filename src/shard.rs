@@ -140,6 +140,11 @@ impl Shard {
         }
     }
 
+    /// Conversations held, tombstones included.
+    pub fn conversations(&self) -> usize {
+        self.table.len() + self.conversations.len()
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.table.bytes() + self.heap_bytes + self.bytes_of_datagrams()

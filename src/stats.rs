@@ -142,6 +142,15 @@ pub struct CaptureInterface {
     pub description: Option<String>,
 }
 
+/// What the kernel says of an interface that was watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelCounts {
+    /// Packets that passed the kernel's filter, those that were dropped included.
+    pub received: u64,
+    /// Packets that were dropped because the analysis was behind.
+    pub dropped: u64,
+}
+
 /// One capture of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaptureSummary {
@@ -178,6 +187,9 @@ pub struct CaptureSummary {
     /// Events of a Windows trace by provider.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub providers: BTreeMap<String, u64>,
+    /// The kernel's counters, of an interface.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kernel: Option<KernelCounts>,
 }
 
 /// The last line of the output.

@@ -162,6 +162,8 @@ pub struct Block {
     pub repeated: u32,
     /// Secrets to decrypt what follows them, as the capture carries them.
     pub secrets: Vec<SecretsAt>,
+    /// The time, where the block holds no packet that tells it: interfaces may be silent.
+    pub time_ns: i64,
 }
 
 impl Block {

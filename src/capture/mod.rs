@@ -11,6 +11,8 @@ pub mod extra;
 pub mod feed;
 pub mod foreign;
 mod le;
+#[cfg(feature = "native")]
+pub mod live;
 pub mod netmon;
 #[cfg(feature = "native")]
 pub mod open;

@@ -1,6 +1,7 @@
 //! Opens a capture: the one place where files meet formats.
 
 use super::etl::{self, EtlReader, Evidence, Fact};
+use super::live::Interfaces;
 use super::netmon::{self, NetmonReader};
 use super::{
     About, FORMATS, Format, MAGIC_BYTES, Named, block::Block, compressed, feed::Feed, foreign,
@@ -42,6 +43,8 @@ pub enum Source {
     Trace(Box<EtlReader<BufReader<File>>>),
     /// A Network Monitor capture.
     Netmon(Box<NetmonReader<BufReader<File>>>),
+    /// Interfaces of this machine.
+    Live(Box<dyn Interfaces>),
 }
 
 impl Source {
@@ -49,6 +52,7 @@ impl Source {
     pub fn fill(&mut self, block: &mut Block) -> Result<bool, Error> {
         match self {
             Self::Stream(feed) => feed.fill(block),
+            Self::Live(interfaces) => interfaces.fill(block),
             Self::Trace(trace) => trace.fill(block),
             Self::Netmon(netmon) => netmon.fill(block),
         }
@@ -59,7 +63,7 @@ impl Source {
         match self {
             Self::Stream(feed) => feed.format().interfaces().len(),
             Self::Trace(trace) => trace.interface_count(),
-            Self::Netmon(_) => 0,
+            Self::Netmon(_) | Self::Live(_) => 0,
         }
     }
 
@@ -74,7 +78,7 @@ impl Source {
                 };
                 trace.interfaces().into_iter().map(named).collect()
             }
-            Self::Netmon(_) => Vec::new(),
+            Self::Netmon(_) | Self::Live(_) => Vec::new(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Source {
             Self::Stream(feed) => feed.offset(),
             Self::Trace(trace) => trace.offset(),
             Self::Netmon(netmon) => netmon.file_bytes(),
+            Self::Live(_) => 0, // counted by block
         }
     }
 
@@ -130,6 +135,10 @@ impl Source {
                     ..About::default()
                 }
             }
+            Self::Live(interfaces) => About {
+                notes: interfaces.notes(),
+                ..About::default()
+            },
             Self::Netmon(netmon) => About {
                 unknown_blocks: netmon.other_media().values().sum(),
                 notes: netmon

@@ -1,6 +1,6 @@
 //! The end of the pipe: records are judged and rendered where they were made, and leave in the order of packets.
 
-use super::{Options, Shared, Take, Taken};
+use super::{Options, Shared, Status, Taken, Watch};
 use crate::connection::Finished;
 use crate::findings::{self, Verdicts};
 use crate::record::{Handshake, Outcome};
@@ -12,6 +12,8 @@ use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Order
 pub(super) struct Batch {
     records: Vec<Ready>,
     lines: Vec<u8>,
+    /// About the time of the block's packets.
+    pub(super) time_ns: i64,
 }
 
 /// A record that is judged and rendered.
@@ -46,7 +48,7 @@ impl Batch {
 /// The end of the pipe.
 pub(super) struct Sink<'a, 't> {
     shared: Shared<'a>,
-    take: &'a mut Take<'t>,
+    watcher: &'t mut dyn Watch,
     pub(super) summary: Summary,
     /// Server endpoints that spoke TLS.
     tls_endpoints: HashSet<(IpAddr, u16), foldhash::fast::RandomState>,
@@ -54,14 +56,22 @@ pub(super) struct Sink<'a, 't> {
 }
 
 impl<'a, 't> Sink<'a, 't> {
-    pub(super) fn new(shared: Shared<'a>, take: &'a mut Take<'t>) -> Self {
+    pub(super) fn new(shared: Shared<'a>, watcher: &'t mut dyn Watch) -> Self {
         Self {
             shared,
-            take,
+            watcher,
             summary: Summary::default(),
             tls_endpoints: HashSet::default(),
             not_shown: 0,
         }
+    }
+
+    /// All records up to `time_ns` are out.
+    pub(super) fn tick(&mut self, time_ns: i64) -> io::Result<()> {
+        self.watcher.tick(&Status {
+            time_ns,
+            summary: &self.summary,
+        })
     }
 
     /// Merges the shards' batches of one block by the packets that completed the records.
@@ -129,7 +139,7 @@ impl<'a, 't> Sink<'a, 't> {
         } else {
             self.not_shown += 1;
         }
-        (self.take)(Taken {
+        self.watcher.record(Taken {
             record: finished.record,
             verdicts,
             line,

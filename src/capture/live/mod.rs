@@ -1,0 +1,145 @@
+//! Interfaces as a capture without an end: the kernel's packets become the same blocks that a file gives.
+//!
+//! ```text
+//! kernel filter (filter.rs) → ring of blocks (ring.rs) → one copy → packets by offset (frames.rs) → Block
+//! ```
+//!
+//! The pipe knows only [`Interfaces`]. On Linux they are packet sockets with a mapped ring ([`linux`]), where
+//! `ring.rs` is the only file with `unsafe`. Nothing here waits for longer than [`TICK`], so that time goes on
+//! in the pipe while no packet comes. When the pipe is behind, the ring fills and the kernel drops, counted:
+//! memory never grows.
+
+pub mod clock;
+pub mod filter;
+pub mod frames;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod linux;
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod ring;
+
+use super::block::Block;
+use crate::{error::Error, stats::KernelCounts};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Longest time for which interfaces keep the pipe waiting.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Interfaces that are being watched, as the pipe sees them.
+pub trait Interfaces: Send {
+    /// Their names, in the order of [`Block::capture`].
+    fn names(&self) -> Vec<String>;
+
+    /// Fills `block` with the next packets of one interface, or tells the time where none came within
+    /// [`TICK`]. `false`: that was the last block (it may hold packets).
+    fn fill(&mut self, block: &mut Block) -> Result<bool, Error>;
+
+    /// Takes no more packets in; what the kernel holds already still comes.
+    fn stop(&mut self);
+
+    /// The kernel's counters, in the order of the names.
+    fn counts(&self) -> Vec<KernelCounts>;
+
+    /// What a reader of the results should know.
+    fn notes(&self) -> Vec<String>;
+}
+
+/// The kernel's counters of one interface, to be read while it is watched.
+#[derive(Debug, Default)]
+pub struct Counts {
+    received: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Counts {
+    /// Adds what the kernel counted since it was last asked.
+    pub fn add(&self, received: u64, dropped: u64) {
+        self.received.fetch_add(received, Ordering::Relaxed);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// The counters now.
+    pub fn now(&self) -> KernelCounts {
+        KernelCounts {
+            received: self.received.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Something to say at once about the watching itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The kernel dropped packets.
+    Dropped {
+        /// Interface.
+        name: String,
+        /// Since this was last said.
+        packets: u64,
+    },
+    /// The interface is down; no packets come from it.
+    Down(String),
+    /// The interface is up again.
+    Up(String),
+    /// The interface is gone.
+    Gone(String),
+    /// An interface of that name is there again, and is watched.
+    Back(String),
+    /// The longest packet changed.
+    Mtu {
+        /// Interface.
+        name: String,
+        /// Before.
+        before: u32,
+        /// Now.
+        now: u32,
+    },
+    /// The system's clock was set.
+    Clock {
+        /// By how many nanoseconds, forwards or backwards.
+        by_ns: i64,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dropped { name, packets } => write!(
+                f,
+                "{name}: the kernel dropped {packets} packets, for the analysis was behind; handshakes may be missing \
+                 or incomplete (--ring gives it more room, --threads more hands)"
+            ),
+            Self::Down(name) => write!(
+                f,
+                "{name}: the interface is down; watching goes on when it comes up"
+            ),
+            Self::Up(name) => write!(f, "{name}: the interface is up again"),
+            Self::Gone(name) => write!(
+                f,
+                "{name}: the interface is gone; watching goes on when one of that name appears"
+            ),
+            Self::Back(name) => write!(f, "{name}: the interface is there again, and is watched"),
+            Self::Mtu { name, before, now } => {
+                write!(f, "{name}: the MTU is now {now} (it was {before})")
+            }
+            Self::Clock { by_ns } => {
+                #[allow(clippy::cast_precision_loss)] // for people
+                let seconds = *by_ns as f64 / 1e9;
+                write!(
+                    f,
+                    "the system's clock was set by {seconds:+.1} s: times before and after do not compare, and \
+                     connections under way may end early in the report"
+                )
+            }
+        }
+    }
+}
+
+/// Whom notices go to; must not wait.
+pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
