@@ -40,6 +40,8 @@ pub mod flow;
 
 pub mod http;
 
+pub mod dns;
+
 pub mod detect;
 pub mod quic;
 pub mod tls;

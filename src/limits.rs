@@ -6,6 +6,7 @@
 //! memory ≤ blocks_in_flight × (block_bytes + 64 bytes a packet)     the capture's bytes being worked on
 //!        + flow_memory_bytes_max                                    connections, tombstones, buffers, records not yet written
 //!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet
+//!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards
 //!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
 //! ```
 //!
@@ -58,6 +59,10 @@ pub struct Limits {
     pub remarks_max: usize,
     /// Bytes kept of one comment.
     pub comment_bytes_max: usize,
+    /// DNS: names and types that clients asked for, and as many questions under way; about 500 bytes each.
+    pub dns_lookups_max: usize,
+    /// DNS: a question that waits for so long has no answer.
+    pub dns_wait_ns: i64,
     /// Windows traces: bytes of expanded buffers held at a time, about one buffer for each busy processor.
     pub trace_open_bytes_max: usize,
     /// Windows traces: buffers that the index remembers, 48 bytes each.
@@ -92,6 +97,8 @@ impl Default for Limits {
             tls_endpoints_max: 65_536,
             remarks_max: 8,
             comment_bytes_max: 512,
+            dns_lookups_max: 65_536,
+            dns_wait_ns: 30_000_000_000,
             trace_open_bytes_max: 256 << 20,
             trace_buffers_max: 1 << 20,
             trace_names_max: 4096,

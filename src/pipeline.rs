@@ -21,11 +21,11 @@ use crate::connection::{
 };
 use crate::error::Error;
 use crate::findings::{Settings, Verdicts};
-use crate::flow::{Direction, FlowKey};
+use crate::flow::FlowKey;
 use crate::limits::Limits;
-use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler};
-use crate::record::{Handshake, Timestamp};
-use crate::shard::{Bench, SHARDS, Shard, shard_of};
+use crate::packet::{self, Decoded, Encapsulation, Reassembler};
+use crate::record::{Dns, Handshake, Timestamp};
+use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
 use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip, Summary};
 use sink::{Batch, Sink};
 use std::{
@@ -206,9 +206,13 @@ fn drive<'a>(
     let mut counters = reader.counters;
     counters.skip_many(Skip::NoTls, sink.not_shown);
     counters.skip_many(Skip::Fragment, reader.fragments.loose());
-    for shard in &shards {
+    let mut names = Dns::default();
+    for shard in shards {
         counters.add(&shard.counters);
+        names.merge(shard.dns.finish(reader.last_ns, &reader.captures));
     }
+    names.settle();
+    summary.dns = (!names.is_empty()).then(|| Box::new(names));
     summary.connections = counters.connections;
     summary.captures = reader.summaries;
     summary.packets = summary.captures.iter().map(|capture| capture.packets).sum();
@@ -303,16 +307,14 @@ fn inline(
                         &mut bench,
                     );
                 }
-                Ok(Decoded::Udp(datagram)) => match datagrams::first(datagram.payload) {
+                Ok(Decoded::Udp(datagram)) => match datagrams::first(&datagram) {
                     First::Other => reader.pass_over(&job.block, index, Skip::Udp),
                     first => {
-                        let (key, direction) = key_of(&datagram);
                         let arrival = job.arrival(index, packet, &around);
-                        if let Some(shard) = shards.get_mut(shard_of(&key)) {
+                        if let Some(shard) = shards.get_mut(shard_of_datagram(first, &datagram)) {
                             shard.take_datagram(
-                                key,
-                                direction,
-                                (first, datagram.payload),
+                                first,
+                                &datagram,
                                 arrival,
                                 &around,
                                 limits,
@@ -655,9 +657,10 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Ok(Decoded::Udp(datagram)) => {
-                    if datagrams::first(datagram.payload) == First::Other {
+                    let first = datagrams::first(&datagram);
+                    if first == First::Other {
                         self.pass_over(&job.block, index, Skip::Udp);
-                    } else if let Some(part) = parts.get_mut(shard_of(&key_of(&datagram).0)) {
+                    } else if let Some(part) = parts.get_mut(shard_of_datagram(first, &datagram)) {
                         part.push(index as u32);
                     }
                 }
@@ -680,15 +683,6 @@ fn described(interfaces: Vec<Named>) -> Vec<CaptureInterface> {
     }
     let one = |Named { name, description }| CaptureInterface { name, description };
     interfaces.into_iter().map(one).collect()
-}
-
-/// The key of a datagram's conversation, and which of its endpoints sent it.
-fn key_of(datagram: &Datagram<'_>) -> (FlowKey, Direction) {
-    FlowKey::new(
-        datagram.addresses,
-        datagram.source_port,
-        datagram.destination_port,
-    )
 }
 
 /// Chunks that an expanding thread may be ahead, and the bytes of one.
@@ -951,19 +945,10 @@ impl<'s> Crew<'s, '_, '_> {
             let segment = match decoded {
                 Ok(Decoded::Tcp(segment)) => segment,
                 Ok(Decoded::Udp(datagram)) => {
-                    let (key, direction) = key_of(&datagram);
-                    let first = datagrams::first(datagram.payload);
+                    let first = datagrams::first(&datagram);
                     let arrival = job.arrival(at as usize, packet, &around);
-                    shard.take_datagram(
-                        key,
-                        direction,
-                        (first, datagram.payload),
-                        arrival,
-                        &around,
-                        limits,
-                        captures,
-                        bench,
-                    );
+                    shard
+                        .take_datagram(first, &datagram, arrival, &around, limits, captures, bench);
                     continue;
                 }
                 Ok(Decoded::Fragment(_)) | Err(_) => continue,

@@ -5,14 +5,18 @@
 
 mod udp;
 
+pub use udp::shard_of_datagram;
+
 use crate::capture::Catalog;
 use crate::connection::datagrams::Conversation;
+use crate::connection::dns;
 use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
 use crate::record::copy::Interner;
 use crate::stats::{Counters, Skip};
+use std::net::IpAddr;
 
 /// Number of shards.
 pub const SHARDS: usize = 16;
@@ -43,10 +47,25 @@ pub struct Shard {
     /// UDP conversations, and their bytes on the heap.
     conversations: Table<Conversation>,
     datagram_bytes: usize,
+    /// Names that clients asked for.
+    pub dns: dns::Desk,
     /// Where QUIC packets are decrypted.
     scratch: Vec<u8>,
     /// What was passed over here.
     pub counters: Counters,
+}
+
+/// The shard of a client that asks for names: that of its address alone, so that all of one client's questions meet.
+#[inline]
+pub fn shard_of_client(client: IpAddr) -> usize {
+    let bits = match client {
+        IpAddr::V4(ip) => u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => {
+            let bits = u128::from(ip);
+            (bits >> 64) as u64 ^ (bits as u64).rotate_left(7)
+        }
+    };
+    (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
 }
 
 /// The shard of a key.
@@ -87,6 +106,7 @@ impl Shard {
             captures,
             interner: &mut bench.interner,
             counters: &mut self.counters,
+            dns: &mut self.dns,
             records: &mut bench.records,
             key,
         };
@@ -199,6 +219,7 @@ impl Shard {
             noted: None,
         };
         self.tick_datagrams(arrival, limits, captures, bench);
+        self.dns.tick(now_ns, limits);
         for id in self.table.due(now_ns) {
             let Some(connection) = self.table.get_mut(id) else {
                 continue;
@@ -230,6 +251,7 @@ impl Shard {
             captures,
             interner: &mut bench.interner,
             counters: &mut self.counters,
+            dns: &mut self.dns,
             records: &mut bench.records,
             key,
         };
@@ -261,6 +283,7 @@ impl Shard {
                 captures,
                 interner: &mut bench.interner,
                 counters: &mut self.counters,
+                dns: &mut self.dns,
                 records: &mut bench.records,
                 key,
             };

@@ -2,7 +2,7 @@
 //!
 //! Nothing is dropped in silence: what was not analysed is counted here and shown at the end.
 
-use crate::record::{Handshake, Outcome, Timestamp};
+use crate::record::{Dns, Handshake, Outcome, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +38,8 @@ pub enum Skip {
     OutOfOrderCap,
     /// Handshake messages beyond the length cap.
     MessageCap,
+    /// DNS questions that gave way to others at the cap before their answers came.
+    DnsCap,
     /// Connections dropped at the memory cap.
     Evicted,
     /// Connections on which no TLS was seen, on no TLS port.
@@ -50,7 +52,7 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcpUdp,
@@ -65,6 +67,7 @@ impl Skip {
         Self::StreamGap,
         Self::OutOfOrderCap,
         Self::MessageCap,
+        Self::DnsCap,
         Self::Evicted,
         Self::NoTls,
         Self::UnknownBlock,
@@ -88,6 +91,7 @@ impl Skip {
             Self::StreamGap => "stream_gaps",
             Self::OutOfOrderCap => "segments_out_of_order_cap",
             Self::MessageCap => "messages_too_long",
+            Self::DnsCap => "dns_questions_cap",
             Self::Evicted => "connections_evicted",
             Self::NoTls => "connections_without_tls",
             Self::UnknownBlock => "blocks_unknown",
@@ -211,6 +215,9 @@ pub struct Summary {
     pub by_version: BTreeMap<String, u64>,
     /// Findings by id.
     pub by_finding: BTreeMap<String, u64>,
+    /// What DNS told; left out where none was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dns: Option<Box<Dns>>,
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
     /// Wall time of the run in microseconds.

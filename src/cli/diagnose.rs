@@ -175,6 +175,9 @@ impl Reading {
         summary.packets += other.packets;
         summary.bytes += other.bytes;
         summary.connections += other.connections;
+        if let Some(dns) = other.dns {
+            summary.dns.get_or_insert_default().merge(*dns);
+        }
         for (key, count) in other.skipped {
             if key != tlscope::report::HITS_BEYOND_CAP {
                 *summary.skipped.entry(key).or_default() += count;
@@ -184,6 +187,9 @@ impl Reading {
 
     fn finish(mut self, started: Instant) -> anyhow::Result<Vec<Finding>> {
         let mut summary = self.summary;
+        if let Some(dns) = &mut summary.dns {
+            dns.settle();
+        }
         // Lines that were picked out with another tool have no summary.
         for capture in &summary.captures {
             self.captures.remove(&capture.name);

@@ -125,7 +125,10 @@ fn is_same_file(input: &Path, output: &Path) -> bool {
 }
 
 /// Ends a diagnosis: its findings, counted in the summary.
-pub(crate) fn conclude(diagnosis: Diagnosis, summary: &mut Summary) -> Vec<Finding> {
+pub(crate) fn conclude(mut diagnosis: Diagnosis, summary: &mut Summary) -> Vec<Finding> {
+    if let Some(dns) = &summary.dns {
+        diagnosis.dns(dns);
+    }
     let beyond = diagnosis.hits_beyond_cap();
     if beyond > 0 {
         summary.skipped.insert(HITS_BEYOND_CAP.to_owned(), beyond);

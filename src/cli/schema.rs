@@ -8,7 +8,8 @@ use tlscope::record::Line;
 pub(crate) fn run() -> anyhow::Result<Exit> {
     let schema = serde_json::to_string_pretty(&schemars::schema_for!(Line))?;
     let mut output = Output::stdout(false);
-    writeln!(output, "{schema}")?;
+    let written = writeln!(output, "{schema}");
+    written.map_err(|error| output.fault(error))?;
     output.finish()?;
     Ok(Exit::Fine)
 }

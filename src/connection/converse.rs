@@ -1,7 +1,7 @@
 //! What a conversation says before TLS: joins it to its dialogue.
 
-use super::{Arrival, Connection, Context};
-use crate::detect::{Next, Parties, Talk};
+use super::{Arrival, Connection, Context, dns};
+use crate::detect::{Next, Parties, Speaker, Talk};
 use crate::flow::{Answer, Direction, Lent};
 
 impl Connection {
@@ -37,7 +37,12 @@ impl Connection {
             Some(fresh) if !fresh.is_empty() => fresh,
             _ => return Answer::Broken,
         };
-        match talk.read(direction, fresh, lent.stamp) {
+        let next = talk.read(direction, fresh, lent.stamp);
+        let told = talk.take_dns();
+        if !told.is_empty() {
+            self.look_up(&told, arrival, context);
+        }
+        match next {
             Next::More => Answer::Broken,
             Next::Hold { used, more } => Answer::Need {
                 used: used + lent.repeated,
@@ -57,6 +62,25 @@ impl Connection {
                     },
                     answer => answer,
                 }
+            }
+        }
+    }
+
+    /// Hands on messages of DNS.
+    fn look_up(&self, told: &[(Speaker, Box<[u8]>)], arrival: Arrival, context: &mut Context<'_>) {
+        let Some(client) = self.talk.as_ref().and_then(|talk| talk.client()) else {
+            return;
+        };
+        let parties = dns::Parties {
+            client: context.key.sender(client),
+            server: context.key.sender(client.reverse()).0,
+            tcp: true,
+        };
+        for (speaker, message) in told {
+            let is_response = message.get(2).is_some_and(|flags| flags & 0x80 != 0);
+            if is_response == (*speaker == Speaker::Server) {
+                let (limits, counters) = (context.limits, &mut *context.counters);
+                (context.dns).take(parties, message, arrival, limits, counters);
             }
         }
     }

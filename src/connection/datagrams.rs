@@ -11,9 +11,10 @@ use super::remarks::Remarks;
 use super::session::{Desk, Draft, Seen};
 use super::{Arrival, Context, Ended, Grown};
 use crate::capture::Noted;
+use crate::dns;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
-use crate::packet::Encapsulation;
+use crate::packet::{Datagram, Encapsulation};
 use crate::quic::{self, parameters::Parameters, version::Version};
 use crate::record::{Defect, copy::text};
 use crate::tls::{
@@ -32,13 +33,24 @@ pub enum First {
     Quic,
     /// Means something only inside a known conversation.
     Later,
+    /// A question to a name server, or its answer.
+    Dns,
     /// Nothing that is analysed.
     Other,
 }
 
-/// Tells a datagram by its first bytes.
+/// Tells a datagram by its ports and first bytes.
 #[inline]
-pub fn first(payload: &[u8]) -> First {
+pub fn first(datagram: &Datagram<'_>) -> First {
+    if dns::is_datagram(datagram) {
+        First::Dns
+    } else {
+        first_bytes(datagram.payload)
+    }
+}
+
+#[inline]
+fn first_bytes(payload: &[u8]) -> First {
     match payload {
         [kind::HANDSHAKE, ..] if dtls::begins_handshake(payload) => First::Dtls,
         [20..=24 | 26, major, minor, ..] if dtls::is_version(*major, *minor) => First::Later,
@@ -101,7 +113,7 @@ impl Conversation {
         let (speaks, carrier) = match first {
             First::Dtls => (Speaks::Dtls(Box::default()), Carrier::Dtls),
             First::Quic => (Speaks::Quic(Box::default()), Carrier::Quic),
-            First::Later | First::Other => return None,
+            First::Later | First::Dns | First::Other => return None,
         };
         Some(Self {
             start_ns: arrival.time_ns,
@@ -351,22 +363,22 @@ mod tests {
     #[test]
     fn first_bytes_tell() {
         let dtls = b"\x16\xfe\xff\0\0\0\0\0\0\0\0\0\x0c\x01";
-        assert_eq!(first(dtls), First::Dtls);
+        assert_eq!(first_bytes(dtls), First::Dtls);
         // An encrypted record, one with a connection id, one of DTLS 1.3.
-        assert_eq!(first(b"\x17\xfe\xfd\0\x01"), First::Later);
-        assert_eq!(first(b"\x19\xfe\xfd\0\x01"), First::Later);
-        assert_eq!(first(b"\x2f\x01\x02"), First::Later);
-        assert_eq!(first(b"\xc3\0\0\0\x01\x08"), First::Quic);
-        assert_eq!(first(b"\xd3\x6b\x33\x43\xcf\x08"), First::Quic);
+        assert_eq!(first_bytes(b"\x17\xfe\xfd\0\x01"), First::Later);
+        assert_eq!(first_bytes(b"\x19\xfe\xfd\0\x01"), First::Later);
+        assert_eq!(first_bytes(b"\x2f\x01\x02"), First::Later);
+        assert_eq!(first_bytes(b"\xc3\0\0\0\x01\x08"), First::Quic);
+        assert_eq!(first_bytes(b"\xd3\x6b\x33\x43\xcf\x08"), First::Quic);
         // Handshake, Version Negotiation, 1-RTT.
-        assert_eq!(first(b"\xe3\0\0\0\x01\x08"), First::Later);
-        assert_eq!(first(b"\x80\0\0\0\0\x08"), First::Later);
-        assert_eq!(first(b"\x41\x01"), First::Later);
+        assert_eq!(first_bytes(b"\xe3\0\0\0\x01\x08"), First::Later);
+        assert_eq!(first_bytes(b"\x80\0\0\0\0\x08"), First::Later);
+        assert_eq!(first_bytes(b"\x41\x01"), First::Later);
         // DNS, STUN, RTP, TLS, nothing.
-        assert_eq!(first(b"\x12\x34\x01\0\0\x01"), First::Other);
-        assert_eq!(first(b"\0\x01\0\x08\x21\x12\xa4\x42"), First::Other);
-        assert_eq!(first(b"\x80\x60\x12\x34\0\0"), First::Other);
-        assert_eq!(first(b"\x16\x03\x01\0\x05\x01"), First::Other);
-        assert_eq!(first(b""), First::Other);
+        assert_eq!(first_bytes(b"\x12\x34\x01\0\0\x01"), First::Other);
+        assert_eq!(first_bytes(b"\0\x01\0\x08\x21\x12\xa4\x42"), First::Other);
+        assert_eq!(first_bytes(b"\x80\x60\x12\x34\0\0"), First::Other);
+        assert_eq!(first_bytes(b"\x16\x03\x01\0\x05\x01"), First::Other);
+        assert_eq!(first_bytes(b""), First::Other);
     }
 }

@@ -7,6 +7,7 @@
 
 mod converse;
 pub mod datagrams;
+pub mod dns;
 mod outcome;
 mod remarks;
 mod session;
@@ -34,6 +35,8 @@ pub struct Context<'a> {
     pub interner: &'a mut Interner,
     /// The shard's counters.
     pub counters: &'a mut Counters,
+    /// Where DNS messages go.
+    pub dns: &'a mut dns::Desk,
     /// Records that are ready.
     pub records: &'a mut Vec<Finished>,
     /// The conversation's endpoints, which only the table holds.

@@ -2,6 +2,7 @@
 //!
 //! Nothing secret comes here: no password, token, cookie, query string or body.
 
+use super::Speaker;
 use crate::http;
 use core::net::SocketAddr;
 
@@ -47,6 +48,8 @@ pub struct Facts {
     pub proxy: Option<ProxyFacts>,
     /// True client and server, as a PROXY header names them.
     pub origin: Option<(SocketAddr, SocketAddr)>,
+    /// Messages of DNS since they were taken last.
+    pub dns: Vec<(Speaker, Box<[u8]>)>,
     /// HTTP in clear.
     pub http: Option<Box<http::Facts>>,
 }

@@ -6,6 +6,7 @@
 //! each message.
 
 mod amqp;
+mod dns;
 mod facts;
 mod ftp;
 mod http_connect;
@@ -53,6 +54,7 @@ pub static DIALOGUES: &[&Entry] = &[
     &mysql::ENTRY,
     &rdp::ENTRY,
     &tds::ENTRY,
+    &dns::ENTRY,
     &amqp::ENTRY,
     &mqtt::ENTRY,
     &socks::VERSION_5,

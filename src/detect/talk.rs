@@ -144,6 +144,11 @@ impl Talk {
         &self.facts
     }
 
+    /// The messages of DNS that were read since the last time.
+    pub fn take_dns(&mut self) -> Vec<(Speaker, Box<[u8]>)> {
+        core::mem::take(&mut self.facts.dns)
+    }
+
     /// Who is the client, where the words of a dialogue told it.
     pub fn client(&self) -> Option<Direction> {
         self.entry.map(|_| self.parties.client)

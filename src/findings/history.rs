@@ -8,10 +8,11 @@
 use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
 use super::past::Past;
+use super::resolved::Resolved;
 use super::stack::Stack;
 use super::{Lang, Settings};
 use crate::record::{
-    Certificate, ClientHelloShape, Close, Defect, Digest, Endpoint, Outcome, Protocol,
+    Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Outcome, Protocol,
     ServerHelloShape, Side, Timestamp,
 };
 use crate::tls::code_points::{VersionRank, is_grease};
@@ -251,7 +252,7 @@ impl History {
     }
 
     /// The traces in order of time, with their indexes.
-    pub(super) fn past(self, lang: Lang) -> Past {
+    pub(super) fn past(self, lang: Lang, dns: Dns) -> Past {
         let captures = texts(self.captures).into_iter().map(Arc::from).collect();
         let traces = in_order_of_time(self.traces);
         let mut past = Past {
@@ -266,6 +267,7 @@ impl History {
             pairs: BTreeMap::new(),
             by_name: BTreeMap::new(),
             traces,
+            resolved: Resolved::new(dns),
         };
         past.servers = lists(&past.traces, |trace| Some(trace.server));
         past.pairs = lists(&past.traces, |trace| Some((trace.client, trace.server)));
@@ -398,7 +400,7 @@ mod tests {
             let made = Make::new().at(*at);
             history.add(&Facts::of(&made.record));
         }
-        let past = history.past(Settings::default().lang);
+        let past = history.past(Settings::default().lang, Dns::default());
         let starts: Vec<Timestamp> = past.traces.iter().map(|trace| trace.start).collect();
         assert!(starts.is_sorted(), "{starts:?}");
         assert_eq!(starts.len(), times.len());

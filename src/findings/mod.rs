@@ -29,6 +29,7 @@ mod past;
 mod path;
 mod proxy;
 mod quality;
+mod resolved;
 mod server_name;
 mod settings;
 mod stack;
@@ -42,7 +43,7 @@ mod version;
 pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
 pub use text::{Lang, explain, title};
 
-use crate::record::{Confidence, Finding, Handshake, Scope, Severity};
+use crate::record::{Confidence, Dns, Finding, Handshake, Scope, Severity};
 use facts::Facts;
 use groups::{Groups, Sheet, Subject};
 use history::History;
@@ -233,6 +234,7 @@ pub struct Diagnosis {
     settings: Settings,
     groups: Groups,
     history: History,
+    dns: Dns,
 }
 
 impl Diagnosis {
@@ -243,7 +245,13 @@ impl Diagnosis {
             settings: settings.clone(),
             groups: Groups::new(settings),
             history: History::new(settings),
+            dns: Dns::default(),
         }
+    }
+
+    /// Takes what DNS told, as [`Summary::dns`](crate::stats::Summary::dns) has it; in place of what it took before.
+    pub fn dns(&mut self, dns: &Dns) {
+        self.dns = dns.clone();
     }
 
     /// Takes one record in; what [`judge`] wrote into it is not needed.
@@ -289,8 +297,9 @@ impl Diagnosis {
             settings,
             mut groups,
             history,
+            dns,
         } = self;
-        let past = history.past(settings.lang);
+        let past = history.past(settings.lang, dns);
         let mut report = Report::new(&past, &settings, &mut groups);
         for survey in surveys() {
             (survey.run)(&mut report);

@@ -3,6 +3,7 @@
 use super::Lang;
 use super::facts::{suite_name, version_name};
 use super::history::{Hello, Trace};
+use super::resolved::Resolved;
 use super::text::say;
 use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
@@ -23,6 +24,8 @@ pub(super) struct Past {
     /// Traces by client address and server endpoint.
     pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
     pub(super) by_name: BTreeMap<u32, Vec<usize>>,
+    /// What DNS told.
+    pub(super) resolved: Resolved,
 }
 
 /// What a server endpoint was seen to be able to: lower bounds, never "cannot".
@@ -48,6 +51,12 @@ impl Past {
         self.names
             .get(usize::try_from(trace.name?).ok()?)
             .map(AsRef::as_ref)
+    }
+
+    /// The name under which the client had sought the server's address, where DNS showed it.
+    pub(super) fn dns_name(&self, trace: &Trace) -> Option<&str> {
+        self.resolved
+            .name(trace.client, trace.server.ip, trace.start)
     }
 
     pub(super) fn hello(&self, trace: &Trace) -> Option<&Hello> {
@@ -161,6 +170,8 @@ impl Past {
             .with("outcome", trace.outcome.as_str());
         if let Some(name) = self.name(trace) {
             story = story.and("story-name").with("name", name);
+        } else if let Some(name) = self.dns_name(trace) {
+            story = story.and("story-dns-name").with("name", name);
         }
         if let Some(offered) = trace.offer_max {
             let offered = version_name(offered);

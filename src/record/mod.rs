@@ -9,8 +9,10 @@ mod certificate;
 mod code;
 pub mod copy;
 mod dialogue;
+mod dns;
 mod hello;
 mod http;
+mod lookups;
 mod observed;
 mod quic;
 mod recording;
@@ -18,11 +20,13 @@ mod recording;
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Rendered, Timestamp};
 pub use dialogue::{Dialogue, Origin};
+pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
 pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,
     NtlmMessage,
 };
+pub use lookups::Lookups;
 pub use observed::Observed;
 pub use quic::Quic;
 pub use recording::{Comment, ConnectionDirection, DroppedPacket, Recording};

@@ -1,41 +1,68 @@
 //! The UDP conversations of a shard: their own table, within half of the shard's memory.
 
-use super::{Bench, SHARDS, Shard};
+use super::{Bench, SHARDS, Shard, shard_of, shard_of_client};
 use crate::capture::Catalog;
 use crate::connection::{
     Arrival, Context, Ended,
     datagrams::{Conversation, First},
+    dns,
 };
 use crate::flow::{Direction, EntryId, FlowKey};
 use crate::limits::Limits;
-use crate::packet::Encapsulation;
+use crate::packet::{Datagram, Encapsulation};
 use crate::stats::Skip;
 
 /// Part of a shard's memory that UDP conversations may take.
 const MEMORY_PART: usize = 2;
+
+/// The key of a datagram's conversation, and which of its endpoints sent it.
+fn key_of(datagram: &Datagram<'_>) -> (FlowKey, Direction) {
+    let Datagram {
+        addresses,
+        source_port,
+        destination_port,
+        ..
+    } = *datagram;
+    FlowKey::new(addresses, source_port, destination_port)
+}
+
+/// The shard of a datagram that `first` found worth a look.
+#[inline]
+pub fn shard_of_datagram(first: First, datagram: &Datagram<'_>) -> usize {
+    match first {
+        First::Dns => shard_of_client(dns::parties(datagram).client.0),
+        _ => shard_of(&key_of(datagram).0),
+    }
+}
 
 impl Shard {
     /// Takes a UDP datagram that `first` found worth a look.
     #[allow(clippy::too_many_arguments)]
     pub fn take_datagram(
         &mut self,
-        key: FlowKey,
-        direction: Direction,
-        (first, payload): (First, &[u8]),
+        first: First,
+        datagram: &Datagram<'_>,
         arrival: Arrival<'_>,
         around: &Encapsulation,
         limits: &Limits,
         captures: &Catalog,
         bench: &mut Bench,
     ) {
+        if first == First::Dns {
+            let parties = dns::parties(datagram);
+            let counters = &mut self.counters;
+            return (self.dns).take(parties, datagram.payload, arrival, limits, counters);
+        }
         if first == First::Later && self.conversations.is_empty() && !arrival.is_repeated() {
             return self.counters.skip(Skip::Udp);
         }
+        let ((key, direction), payload) = (key_of(datagram), datagram.payload);
         let mut context = Context {
             limits,
             captures,
             interner: &mut bench.interner,
             counters: &mut self.counters,
+            dns: &mut self.dns,
             records: &mut bench.records,
             key,
         };
@@ -146,6 +173,7 @@ impl Shard {
             captures,
             interner: &mut bench.interner,
             counters: &mut self.counters,
+            dns: &mut self.dns,
             records: &mut bench.records,
             key,
         };
@@ -169,6 +197,7 @@ impl Shard {
                 captures,
                 interner: &mut bench.interner,
                 counters: &mut self.counters,
+                dns: &mut self.dns,
                 records: &mut bench.records,
                 key,
             };

@@ -1,4 +1,4 @@
-//! Packets from nothing: Ethernet, IPv4 or IPv6, TCP; and conversations made of them.
+//! Packets from nothing: Ethernet, IPv4 or IPv6, TCP or UDP; and conversations made of them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -65,43 +65,64 @@ impl Tcp<'_> {
 
     /// The IP packet.
     pub(crate) fn ip(&self) -> Vec<u8> {
-        let segment = self.segment();
-        let mut out = Vec::new();
-        match (self.from.ip(), self.to.ip()) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                out.extend([0x45, 0]);
-                out.extend((20 + segment.len() as u16).to_be_bytes());
-                out.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
-                out.extend(from.octets());
-                out.extend(to.octets());
-            }
-            (IpAddr::V6(from), IpAddr::V6(to)) => {
-                out.extend([0x60, 0, 0, 0]);
-                out.extend((segment.len() as u16).to_be_bytes());
-                out.extend([6, 64]);
-                out.extend(from.octets());
-                out.extend(to.octets());
-            }
-            _ => panic!("two families"),
-        }
-        out.extend(segment);
-        out
+        ip(self.from.ip(), self.to.ip(), 6, &self.segment())
     }
 
     /// The Ethernet frame, padded to its least length.
     pub(crate) fn ethernet(&self) -> Vec<u8> {
-        let mut out = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-        out.extend(match self.from {
-            SocketAddr::V4(_) => [0x08, 0x00],
-            SocketAddr::V6(_) => [0x86, 0xdd],
-        });
-        out.extend(self.ip());
-        // Padding that would be read as the start of a record, if anyone took it for payload.
-        while out.len() < 60 {
-            out.push(0x16);
-        }
-        out
+        ethernet(&self.ip())
     }
+}
+
+/// An IP packet of this protocol.
+fn ip(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            out.extend([0x45, 0]);
+            out.extend((20 + payload.len() as u16).to_be_bytes());
+            out.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
+            out.extend(from.octets());
+            out.extend(to.octets());
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            out.extend([0x60, 0, 0, 0]);
+            out.extend((payload.len() as u16).to_be_bytes());
+            out.extend([protocol, 64]);
+            out.extend(from.octets());
+            out.extend(to.octets());
+        }
+        _ => panic!("two families"),
+    }
+    out.extend(payload);
+    out
+}
+
+fn ethernet(ip: &[u8]) -> Vec<u8> {
+    let mut out = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    out.extend(if ip[0] >> 4 == 4 {
+        [0x08, 0x00]
+    } else {
+        [0x86, 0xdd]
+    });
+    out.extend(ip);
+    // Padding that would be read as the start of a record, if anyone took it for payload.
+    while out.len() < 60 {
+        out.push(0x16);
+    }
+    out
+}
+
+/// A UDP datagram as an Ethernet frame.
+pub(crate) fn datagram(time_ns: i64, from: &str, to: &str, payload: &[u8]) -> Packet {
+    let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+    let mut udp = Vec::new();
+    udp.extend(from.port().to_be_bytes());
+    udp.extend(to.port().to_be_bytes());
+    udp.extend((8 + payload.len() as u16).to_be_bytes());
+    udp.extend([0, 0]);
+    udp.extend(payload);
+    Packet::new(time_ns, ethernet(&ip(from.ip(), to.ip(), 17, &udp)))
 }
 
 /// Who sends.

@@ -87,6 +87,9 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         Ok(())
     })
     .unwrap();
+    if let Some(dns) = &summary.dns {
+        diagnosis.dns(dns);
+    }
     let findings = diagnosis.finish();
     for finding in &findings {
         *summary

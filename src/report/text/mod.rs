@@ -225,6 +225,15 @@ fn summarise(summary: &Summary, captures: Captures, page: &mut Page) {
         let versions = versions.join(words.say("general.list"));
         page.line(&words.fill("summary.versions", &[("versions", &versions)]));
     }
+    if let Some(dns) = &summary.dns {
+        let failed: u64 = dns.lookups.iter().map(|lookup| lookup.failed).sum();
+        let values = [
+            ("queries", &*grouped(dns.queries)),
+            ("failed", &grouped(failed.saturating_sub(dns.unanswered))),
+            ("unanswered", &grouped(dns.unanswered)),
+        ];
+        page.line(&words.fill("summary.dns", &values));
+    }
     if page.view.all_rows {
         let ms = grouped(summary.elapsed_us / 1_000);
         let bytes = grouped(summary.bytes);
