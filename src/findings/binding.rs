@@ -2,6 +2,7 @@
 //! carries it, MD5 over a `gss_channel_bindings_struct` (RFC 4121 section 4.1.1.2, [MS-NLMP] section 2.2.2.1).
 
 use super::Lang;
+use super::past::Past;
 use super::text::say;
 use crate::record::{Certificate, Digest};
 use md5::{Digest as _, Md5};
@@ -31,6 +32,18 @@ pub(super) fn words(certificate: &Certificate, lang: Lang) -> String {
             .text(),
         None => String::new(),
     }
+}
+
+/// The NTLM channel binding to a certificate.
+pub(super) fn of(certificate: &Certificate) -> Option<Digest<16>> {
+    let hash = certificate.tls_server_end_point.as_deref().and_then(bytes);
+    hash.map(|hash| ntlm(&hash))
+}
+
+/// The certificate among those seen to which an NTLM log-on is bound.
+pub(super) fn certificate(past: &Past, wanted: Digest<16>) -> Option<&Certificate> {
+    let mut known = past.certificates.iter().map(AsRef::as_ref);
+    known.find(|certificate| of(certificate) == Some(wanted))
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -54,9 +54,12 @@ pub(super) static SURVEYS: &[Survey] = &[
 ];
 
 /// `client-max-version-o365` on one handshake.
-fn client_max_o365(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    (facts.offer_max? < VersionRank::Tls12 && facts.sni().is_some_and(hosts::is_strict))
-        .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
+fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    (facts.offer_max? < VersionRank::Tls12
+        && facts
+            .sni()
+            .is_some_and(|name| hosts::is_strict(name, settings)))
+    .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
 }
 
 /// What one client tried towards one name (or address, where it sent none), as far as `wanted`, at least `least` times.
@@ -220,7 +223,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
     let strict: Vec<bool> = past
         .names
         .iter()
-        .map(|name| hosts::is_strict(name))
+        .map(|name| hosts::is_strict(name, report.settings))
         .collect();
     let is_strict = |trace: &Trace| {
         let number = trace.name.and_then(|number| usize::try_from(number).ok());

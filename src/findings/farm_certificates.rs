@@ -232,11 +232,7 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
     let Some((one, other)) = apart(report, &flat) else {
         return;
     };
-    let declared = report
-        .settings
-        .extended_protection
-        .iter()
-        .any(|wanted| wanted.eq_ignore_ascii_case(name));
+    let declared = report.settings.protects(name);
     let verdict = Verdict::new(severity_if(declared), Confidence::Certain, "");
     let rows: Vec<String> = flat
         .iter()

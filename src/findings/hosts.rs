@@ -3,6 +3,7 @@
 //! A pattern matches a name and everything below it; one that begins with `=` matches that name alone. Strict rows are
 //! those whose TLS floor Microsoft states.
 
+use super::Settings;
 use hashbrown::HashMap;
 use std::sync::OnceLock;
 
@@ -59,13 +60,26 @@ pub(super) fn microsoft(name: &str) -> Option<MicrosoftHost> {
     found
 }
 
-/// The name needs TLS 1.2 by Microsoft's own statement.
-pub(super) fn is_strict(name: &str) -> bool {
-    microsoft(name).is_some_and(|host| host.strict)
+/// The name needs TLS 1.2, by Microsoft's own statement or the administrator's.
+pub(super) fn is_strict(name: &str, settings: &Settings) -> bool {
+    let below = |parent: &String| {
+        let rest = name
+            .len()
+            .checked_sub(parent.len())
+            .and_then(|at| name.split_at_checked(at));
+        rest.is_some_and(|(front, back)| {
+            back.eq_ignore_ascii_case(parent) && (front.is_empty() || front.ends_with('.'))
+        })
+    };
+    (settings.microsoft_hosts_built_in && microsoft(name).is_some_and(|host| host.strict))
+        || settings.microsoft_hosts.iter().any(below)
 }
 
-/// TLS 1.2 suites that Microsoft documents for Office 365.
-pub(super) fn o365_suites() -> &'static [u16] {
+/// TLS 1.2 suites that Microsoft documents for Office 365, or those of the settings.
+pub(super) fn o365_suites(settings: &Settings) -> &[u16] {
+    if !settings.microsoft_suites.is_empty() {
+        return &settings.microsoft_suites;
+    }
     SUITES.get_or_init(|| {
         rows(include_str!("../../data/o365-tls12-suites.txt"))
             .filter_map(|row| u16::from_str_radix(row.split_whitespace().next()?, 16).ok())
@@ -76,6 +90,24 @@ pub(super) fn o365_suites() -> &'static [u16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_strict(name: &str) -> bool {
+        super::is_strict(name, &Settings::default())
+    }
+
+    #[test]
+    fn lists_can_be_replaced() {
+        let settings = Settings {
+            microsoft_hosts: vec!["mail.contoso.com".to_owned()],
+            microsoft_hosts_built_in: false,
+            microsoft_suites: vec![0x009c],
+            ..Settings::default()
+        };
+        let strict = |name| super::is_strict(name, &settings);
+        assert!(strict("Mail.contoso.com") && strict("x.mail.contoso.com"));
+        assert!(!strict("email.contoso.com") && !strict("outlook.office365.com"));
+        assert_eq!(o365_suites(&settings), [0x009c]);
+    }
 
     #[test]
     fn patterns_match_on_label_boundaries() {
@@ -93,7 +125,9 @@ mod tests {
 
     #[test]
     fn the_documented_suites_are_read() {
-        assert_eq!(o365_suites().len(), 8);
-        assert!(o365_suites().contains(&0xc030) && !o365_suites().contains(&0x000a));
+        let settings = Settings::default();
+        let suites = o365_suites(&settings);
+        assert_eq!(suites.len(), 8);
+        assert!(suites.contains(&0xc030) && !suites.contains(&0x000a));
     }
 }

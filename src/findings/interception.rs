@@ -99,7 +99,7 @@ fn cause(report: &Report<'_>, trace: &Trace) -> Option<&'static str> {
     let is_inspection = |word: &str| words.contains(word) && !name.contains(&word.replace(' ', ""));
     if own || INSPECTION.into_iter().any(is_inspection) {
         Some("inspection-product")
-    } else if hosts::is_strict(&target)
+    } else if hosts::is_strict(&target, report.settings)
         && !MICROSOFT_ISSUERS.iter().any(|known| words.contains(known))
     {
         Some("unexpected-issuer")

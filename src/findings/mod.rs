@@ -6,9 +6,11 @@
 //! guesses: it is *certain* where bytes prove it, *likely* where the pattern has few other causes, *possible* as a hint;
 //! what the capture could not show raises nothing. One file per group of findings; the words stand in `text/`.
 
+mod aside;
 mod backend;
 mod binding;
 mod certificate;
+mod dialogue;
 mod facts;
 mod failures;
 mod fallback;
@@ -25,6 +27,7 @@ mod inventory;
 mod late;
 mod names;
 mod negotiation;
+mod offload;
 mod past;
 mod path;
 mod proxy;
@@ -32,6 +35,7 @@ mod quality;
 mod resolved;
 mod server_name;
 mod settings;
+mod sign_in;
 mod stack;
 mod stuck;
 mod survey;
@@ -44,6 +48,7 @@ pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
 pub use text::{Lang, explain, title};
 
 use crate::record::{Confidence, Dns, Finding, Handshake, Scope, Severity};
+use aside::Aside;
 use facts::Facts;
 use groups::{Groups, Sheet, Subject};
 use history::History;
@@ -163,6 +168,8 @@ pub static RULES: &[&[Rule]] = &[
     names::RULES,
     certificate::RULES,
     hygiene::RULES,
+    sign_in::RULES,
+    dialogue::RULES,
     path::RULES,
 ];
 
@@ -176,6 +183,9 @@ pub static SURVEYS: &[&[Survey]] = &[
     farm::SURVEYS,
     farm_certificates::SURVEYS,
     proxy::SURVEYS,
+    offload::SURVEYS,
+    sign_in::SURVEYS,
+    dialogue::SURVEYS,
     inventory::SURVEYS,
     quality::SURVEYS,
     path::SURVEYS,
@@ -235,6 +245,7 @@ pub struct Diagnosis {
     groups: Groups,
     history: History,
     dns: Dns,
+    aside: Aside,
 }
 
 impl Diagnosis {
@@ -246,6 +257,7 @@ impl Diagnosis {
             groups: Groups::new(settings),
             history: History::new(settings),
             dns: Dns::default(),
+            aside: Aside::default(),
         }
     }
 
@@ -264,6 +276,7 @@ impl Diagnosis {
     pub fn add_judged(&mut self, record: &Handshake, verdicts: &Verdicts) {
         let facts = Facts::of(record);
         self.history.add(&facts);
+        self.aside.add(record);
         for (rule, verdict) in &verdicts.0 {
             match &rule.told {
                 Told::BySurvey => {}
@@ -287,7 +300,7 @@ impl Diagnosis {
     /// Handshakes that surveys had to forget under [`Settings::history_bytes_max`].
     #[must_use]
     pub fn handshakes_forgotten(&self) -> u64 {
-        self.history.forgotten
+        self.history.forgotten + self.aside.forgotten
     }
 
     /// The findings, worst first, then by count, then by subject: the same records give the same list.
@@ -298,9 +311,11 @@ impl Diagnosis {
             mut groups,
             history,
             dns,
+            mut aside,
         } = self;
+        aside.sort();
         let past = history.past(settings.lang, dns);
-        let mut report = Report::new(&past, &settings, &mut groups);
+        let mut report = Report::new(&past, &aside, &settings, &mut groups);
         for survey in surveys() {
             (survey.run)(&mut report);
         }

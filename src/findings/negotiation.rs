@@ -106,16 +106,21 @@ fn describe_alpn(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 }
 
 /// `o365-no-common-cipher`.
-fn o365_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+fn o365_cipher(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     facts.client_hello?;
     if facts.offer_max? < VersionRank::Tls12 || facts.server_hello.is_some() {
         return None;
     }
     let tls13 = facts.offer_max == Some(VersionRank::Tls13);
     let common = facts.offered().any(|suite| {
-        hosts::o365_suites().contains(&suite.0) || (tls13 && matches!(suite.0, 0x1301 | 0x1302))
+        hosts::o365_suites(settings).contains(&suite.0)
+            || (tls13 && matches!(suite.0, 0x1301 | 0x1302))
     });
-    if common || !facts.sni().is_some_and(hosts::is_strict) {
+    if common
+        || !facts
+            .sni()
+            .is_some_and(|name| hosts::is_strict(name, settings))
+    {
         return None;
     }
     let died = facts.whole

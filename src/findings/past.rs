@@ -42,7 +42,10 @@ pub(super) struct Ledger {
 
 impl Past {
     /// The traces of a list.
-    pub(super) fn of<'p>(&'p self, list: &'p [usize]) -> impl Iterator<Item = (usize, &'p Trace)> {
+    pub(super) fn of<'p>(
+        &'p self,
+        list: &'p [usize],
+    ) -> impl DoubleEndedIterator<Item = (usize, &'p Trace)> {
         list.iter()
             .filter_map(|index| Some((*index, self.traces.get(*index)?)))
     }

@@ -38,7 +38,7 @@ pub(super) static RULES: &[Rule] = &[
             Scope::Client,
             "RFC 9110 section 9.3.6",
         ),
-        connect_name,
+        connect,
         pair,
         describe_proxy,
     ),
@@ -200,15 +200,32 @@ fn describe_slow(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     });
 }
 
-/// `explicit-proxy-connect`: the name asked of the proxy is not the one in the hello inside.
-fn connect_name(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+/// `explicit-proxy-connect`: the proxy refuses the tunnel or says nothing, or the name asked of it is not the one in the
+/// hello inside. Whether a 407 is the end is for a survey to say.
+fn connect(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let proxy = facts.record.proxy.as_ref()?;
-    let (host, sni) = (connect_host(proxy.target.as_deref()?), facts.sni()?);
+    if proxy.kind != "http-connect" {
+        return None;
+    }
+    let target = proxy.target.as_deref()?;
+    let cause = match (facts.client_hello, proxy.status) {
+        (Some(_), _) => differing_name(target, facts.sni()?)?,
+        (None, Some(407 | 0..=399)) => return None,
+        (None, Some(500..)) => "failed",
+        (None, Some(_)) => "refused",
+        (None, None) => {
+            let waited = facts.record.end.micros_since(facts.record.start) / 1_000;
+            let long = u64::try_from(waited).unwrap_or(0) >= settings.silence_warn_ms;
+            (facts.whole && long).then_some("silent")?
+        }
+    };
+    Some(Verdict::new(Severity::Warning, Confidence::Certain, cause))
+}
+
+fn differing_name(target: &str, sni: &str) -> Option<&'static str> {
+    let host = connect_host(target);
     let is_address = host.parse::<std::net::IpAddr>().is_ok();
-    (proxy.kind == "http-connect"
-        && !is_address
-        && !host.eq_ignore_ascii_case(sni.trim_end_matches('.')))
-    .then_some(Verdict::new(Severity::Warning, Confidence::Certain, ""))
+    (!is_address && !host.eq_ignore_ascii_case(sni.trim_end_matches('.'))).then_some("other-name")
 }
 
 /// The host of `host:port` or `[v6]:port`.
@@ -228,6 +245,27 @@ fn describe_proxy(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         .and_then(|proxy| proxy.target.as_deref())
         .unwrap_or("?");
     sheet.note("target", target);
+    let status = facts.record.proxy.as_ref().and_then(|proxy| proxy.status);
+    let said = facts.record.dialogue.as_ref().map_or(0, |said| said.frame);
+    match (facts.client_hello, status) {
+        (None, Some(status)) => {
+            sheet.note("status", &status.to_string());
+            return sheet.fact(said, |lang| {
+                say(lang, "connect-answer")
+                    .with("target", target)
+                    .with("status", status)
+            });
+        }
+        (None, None) => {
+            let waited = facts.record.end.micros_since(facts.record.start) / 1_000;
+            return sheet.fact(said, |lang| {
+                say(lang, "connect-silent")
+                    .with("target", target)
+                    .with("waited", waited)
+            });
+        }
+        _ => {}
+    }
     sheet.fact(facts.frame(), |lang| {
         say(lang, "connect-name")
             .with("target", target)

@@ -264,11 +264,7 @@ fn certificates(report: &mut Report<'_>) {
         if outer.sha256 == inner.sha256 {
             continue;
         }
-        let declared = report
-            .settings
-            .extended_protection
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(&leg.name));
+        let declared = report.settings.protects(&leg.name);
         let confidence = if leg.configured {
             Confidence::Certain
         } else {
@@ -341,8 +337,9 @@ fn names(report: &mut Report<'_>) {
             if kept || traces.len() < PAIRS_MIN {
                 continue;
             }
-            let autodiscover = leg.name.starts_with("autodiscover.");
-            let verdict = Verdict::new(severity_if(autodiscover), Confidence::Possible, "");
+            let signs_in =
+                leg.name.starts_with("autodiscover.") || report.settings.signs_in(&leg.name);
+            let verdict = Verdict::new(severity_if(signs_in), Confidence::Possible, "");
             let subject = say(past.lang, "rewrite-subject")
                 .with("front", &leg.name)
                 .with("back", &other)

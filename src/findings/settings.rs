@@ -58,6 +58,14 @@ pub struct Settings {
     pub proxies: Vec<ProxyLegs>,
     /// Names for which Windows Extended Protection is in force: both legs must show the same certificate.
     pub extended_protection: Vec<String>,
+    /// Names whose services sign in with OAuth (hybrid modern authentication): a name that a proxy rewrites fails there.
+    pub modern_authentication: Vec<String>,
+    /// Names that need TLS 1.2, besides the built-in ones of Microsoft; each with all below it.
+    pub microsoft_hosts: Vec<String>,
+    /// Whether the built-in names of Microsoft count.
+    pub microsoft_hosts_built_in: bool,
+    /// Suites of TLS 1.2 that Microsoft 365 takes; empty for the built-in list.
+    pub microsoft_suites: Vec<u16>,
     /// Issuers' names whose certificates are known to be made by inspection, besides the built-in ones.
     pub inspection_issuers: Vec<String>,
     /// Groups of hits that are kept; further ones are counted.
@@ -127,6 +135,22 @@ pub struct ProxyLegs {
     pub calls_from: Vec<IpAddr>,
 }
 
+impl Settings {
+    /// Windows Extended Protection is declared for the name.
+    pub(super) fn protects(&self, name: &str) -> bool {
+        holds(&self.extended_protection, name)
+    }
+
+    /// Modern authentication is declared for the name.
+    pub(super) fn signs_in(&self, name: &str) -> bool {
+        holds(&self.modern_authentication, name)
+    }
+}
+
+fn holds(names: &[String], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -150,6 +174,10 @@ impl Default for Settings {
             farms: Vec::new(),
             proxies: Vec::new(),
             extended_protection: Vec::new(),
+            modern_authentication: Vec::new(),
+            microsoft_hosts: Vec::new(),
+            microsoft_hosts_built_in: true,
+            microsoft_suites: Vec::new(),
             inspection_issuers: Vec::new(),
             groups_max: 16_384,
             history_bytes_max: 128 << 20,

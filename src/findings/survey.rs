@@ -3,6 +3,7 @@
 //! Surveys run in the order of their table. One that finds the reason of a failure marks its traces, so that a later one
 //! with a vaguer answer (`hello-reset`) leaves them alone.
 
+use super::aside::Aside;
 use super::groups::{Group, Groups, Subject, Value};
 use super::history::Trace;
 use super::past::Past;
@@ -15,6 +16,8 @@ const EXAMPLES_MAX: usize = 4;
 /// A survey's view: what was seen, and where to tell of it.
 pub(super) struct Report<'r> {
     pub(super) past: &'r Past,
+    /// What was said in clear.
+    pub(super) aside: &'r Aside,
     pub(super) settings: &'r Settings,
     pub(super) groups: &'r mut Groups,
     /// By trace: its failure has a reason already.
@@ -24,11 +27,17 @@ pub(super) struct Report<'r> {
 }
 
 impl<'r> Report<'r> {
-    pub(super) fn new(past: &'r Past, settings: &'r Settings, groups: &'r mut Groups) -> Self {
+    pub(super) fn new(
+        past: &'r Past,
+        aside: &'r Aside,
+        settings: &'r Settings,
+        groups: &'r mut Groups,
+    ) -> Self {
         let mut report = Self {
             explained: vec![false; past.traces.len()],
             probes: vec![false; past.traces.len()],
             past,
+            aside,
             settings,
             groups,
         };
@@ -53,6 +62,21 @@ impl<'r> Report<'r> {
         self.probes.get(index).copied().unwrap_or(false)
     }
 
+    /// The group of a finding that rests on something else than traces. `None` where it is left out, or at the cap.
+    pub(super) fn open(
+        &mut self,
+        id: &'static str,
+        verdict: Verdict,
+        subject: Subject,
+    ) -> Option<&mut Group> {
+        let mut left_out = self.settings.leave_out.iter();
+        if left_out.any(|left_out| left_out == id) {
+            return None;
+        }
+        let entry: &'static Entry = catalogue().find(|entry| entry.id == id)?;
+        self.groups.open(entry, verdict, subject)
+    }
+
     /// Makes or adds to a finding about `traces`; `contrast` are shown beside the first of them. `None` where the finding
     /// is left out, where there is no trace, at the cap, or where it says enough already.
     pub(super) fn tell(
@@ -63,19 +87,10 @@ impl<'r> Report<'r> {
         traces: &[usize],
         contrast: &[usize],
     ) -> Option<&mut Group> {
-        if self
-            .settings
-            .leave_out
-            .iter()
-            .any(|left_out| left_out == id)
-        {
-            return None;
-        }
-        let entry: &'static Entry = catalogue().find(|entry| entry.id == id)?;
         let past = self.past;
         let first = past.of(traces).next()?.1.start;
         let last = past.of(traces).map(|(_, trace)| trace.start).max()?;
-        let group = self.groups.open(entry, verdict, subject)?;
+        let group = self.open(id, verdict, subject)?;
         group.count(traces.len() as u64, first, last);
         if group.is_described() {
             return None;

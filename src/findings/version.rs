@@ -93,7 +93,7 @@ fn refused_by_client(facts: &Facts<'_>) -> bool {
 }
 
 /// `legacy-version-negotiated`.
-fn legacy_negotiated(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+fn legacy_negotiated(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     // The format of the hello tells of an old client, whatever was negotiated.
     let sslv2_hello = facts.observed(|observed| observed.sslv2_hello) == Some(true);
     let modern = facts
@@ -110,7 +110,10 @@ fn legacy_negotiated(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     if modern || refused_by_client(facts) {
         return None;
     }
-    let severe = negotiated <= VersionRank::Ssl30 || facts.sni().is_some_and(hosts::is_strict);
+    let severe = negotiated <= VersionRank::Ssl30
+        || facts
+            .sni()
+            .is_some_and(|name| hosts::is_strict(name, settings));
     let cause = match facts.offer_max {
         Some(offered) if offered > negotiated => "server",
         Some(_) => "client",

@@ -94,6 +94,20 @@ fn credential(value: &[u8]) -> Credential {
     }
 }
 
+/// Scheme and host behind `word`, as Exchange's reasons quote them: `Expected 'https://a'. Actual 'http://a/b'.`
+fn origin_after(value: &[u8], word: &[u8]) -> Option<Text> {
+    let at = value
+        .windows(word.len())
+        .position(|window| window.eq_ignore_ascii_case(word))?;
+    let url = value.get(at + word.len()..)?;
+    let scheme = url.windows(3).position(|window| window == b"://")?;
+    let host = url.get(scheme + 3..)?;
+    let end = host.iter().position(|byte| b"/'\"?# ;".contains(byte))?;
+    let origin = url.get(..scheme + 3 + end)?;
+    let known = [&b"http"[..], b"https"].contains(&url.get(..scheme)?);
+    (known && end > 0 && !origin.contains(&b'@')).then(|| text(origin))
+}
+
 /// The challenges of one field: each begins with a scheme, and parameters follow it.
 fn challenges(value: &[u8], list: &mut Vec<Challenge>) {
     for part in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -181,6 +195,8 @@ impl Response {
                 self.diagnostics = digits
                     .and_then(|digits| core::str::from_utf8(digits).ok())
                     .and_then(|digits| digits.parse().ok());
+                self.diagnostics_expected = origin_after(value, b"Expected '");
+                self.diagnostics_actual = origin_after(value, b"Actual '");
             }
             _ if is(name, "Location") => {
                 self.redirects_to_https = value.get(..6).is_some_and(|start| is(start, "https:"));
@@ -259,6 +275,19 @@ mod tests {
         );
         response.field(b"x-ms-diagnostics: 2000003;reason=\"The audience claim\"");
         assert_eq!(response.diagnostics, Some(2_000_003));
+        assert_eq!(response.diagnostics_expected, None);
+        response.field(
+            b"x-ms-diagnostics: 2000003;reason=\"The hostname component of the audience claim value is invalid. Expected 'https://mail.contoso.com'. Actual 'http://mail.contoso.com/x?secret'.\";error_category=\"invalid_resource\"",
+        );
+        let seen = (
+            response.diagnostics_expected.as_deref(),
+            response.diagnostics_actual.as_deref(),
+        );
+        let wanted = (
+            &b"https://mail.contoso.com"[..],
+            &b"http://mail.contoso.com"[..],
+        );
+        assert_eq!(seen, (Some(wanted.0), Some(wanted.1)));
         response.field(b"Location: HTTPS://host/");
         assert!(response.redirects_to_https);
     }

@@ -75,6 +75,10 @@ pub struct Response {
     pub via: Option<Text>,
     /// The code that `x-ms-diagnostics` begins with.
     pub diagnostics: Option<u32>,
+    /// Scheme and host that its reason says was expected.
+    pub diagnostics_expected: Option<Text>,
+    /// Scheme and host that its reason says was found.
+    pub diagnostics_actual: Option<Text>,
     /// `Location` begins with `https:`.
     pub redirects_to_https: bool,
 }

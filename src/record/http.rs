@@ -88,6 +88,12 @@ pub struct HttpResponse {
     /// The code of `x-ms-diagnostics`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<u32>,
+    /// Scheme and host that its reason says was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnostics_expected: Option<Box<str>>,
+    /// Scheme and host that its reason says was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnostics_actual: Option<Box<str>>,
     /// `Location` leads to https.
     #[serde(skip_serializing_if = "is_false")]
     pub redirects_to_https: bool,
@@ -231,6 +237,8 @@ fn response(response: &http::Response) -> HttpResponse {
         proxy_authenticate: challenges(&response.proxy_authenticate),
         via: response.via.as_deref().map(text),
         diagnostics: response.diagnostics,
+        diagnostics_expected: response.diagnostics_expected.as_deref().map(text),
+        diagnostics_actual: response.diagnostics_actual.as_deref().map(text),
         redirects_to_https: response.redirects_to_https,
     }
 }
