@@ -10,11 +10,13 @@
 //! when all shards are through with it: the output is the same for any number of threads. With one
 //! thread the same steps run in a plain loop.
 
+mod ahead;
+mod follow;
+mod reader;
 mod sink;
 
 use crate::capture::live::Interfaces;
-use crate::capture::open::{Source, open};
-use crate::capture::{self, Block, Catalog, LinkType, Named};
+use crate::capture::{self, Block, Catalog};
 use crate::connection::{
     Arrival,
     datagrams::{self, First},
@@ -23,10 +25,11 @@ use crate::error::Error;
 use crate::findings::{Settings, Verdicts};
 use crate::flow::FlowKey;
 use crate::limits::Limits;
-use crate::packet::{self, Decoded, Encapsulation, Reassembler};
-use crate::record::{Dns, Handshake, Timestamp};
+use crate::packet::{self, Decoded, Encapsulation};
+use crate::record::{Dns, Handshake};
 use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
-use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip, Summary};
+use crate::stats::{Skip, Summary};
+use reader::Reader;
 use sink::{Batch, Sink};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -39,6 +42,7 @@ use std::{
 
 pub use crate::capture::open::Input;
 pub use crate::findings::TLS_PORTS;
+pub use follow::Lister;
 
 /// Renders one record as the lines' format wants it; runs in the shard's thread.
 pub type Render = fn(&Handshake, &mut Vec<u8>);
@@ -59,6 +63,9 @@ pub struct Options {
     pub render: Option<Render>,
     /// Keep the bytes of certificates in the records.
     pub keep_der: bool,
+    /// Follow the inputs as they grow and rotate until the run is stopped; it names the files that folders and
+    /// patterns stand for now.
+    pub follow: Option<Lister>,
 }
 
 impl Default for Options {
@@ -71,6 +78,7 @@ impl Default for Options {
             settings: Settings::default(),
             render: None,
             keep_der: false,
+            follow: None,
         }
     }
 }
@@ -176,17 +184,7 @@ pub fn watch(
 ) -> io::Result<(Summary, Vec<Error>)> {
     let shared = Shared { options, progress };
     let mut reader = Reader::new(&[], shared);
-    let captures = Arc::make_mut(&mut reader.captures);
-    let mut summaries = Vec::new();
-    for name in interfaces.names() {
-        captures.add_capture(&name);
-        summaries.push(CaptureSummary {
-            name,
-            format: "live".to_owned(),
-            ..Default::default()
-        });
-    }
-    reader.current = Some((Source::Live(interfaces), summaries));
+    reader.watch(interfaces);
     drive(shared, reader, watcher)
 }
 
@@ -373,371 +371,6 @@ impl Options {
             || record.sought_tls()
             || (self.tls_ports.contains(&record.server.port)
                 && record.outcome != crate::record::Outcome::Truncated)
-    }
-}
-
-/// Reads the inputs one after the other as blocks.
-struct Reader<'a> {
-    shared: Shared<'a>,
-    inputs: VecDeque<&'a Input>,
-    current: Option<(Source, Vec<CaptureSummary>)>,
-    /// Link types of the current capture's packets, where only the packets tell.
-    links: Vec<LinkType>,
-    captures: Arc<Catalog>,
-    capture: u32,
-    /// Interfaces of the current capture whose names are in the catalog.
-    named: usize,
-    order: u64,
-    last_ns: i64,
-    counters: Counters,
-    fragments: Reassembler,
-    summaries: Vec<CaptureSummary>,
-    errors: Vec<Error>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(inputs: &'a [Input], shared: Shared<'a>) -> Self {
-        Self {
-            shared,
-            inputs: inputs.iter().collect(),
-            current: None,
-            links: Vec::new(),
-            captures: Arc::default(),
-            capture: 0,
-            named: 0,
-            order: 0,
-            last_ns: i64::MIN,
-            counters: Counters::default(),
-            fragments: Reassembler::default(),
-            summaries: Vec::new(),
-            errors: Vec::new(),
-        }
-    }
-
-    /// The next block, in `block`'s memory; `None` when all inputs are read or the run was stopped.
-    fn next(&mut self, mut block: Block) -> Option<Job> {
-        loop {
-            if self.shared.progress.stop.load(Ordering::Relaxed) {
-                self.inputs.clear();
-                match &mut self.current {
-                    // What the kernel holds still belongs to the run.
-                    Some((Source::Live(interfaces), _)) => interfaces.stop(),
-                    _ => {
-                        self.close();
-                        return None;
-                    }
-                }
-            }
-            if self.current.is_none() {
-                let input = self.inputs.pop_front()?;
-                self.capture = Arc::make_mut(&mut self.captures).add_capture(&input.name());
-                match open(input, &self.shared.options.limits, read_ahead) {
-                    Ok((source, format)) => {
-                        let summary = CaptureSummary {
-                            name: input.name(),
-                            format,
-                            ..Default::default()
-                        };
-                        self.begin(source, summary);
-                    }
-                    Err(error) => {
-                        let name = input.name();
-                        self.summaries.push(CaptureSummary {
-                            name,
-                            error: Some(error.to_string()),
-                            ..Default::default()
-                        });
-                        self.errors.push(error);
-                    }
-                }
-                continue;
-            }
-            let (source, summaries) = self.current.as_mut()?;
-            block.capture = self.capture;
-            let time_passes = matches!(source, Source::Live(_));
-            let more = source.fill(&mut block).unwrap_or_else(|error| {
-                if let Some(summary) = summaries.first_mut() {
-                    summary.truncated = matches!(error, Error::Cut { .. } | Error::Broken { .. });
-                    summary.error = Some(error.to_string());
-                }
-                self.errors.push(error);
-                false
-            });
-            self.name_interfaces();
-            self.account(&block);
-            if !more {
-                self.close();
-            }
-            if !block.packets.is_empty() || (time_passes && more) {
-                return Some(self.job(block));
-            }
-        }
-    }
-
-    fn begin(&mut self, source: Source, summary: CaptureSummary) {
-        self.named = 0;
-        let reasons = source.drop_reasons();
-        if !reasons.is_empty() {
-            let captures = Arc::make_mut(&mut self.captures);
-            for (reason, words) in reasons {
-                captures.name_drop_reason(self.capture, reason, &words);
-            }
-        }
-        self.current = Some((source, vec![summary]));
-    }
-
-    /// Adds the names of interfaces that the last block brought.
-    fn name_interfaces(&mut self) {
-        let Some((source, _)) = self.current.as_ref() else {
-            return;
-        };
-        if source.interface_count() == self.named {
-            return;
-        }
-        let captures = Arc::make_mut(&mut self.captures);
-        let interfaces = source.interfaces();
-        for (number, interface) in interfaces.iter().enumerate().skip(self.named) {
-            if let Some(name) = interface.shown() {
-                captures.name_interface(self.capture, number as u32, name);
-            }
-        }
-        self.named = interfaces.len();
-    }
-
-    fn account(&mut self, block: &Block) {
-        let Some((source, summaries)) = self.current.as_mut() else {
-            return;
-        };
-        let index = block.capture.wrapping_sub(self.capture) as usize;
-        let Some(summary) = summaries.get_mut(index) else {
-            return;
-        };
-        let before = summary.bytes;
-        summary.bytes = if matches!(source, Source::Live(_)) {
-            before + block.filled as u64
-        } else {
-            source.offset()
-        };
-        let packets = block.packets.len() as u64 - u64::from(block.repeated);
-        summary.packets += packets;
-        if !matches!(source, Source::Stream(_)) {
-            for packet in &block.packets {
-                if !self.links.contains(&packet.link) {
-                    self.links.push(packet.link);
-                }
-            }
-        }
-        if let (Some(first), Some(last)) = (block.packets.first(), block.packets.last()) {
-            summary.first_packet.get_or_insert(Timestamp(first.time_ns));
-            summary.last_packet = Some(Timestamp(last.time_ns));
-        }
-        self.shared
-            .progress
-            .bytes
-            .fetch_add(summary.bytes - before, Ordering::Relaxed);
-        self.shared
-            .progress
-            .packets
-            .fetch_add(packets, Ordering::Relaxed);
-    }
-
-    fn close(&mut self) {
-        let Some((mut source, mut summaries)) = self.current.take() else {
-            return;
-        };
-        let about = source.about();
-        let links = about
-            .links
-            .into_iter()
-            .chain(core::mem::take(&mut self.links));
-        self.counters
-            .skip_many(Skip::UnknownBlock, about.unknown_blocks);
-        let links: Vec<String> = links.map(LinkType::name).collect();
-        for summary in &mut summaries {
-            summary.link_types.clone_from(&links);
-        }
-        if let Some(summary) = summaries.first_mut() {
-            summary.notes = about.notes;
-            summary.interfaces = described(source.interfaces());
-            summary.hosts = (about.hosts.into_iter())
-                .map(|(address, names)| (address.to_string(), names))
-                .collect();
-            summary.providers = about.providers;
-        }
-        if let Source::Live(interfaces) = &source {
-            for (summary, counts) in summaries.iter_mut().zip(interfaces.counts()) {
-                summary.kernel = Some(counts);
-            }
-        }
-        self.summaries.append(&mut summaries);
-    }
-
-    fn job(&mut self, block: Block) -> Job {
-        let order = self.order;
-        self.order += block.packets.len() as u64;
-        // The middle one of three times: a single absurd time stamp expires nothing.
-        let at = |index: usize| block.packets.get(index).map_or(0, |packet| packet.time_ns);
-        let count = block.packets.len();
-        let mut times = match count {
-            0 => [block.time_ns; 3],
-            _ => [at(0), at(count / 2), at(count - 1)],
-        };
-        times.sort_unstable();
-        self.last_ns = (self.last_ns.max(times[1])).max(at(count.saturating_sub(1)));
-        Job {
-            block,
-            captures: Arc::clone(&self.captures),
-            order,
-            time_ns: times[1],
-            parts: Vec::new(),
-        }
-    }
-
-    /// Counts a packet that is not analysed, unless it was counted before.
-    fn pass_over(&mut self, block: &Block, index: usize, why: Skip) {
-        if !block.is_repeated(index) {
-            self.counters.skip(why);
-        }
-    }
-
-    /// Puts packet `index`, which is an IP fragment, together with those before it. `true`: now all are
-    /// there, and the packet is the whole one; its bytes are appended to the block's.
-    #[cold]
-    fn reassemble(&mut self, block: &mut Block, index: usize) -> bool {
-        let limits = &self.shared.options.limits;
-        if block.is_repeated(index) {
-            return false;
-        }
-        let Some(packet) = block.packets.get(index).copied() else {
-            return false;
-        };
-        let mut around = Encapsulation::default();
-        let bytes = block.data(&packet);
-        let decoded = packet::decode(packet.link, bytes, &mut around, limits);
-        let Ok(Decoded::Fragment(fragment)) = decoded else {
-            return false;
-        };
-        // Tags say nothing about lengths: they are kept in front of the whole packet.
-        let front = bytes.len().saturating_sub(fragment.packet.len());
-        let (front, link) = if around.is_tags_only() {
-            (front, packet.link)
-        } else {
-            (0, LinkType::RAW)
-        };
-        let (counters, time_ns) = (&mut self.counters, packet.time_ns);
-        let whole = self
-            .fragments
-            .take(&fragment, &around, time_ns, limits, counters);
-        whole.is_some_and(|whole| block.exchange(index, link, front, whole))
-    }
-
-    /// Sorts the block's packets by shard.
-    fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<u32>>) {
-        parts.iter_mut().for_each(Vec::clear);
-        parts.resize_with(SHARDS, Vec::new);
-        let mut next = 0;
-        while let Some(packet) = job.block.packets.get(next) {
-            let index = next;
-            next += 1;
-            let mut around = Encapsulation::default();
-            match packet::decode(
-                packet.link,
-                job.block.data(packet),
-                &mut around,
-                &self.shared.options.limits,
-            ) {
-                Ok(Decoded::Tcp(segment)) => {
-                    let (key, _) = FlowKey::new(
-                        segment.addresses,
-                        segment.source_port,
-                        segment.destination_port,
-                    );
-                    if let Some(part) = parts.get_mut(shard_of(&key)) {
-                        part.push(index as u32);
-                    }
-                }
-                Ok(Decoded::Udp(datagram)) => {
-                    let first = datagrams::first(&datagram);
-                    if first == First::Other {
-                        self.pass_over(&job.block, index, Skip::Udp);
-                    } else if let Some(part) = parts.get_mut(shard_of_datagram(first, &datagram)) {
-                        part.push(index as u32);
-                    }
-                }
-                Ok(Decoded::Fragment(_)) => {
-                    if self.reassemble(&mut job.block, index) {
-                        next = index;
-                    }
-                }
-                Err(why) => self.pass_over(&job.block, index, why),
-            }
-        }
-        job.parts = parts;
-    }
-}
-
-/// The interfaces for the summary, if any of them is described at all.
-fn described(interfaces: Vec<Named>) -> Vec<CaptureInterface> {
-    if interfaces.iter().all(|one| *one == Named::default()) {
-        return Vec::new();
-    }
-    let one = |Named { name, description }| CaptureInterface { name, description };
-    interfaces.into_iter().map(one).collect()
-}
-
-/// Chunks that an expanding thread may be ahead, and the bytes of one.
-const AHEAD_CHUNKS: usize = 4;
-const AHEAD_CHUNK_BYTES: usize = 256 << 10;
-
-/// Puts a slow reader (one that expands) on a thread of its own. The thread ends with its input, or when
-/// nobody reads from it any more.
-fn read_ahead(mut inner: Box<dyn io::Read + Send>) -> Box<dyn io::Read + Send> {
-    let (sender, receiver) = crossbeam_channel::bounded(AHEAD_CHUNKS);
-    std::thread::spawn(move || {
-        loop {
-            let mut chunk = vec![0; AHEAD_CHUNK_BYTES];
-            let read = loop {
-                match inner.read(&mut chunk) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            let ended = !matches!(read, Ok(1..));
-            let message = read.map(|count| {
-                chunk.truncate(count);
-                chunk
-            });
-            if sender.send(message).is_err() || ended {
-                return;
-            }
-        }
-    });
-    Box::new(Ahead {
-        receiver,
-        chunk: io::Cursor::default(),
-    })
-}
-
-/// The near end of [`read_ahead`].
-struct Ahead {
-    receiver: crossbeam_channel::Receiver<io::Result<Vec<u8>>>,
-    chunk: io::Cursor<Vec<u8>>,
-}
-
-impl io::Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.chunk.read(buffer)?;
-        if count > 0 || buffer.is_empty() {
-            return Ok(count);
-        }
-        match self.receiver.recv() {
-            Ok(chunk) => {
-                self.chunk = io::Cursor::new(chunk?);
-                self.chunk.read(buffer)
-            }
-            // The other end is gone: the input has ended.
-            Err(_) => Ok(0),
-        }
     }
 }
 

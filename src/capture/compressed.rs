@@ -93,6 +93,13 @@ pub const COMPRESSIONS: &[Compression] = &[
 #[cfg(not(feature = "compressed"))]
 pub const COMPRESSIONS: &[Compression] = &[];
 
+/// Do these first bytes (10 are enough) begin a compressed file?
+pub fn is_one(first_bytes: &[u8]) -> bool {
+    COMPRESSIONS
+        .iter()
+        .any(|compression| (compression.matches)(first_bytes))
+}
+
 /// The name of the compression and the expanded bytes, where `first_bytes` (10 are enough) begin a compressed
 /// file. `inner` gives the file from its first byte on. Otherwise `inner` comes back.
 pub fn open(first_bytes: &[u8], inner: Bytes) -> Result<(&'static str, Bytes), Bytes> {

@@ -39,6 +39,17 @@ impl Step {
     }
 }
 
+/// What filling a block came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// There may be more.
+    More,
+    /// There is nothing more for now.
+    Quiet,
+    /// That was the last block. It may hold packets, as any.
+    End,
+}
+
 /// Reads a stream of bytes as blocks of packets.
 pub struct Feed<R> {
     reader: R,
@@ -54,6 +65,10 @@ pub struct Feed<R> {
     packet_bytes_max: usize,
     /// Hand over what one read gave: the other end is a pipe that may be slow.
     interactive: bool,
+    /// The input may grow behind its end.
+    growing: bool,
+    /// The input gave nothing more for now.
+    quiet: bool,
     ended: bool,
 }
 
@@ -77,6 +92,8 @@ impl<R: Read> Feed<R> {
             block_bytes: limits.block_bytes,
             packet_bytes_max: limits.packet_bytes_max,
             interactive,
+            growing: false,
+            quiet: false,
             ended: false,
         }
     }
@@ -86,16 +103,27 @@ impl<R: Read> Feed<R> {
         &self.format
     }
 
+    /// Says whether the input may grow behind its end. When it will not any more, what is there is read to its end.
+    pub fn set_growing(&mut self, growing: bool) {
+        self.growing = growing;
+    }
+
+    /// May the input grow behind its end?
+    pub fn is_growing(&self) -> bool {
+        self.growing
+    }
+
     /// Bytes of the capture that were read and stepped over.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Fills `block` with the next packets. `false`: that was the last block (it may hold packets).
-    pub fn fill(&mut self, block: &mut Block) -> Result<bool, Error> {
+    /// Fills `block` with the next packets.
+    pub fn fill(&mut self, block: &mut Block) -> Result<Fill, Error> {
         block.clear();
+        self.quiet = false;
         if self.ended {
-            return Ok(false);
+            return Ok(Fill::End);
         }
         // A packet longer than a block makes this block longer, up to the cap plus its headers.
         let wanted = self
@@ -142,7 +170,9 @@ impl<R: Read> Feed<R> {
                     expected,
                 })
             }
-            _ => Ok(!self.ended),
+            _ if self.ended => Ok(Fill::End),
+            _ if self.quiet => Ok(Fill::Quiet),
+            _ => Ok(Fill::More),
         }
     }
 
@@ -155,7 +185,8 @@ impl<R: Read> Feed<R> {
         {
             match self.reader.read(room) {
                 Ok(0) => {
-                    self.ended = true;
+                    self.quiet = self.growing;
+                    self.ended = !self.growing;
                     break;
                 }
                 Ok(count) => {
@@ -165,6 +196,10 @@ impl<R: Read> Feed<R> {
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.quiet = true;
+                    break;
+                }
                 Err(source) => {
                     self.ended = true;
                     return Err(Error::Io {

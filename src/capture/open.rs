@@ -4,17 +4,22 @@ use super::etl::{self, EtlReader, Evidence, Fact};
 use super::live::Interfaces;
 use super::netmon::{self, NetmonReader};
 use super::{
-    About, FORMATS, Format, MAGIC_BYTES, Named, block::Block, compressed, feed::Feed, foreign,
+    About, FORMATS, Format, MAGIC_BYTES, Named,
+    block::Block,
+    compressed,
+    feed::{Feed, Fill},
+    foreign,
 };
 use crate::{error::Error, limits::Limits};
 use std::{
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Where one capture's bytes come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A file.
     File(PathBuf),
@@ -32,8 +37,22 @@ impl Input {
     }
 }
 
-/// A reader that runs ahead of whoever reads from it, where there are threads.
-pub type Ahead = fn(Box<dyn Read + Send>) -> Box<dyn Read + Send>;
+/// Makes a reader that runs ahead of whoever reads from it, where there are threads; and whether it is to tell silence
+/// as [`io::ErrorKind::WouldBlock`].
+pub type Ahead = fn(Box<dyn Read + Send>, bool) -> Box<dyn Read + Send>;
+
+/// How to open a capture.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// The caps.
+    pub limits: &'a Limits,
+    /// Puts standard input, and what expands a compressed capture, on threads of their own.
+    pub ahead: Ahead,
+    /// The file may grow behind its end.
+    pub growing: bool,
+    /// Set from outside: do not wait any longer.
+    pub stop: &'a AtomicBool,
+}
 
 /// One capture, open.
 pub enum Source {
@@ -48,13 +67,31 @@ pub enum Source {
 }
 
 impl Source {
-    /// Fills `block` with the next packets. `false`: that was the last block (it may hold packets).
-    pub fn fill(&mut self, block: &mut Block) -> Result<bool, Error> {
-        match self {
-            Self::Stream(feed) => feed.fill(block),
-            Self::Live(interfaces) => interfaces.fill(block),
-            Self::Trace(trace) => trace.fill(block),
-            Self::Netmon(netmon) => netmon.fill(block),
+    /// Fills `block` with the next packets.
+    pub fn fill(&mut self, block: &mut Block) -> Result<Fill, Error> {
+        let more = match self {
+            Self::Stream(feed) => return feed.fill(block),
+            Self::Trace(trace) => trace.fill(block)?,
+            Self::Netmon(netmon) => netmon.fill(block)?,
+            Self::Live(interfaces) => interfaces.fill(block)?,
+        };
+        Ok(if more { Fill::More } else { Fill::End })
+    }
+
+    /// Does it come from interfaces of this machine?
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// May the capture grow behind its end?
+    pub fn is_growing(&self) -> bool {
+        matches!(self, Self::Stream(feed) if feed.is_growing())
+    }
+
+    /// The capture will not grow any more: what is there is read to its end.
+    pub fn stop_growing(&mut self) {
+        if let Self::Stream(feed) = self {
+            feed.set_growing(false);
         }
     }
 
@@ -157,8 +194,9 @@ const EVIDENCE_MAX: usize = 200;
 const LOCAL_TIME: &str = "times are local times of the recording machine, in an unknown time zone";
 
 /// Opens an input and tells its format, whose name is handed back with the source, from its first bytes.
-/// A compressed capture is expanded as it is read, by a reader that `ahead` may put on a thread of its own.
-pub fn open(input: &Input, limits: &Limits, ahead: Ahead) -> Result<(Source, String), Error> {
+/// A compressed capture is expanded as it is read.
+pub fn open(input: &Input, opening: Opening<'_>) -> Result<(Source, String), Error> {
+    let Opening { limits, ahead, .. } = opening;
     let name = input.name();
     let fault = |source| Error::Io {
         name: name.clone(),
@@ -166,9 +204,9 @@ pub fn open(input: &Input, limits: &Limits, ahead: Ahead) -> Result<(Source, Str
     };
     let mut reader: Box<dyn Read + Send> = match input {
         Input::File(path) => Box::new(File::open(path).map_err(fault)?),
-        Input::Stdin => Box::new(io::stdin()),
+        Input::Stdin => ahead(Box::new(io::stdin()), true),
     };
-    let mut first = first_bytes(&mut reader).map_err(fault)?;
+    let mut first = first_bytes(&mut reader, opening.stop).map_err(fault)?;
     if first.is_empty() {
         return Err(Error::Empty { name });
     }
@@ -176,24 +214,19 @@ pub fn open(input: &Input, limits: &Limits, ahead: Ahead) -> Result<(Source, Str
         return Ok(source);
     }
     let mut compression = None;
-    let whole: Box<dyn Read + Send> = Box::new(io::Cursor::new(first.clone()).chain(reader));
-    let reader = match compressed::open(&first, whole) {
-        Ok((kind, expanded)) => {
-            compression = Some(kind);
-            let mut expanded = ahead(expanded);
-            first = first_bytes(&mut expanded).map_err(fault)?;
-            expanded
-        }
-        // What was read to tell the format is handed to the feed apart.
-        Err(mut whole) => {
-            io::copy(
-                &mut whole.by_ref().take(first.len() as u64),
-                &mut io::sink(),
-            )
-            .map_err(fault)?;
-            whole
-        }
-    };
+    if compressed::is_one(&first) {
+        let whole: Box<dyn Read + Send> = match input {
+            Input::File(path) => Box::new(File::open(path).map_err(fault)?),
+            // Its decoder has a thread of its own, and can wait.
+            Input::Stdin => Box::new(io::Cursor::new(first.clone()).chain(Patient(reader))),
+        };
+        let Ok((kind, expanded)) = compressed::open(&first, whole) else {
+            return Err(not_a_capture(name, &first, None));
+        };
+        compression = Some(kind);
+        reader = ahead(expanded, matches!(input, Input::Stdin));
+        first = first_bytes(&mut reader, opening.stop).map_err(fault)?;
+    }
     let Some((format_name, format)) = Format::detect(&first, limits.packet_bytes_max) else {
         return Err(not_a_capture(name, &first, compression));
     };
@@ -201,10 +234,23 @@ pub fn open(input: &Input, limits: &Limits, ahead: Ahead) -> Result<(Source, Str
     let format_name = compression.map_or(format_name.to_owned(), |kind| {
         format!("{format_name} in {kind}")
     });
-    Ok((
-        Source::Stream(Feed::new(reader, name, format, first, interactive, limits)),
-        format_name,
-    ))
+    let mut feed = Feed::new(reader, name, format, first, interactive, limits);
+    feed.set_growing(opening.growing && compression.is_none() && !interactive);
+    Ok((Source::Stream(feed), format_name))
+}
+
+/// A live reader for those who can't be told of silence.
+struct Patient(Box<dyn Read + Send>);
+
+impl Read for Patient {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
 }
 
 /// Formats that are read by jumping about in a file.
@@ -257,27 +303,38 @@ fn not_a_capture(name: String, first: &[u8], compression: Option<&'static str>) 
     Error::NotACapture { name, found }
 }
 
+/// Opens a file as it is, without threads.
+pub fn open_alone(path: &Path, limits: &Limits) -> Result<(Source, String), Error> {
+    let opening = Opening {
+        limits,
+        ahead: |reader, _| reader,
+        growing: false,
+        stop: &AtomicBool::new(false),
+    };
+    open(&Input::File(path.to_owned()), opening)
+}
+
 /// Time of a capture's first packet in nanoseconds since 1970; `None` where it holds no packet.
 pub fn first_packet_time(path: &Path) -> Result<Option<i64>, Error> {
     let limits = Limits {
         block_bytes: 64 << 10,
         ..Limits::default()
     };
-    let (mut source, _) = open(&Input::File(path.to_owned()), &limits, |reader| reader)?;
+    let (mut source, _) = open_alone(path, &limits)?;
     let mut block = Block::default();
     loop {
         let more = source.fill(&mut block)?;
         if let Some(first) = block.packets.first() {
             return Ok(Some(first.time_ns));
         }
-        if !more {
+        if more == Fill::End {
             return Ok(None);
         }
     }
 }
 
 /// Enough bytes to tell the format; a slow pipe is not waited for once they tell it.
-fn first_bytes(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+fn first_bytes(reader: &mut impl Read, stop: &AtomicBool) -> io::Result<Vec<u8>> {
     let mut first = vec![0; MAGIC_BYTES];
     let mut have = 0;
     while let Some(room) = first.get_mut(have..).filter(|room| !room.is_empty()) {
@@ -285,6 +342,11 @@ fn first_bytes(reader: &mut impl Read) -> io::Result<Vec<u8>> {
             Ok(0) => break,
             Ok(count) => have += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
             Err(error) => return Err(error),
         }
         if first

@@ -49,6 +49,9 @@ impl Shard {
         bench: &mut Bench,
     ) {
         if first == First::Dns {
+            if arrival.is_repeated() {
+                return;
+            }
             let parties = dns::parties(datagram);
             let counters = &mut self.counters;
             return (self.dns).take(parties, datagram.payload, arrival, limits, counters);

@@ -274,7 +274,7 @@ pub(crate) fn conversations(path: &std::path::Path) -> Vec<Vec<(Who, Vec<u8>)>> 
     let mut talks: Vec<((IpAddr, u16), Flights)> = Vec::new();
     let mut more = true;
     while more {
-        more = feed.fill(&mut block).unwrap();
+        more = feed.fill(&mut block).unwrap() == tlscope::capture::feed::Fill::More;
         for packet in &block.packets {
             let mut around = Encapsulation::default();
             let data = block.data(packet);

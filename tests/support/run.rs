@@ -72,6 +72,7 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         settings: options.settings.clone(),
         render: format.render,
         keep_der: options.keep_der,
+        follow: options.follow.clone(),
     };
     let mut diagnosis = Diagnosis::new(&options.settings);
     let mut report = (format.new)(View::default());

@@ -418,9 +418,7 @@ mod tests {
         let mut looked_at = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let Ok((mut source, _)) =
-                open::open(&open::Input::File(path), &limits, |reader| reader)
-            else {
+            let Ok((mut source, _)) = open::open_alone(&path, &limits) else {
                 continue;
             };
             let mut block = Block::default();
@@ -441,7 +439,7 @@ mod tests {
                     assert!(passed[0] || !used || !around.is_tags_only(), "{bytes:?}");
                     looked_at += 1;
                 }
-                if !more {
+                if more == crate::capture::feed::Fill::End {
                     break;
                 }
             }
