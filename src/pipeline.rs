@@ -329,9 +329,17 @@ fn inline(
                 }
                 Err(why) => reader.pass_over(&job.block, index, why),
             }
+            // At once, while it is in the processor's cache and its memory can be used for the next one. What expired
+            // in front of the block's first packet is in order with that packet's.
+            if !bench.records.is_empty() {
+                batch.fill(&mut bench.records, shared.options);
+                sink.emit(core::slice::from_mut(&mut batch))?;
+            }
         }
-        batch.fill(&mut bench.records, shared.options);
-        sink.emit(core::slice::from_mut(&mut batch))?;
+        if !bench.records.is_empty() {
+            batch.fill(&mut bench.records, shared.options);
+            sink.emit(core::slice::from_mut(&mut batch))?;
+        }
         sink.tick(job.time_ns)?;
         spare = Some(job.block);
     }

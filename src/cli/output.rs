@@ -12,6 +12,9 @@ use std::{
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// Largest file that is waited for until it is on the disk.
+const SYNC_BYTES_MAX: u64 = 8 << 20;
+
 /// The temporary file, while there is one. Shared with the handler of Ctrl-C.
 #[derive(Clone, Default)]
 pub(crate) struct Unfinished(Arc<Mutex<Option<PathBuf>>>);
@@ -113,7 +116,11 @@ impl Output {
     fn close(&mut self) -> io::Result<()> {
         self.flush()?;
         if let Some((target, file)) = &self.target {
-            file.sync_all()?; // a full disk may speak up only now
+            // A file system across the network may tell of a full disk only now. A large report has been told before,
+            // with one of its many writes, and to wait until it is on the disk can take longer than the analysis.
+            if file.metadata()?.len() <= SYNC_BYTES_MAX {
+                file.sync_all()?;
+            }
             let temporary = self.unfinished.0.lock();
             let mut temporary = temporary.unwrap_or_else(PoisonError::into_inner);
             if let Some(path) = temporary.as_ref() {

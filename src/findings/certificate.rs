@@ -11,6 +11,7 @@ use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
 use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
+use std::sync::Arc;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -255,7 +256,12 @@ fn weakness(certificate: &Certificate) -> Option<(Severity, &'static str)> {
     } else {
         certificate.signature_algorithm.as_deref().unwrap_or("")
     };
-    let has = |word: &str| contains_ignoring_case(signed, word);
+    // Nearly all certificates have one of these, and each handshake asks.
+    let common = signed.starts_with("sha256")
+        || signed.starts_with("sha384")
+        || signed.starts_with("ecdsa-with-SHA256")
+        || signed.starts_with("ecdsa-with-SHA384");
+    let has = |word: &str| !common && contains_ignoring_case(signed, word);
     if has("md5") || has("md2") {
         return Some((Severity::Error, "md5-signature"));
     }
@@ -302,20 +308,10 @@ fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         return None;
     }
     let certificates = &facts.record.certificates;
-    let out_of_order = certificates.windows(2).any(|pair| match pair {
-        [child, parent] => child.issuer != parent.subject,
-        _ => false,
-    });
-    let issuer_elsewhere = certificates
-        .iter()
-        .skip(1)
-        .any(|other| other.subject == leaf.issuer);
-    if out_of_order
-        && issuer_elsewhere
-        && certificates
-            .get(1)
-            .is_some_and(|next| next.subject != leaf.issuer)
-    {
+    // The leaf's issuer does not come next, but later.
+    let is_issuer = |other: &Arc<Certificate>| other.subject == leaf.issuer;
+    let mut behind = certificates.iter().skip(1);
+    if behind.next().is_some_and(|next| !is_issuer(next)) && behind.any(is_issuer) {
         return Some(Verdict::new(
             Severity::Warning,
             Confidence::Certain,
@@ -329,11 +325,11 @@ fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         true => (Severity::Error, Confidence::Likely),
         false => (Severity::Warning, Confidence::Possible),
     };
-    let by_root = leaf
-        .issuer
-        .as_deref()
-        .is_some_and(|issuer| contains_ignoring_case(issuer, "root"));
-    (certificates.len() == 1 && (refused || leaf.ca_issuers && !by_root)).then_some(Verdict::new(
+    let by_root = || {
+        let issuer = leaf.issuer.as_deref();
+        issuer.is_some_and(|issuer| contains_ignoring_case(issuer, "root"))
+    };
+    (certificates.len() == 1 && (refused || leaf.ca_issuers && !by_root())).then_some(Verdict::new(
         severity,
         confidence,
         "leaf-only",

@@ -9,7 +9,7 @@ use super::names::{certificate_name, leaf};
 use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
-use crate::record::{Confidence, Outcome, Scope, Severity, Side};
+use crate::record::{Code16, Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{SignatureScheme, VersionRank, is_grease};
 
 /// The group's rules.
@@ -185,14 +185,16 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         .filter(|certificate| !certificate.self_signed);
     let mut mismatch = false;
     for certificate in chain {
-        let Some((hash, signature)) = certificate.signature_algorithm.as_deref().and_then(parts)
+        let Some((usual, hash, signature)) =
+            certificate.signature_algorithm.as_deref().and_then(parts)
         else {
             continue;
         };
-        mismatch |= !schemes.iter().any(|code| {
-            let scheme = SignatureScheme(code.0);
-            scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
-        });
+        mismatch |= !schemes.contains(&Code16(usual))
+            && !schemes.iter().any(|code| {
+                let scheme = SignatureScheme(code.0);
+                scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
+            });
     }
     if !mismatch {
         return None;
@@ -206,19 +208,20 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     Some(Verdict::new(severity, Confidence::Certain, ""))
 }
 
-/// Hash and signature of a certificate's algorithm, in the words of the scheme table.
-fn parts(algorithm: &str) -> Option<(&'static str, &'static str)> {
+/// A certificate's algorithm: the scheme that mostly stands for it (RFC 5246 section 7.4.1.4.1, RFC 8446 section
+/// 4.2.3), and its hash and signature in the words of the scheme table.
+fn parts(algorithm: &str) -> Option<(u16, &'static str, &'static str)> {
     Some(match algorithm {
-        "md5WithRSAEncryption" => ("md5", "rsa_pkcs1"),
-        "sha1WithRSAEncryption" => ("sha1", "rsa_pkcs1"),
-        "sha224WithRSAEncryption" => ("sha224", "rsa_pkcs1"),
-        "sha256WithRSAEncryption" => ("sha256", "rsa_pkcs1"),
-        "sha384WithRSAEncryption" => ("sha384", "rsa_pkcs1"),
-        "sha512WithRSAEncryption" => ("sha512", "rsa_pkcs1"),
-        "ecdsa-with-SHA1" => ("sha1", "ecdsa"),
-        "ecdsa-with-SHA256" => ("sha256", "ecdsa"),
-        "ecdsa-with-SHA384" => ("sha384", "ecdsa"),
-        "ecdsa-with-SHA512" => ("sha512", "ecdsa"),
+        "md5WithRSAEncryption" => (0x0101, "md5", "rsa_pkcs1"),
+        "sha1WithRSAEncryption" => (0x0201, "sha1", "rsa_pkcs1"),
+        "sha224WithRSAEncryption" => (0x0301, "sha224", "rsa_pkcs1"),
+        "sha256WithRSAEncryption" => (0x0401, "sha256", "rsa_pkcs1"),
+        "sha384WithRSAEncryption" => (0x0501, "sha384", "rsa_pkcs1"),
+        "sha512WithRSAEncryption" => (0x0601, "sha512", "rsa_pkcs1"),
+        "ecdsa-with-SHA1" => (0x0203, "sha1", "ecdsa"),
+        "ecdsa-with-SHA256" => (0x0403, "sha256", "ecdsa"),
+        "ecdsa-with-SHA384" => (0x0503, "sha384", "ecdsa"),
+        "ecdsa-with-SHA512" => (0x0603, "sha512", "ecdsa"),
         _ => return None,
     })
 }

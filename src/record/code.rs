@@ -76,30 +76,38 @@ impl Timestamp {
             self.0.rem_euclid(86_400_000_000_000),
         );
         let (year, month, day) = civil(days);
-        let seconds = within / 1_000_000_000;
-        let mut text = *b"0000-00-00T00:00:00.000000000Z";
-        for (at, digits, value) in [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, seconds / 3600),
-            (14, 2, seconds / 60 % 60),
-            (17, 2, seconds % 60),
-            (20, 9, within % 1_000_000_000),
-        ] {
-            let mut value = value;
-            for slot in text.iter_mut().skip(at).take(digits).rev() {
-                *slot = b'0' + (value % 10) as u8;
-                value /= 10;
-            }
-        }
-        text
+        // All fit: the day has 86,400 seconds, the second 1,000,000,000 nanoseconds.
+        let (seconds, nanos) = (
+            (within / 1_000_000_000) as u32,
+            (within % 1_000_000_000) as u32,
+        );
+        let (year, fine) = (year as u32, nanos % 100_000_000);
+        let [y0, y1] = two(year / 100);
+        let [y2, y3] = two(year % 100);
+        let [m0, m1] = two(month as u32);
+        let [d0, d1] = two(day as u32);
+        let [h0, h1] = two(seconds / 3600);
+        let [n0, n1] = two(seconds / 60 % 60);
+        let [s0, s1] = two(seconds % 60);
+        let f0 = b'0' + (nanos / 100_000_000) as u8;
+        let ([f1, f2], [f3, f4]) = (two(fine / 1_000_000), two(fine / 10_000 % 100));
+        let ([f5, f6], [f7, f8]) = (two(fine / 100 % 100), two(fine % 100));
+        [
+            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1,
+            b'.', f0, f1, f2, f3, f4, f5, f6, f7, f8, b'Z',
+        ]
     }
 
     /// Whole microseconds from `earlier` to this time; negative where the capture's clock went back.
     pub fn micros_since(self, earlier: Self) -> i64 {
         self.0.wrapping_sub(earlier.0) / 1_000
     }
+}
+
+/// The two digits of a number below 100.
+#[inline]
+fn two(value: u32) -> [u8; 2] {
+    [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]
 }
 
 /// Year, month and day of a number of days since 1970-01-01 in the proleptic Gregorian calendar: years are

@@ -123,8 +123,9 @@ fn numbers<I: itoa::Integer>(before: &[u8], value: Option<I>, out: &mut Vec<u8>)
 /// A string; those with a character that JSON escapes are left to serde.
 fn text(before: &[u8], value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if value.bytes().all(plain) {
+    // Without a way out in the middle, the processor looks at many bytes at a time.
+    let odd = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    if !value.bytes().fold(false, |found, byte| found | odd(byte)) {
         out.push(b'"');
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');

@@ -2,11 +2,8 @@
 //! (RFC 8446 section 3.4), as `nom` parsers over complete input with one unit error.
 
 use nom::{
-    IResult, Parser,
-    bytes::complete::take,
+    IResult,
     error::{ErrorKind, ParseError},
-    multi::length_data,
-    number::complete,
 };
 
 /// The bytes are not of the form they should have.
@@ -31,40 +28,62 @@ impl From<nom::Err<Self>> for Malformed {
 /// What a parser hands back: the rest, and the value.
 pub type Parsed<'a, T> = IResult<&'a [u8], T, Malformed>;
 
+// Written out: a hello has some dozens of these, and through nom's combinators each took several times the instructions.
+
+/// The first bytes, and the rest.
+#[inline]
+fn array<const N: usize>(input: &[u8]) -> Parsed<'_, [u8; N]> {
+    match input.split_first_chunk::<N>() {
+        Some((value, rest)) => Ok((rest, *value)),
+        None => Err(nom::Err::Error(Malformed)),
+    }
+}
+
+#[inline]
+fn split(input: &[u8], count: usize) -> Parsed<'_, &[u8]> {
+    match input.split_at_checked(count) {
+        Some((value, rest)) => Ok((rest, value)),
+        None => Err(nom::Err::Error(Malformed)),
+    }
+}
+
 /// A byte.
 #[inline]
 pub fn u8(input: &[u8]) -> Parsed<'_, u8> {
-    complete::u8(input)
+    array(input).map(|(rest, [value])| (rest, value))
 }
 
 /// A 16-bit number.
 #[inline]
 pub fn u16(input: &[u8]) -> Parsed<'_, u16> {
-    complete::be_u16(input)
+    array(input).map(|(rest, value)| (rest, u16::from_be_bytes(value)))
 }
 
 /// So many bytes.
 #[inline]
 pub fn bytes(count: usize) -> impl Fn(&[u8]) -> Parsed<'_, &[u8]> {
-    move |input| take(count)(input)
+    move |input| split(input, count)
 }
 
 /// A vector with an 8-bit length.
 #[inline]
 pub fn vec8(input: &[u8]) -> Parsed<'_, &[u8]> {
-    length_data(complete::u8).parse_complete(input)
+    let (rest, [length]) = array(input)?;
+    split(rest, usize::from(length))
 }
 
 /// A vector with a 16-bit length.
 #[inline]
 pub fn vec16(input: &[u8]) -> Parsed<'_, &[u8]> {
-    length_data(complete::be_u16).parse_complete(input)
+    let (rest, length) = u16(input)?;
+    split(rest, usize::from(length))
 }
 
 /// A vector with a 24-bit length.
 #[inline]
 pub fn vec24(input: &[u8]) -> Parsed<'_, &[u8]> {
-    length_data(complete::be_u24).parse_complete(input)
+    let (rest, [a, b, c]) = array(input)?;
+    split(rest, u32::from_be_bytes([0, a, b, c]) as usize)
 }
 
 /// A list of 16-bit numbers; an odd last byte is left out.
