@@ -8,6 +8,7 @@
 //!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet
 //!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards
 //!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
+//!        + secrets_max × ~120 bytes                                 secrets, where key logs or captures give any
 //! ```
 //!
 //! Each buffer, list and loop that hostile bytes can steer has a cap here, a counter in
@@ -63,6 +64,15 @@ pub struct Limits {
     pub dns_lookups_max: usize,
     /// DNS: a question that waits for so long has no answer.
     pub dns_wait_ns: i64,
+    /// Secrets of a run (from key logs and captures), about 120 bytes each.
+    pub secrets_max: usize,
+    /// Bytes behind its handshake that secrets open in one direction of a connection, one after the other.
+    pub opened_bytes_max: usize,
+    /// Behind those bytes, records up to this length are still opened: alerts, late handshake messages and
+    /// GOAWAYs are short.
+    pub opened_record_bytes_max: usize,
+    /// Handshake messages behind the handshake that are kept of one connection.
+    pub post_handshake_max: usize,
     /// Windows traces: bytes of expanded buffers held at a time, about one buffer for each busy processor.
     pub trace_open_bytes_max: usize,
     /// Windows traces: buffers that the index remembers, 48 bytes each.
@@ -99,6 +109,10 @@ impl Default for Limits {
             comment_bytes_max: 512,
             dns_lookups_max: 65_536,
             dns_wait_ns: 30_000_000_000,
+            secrets_max: 1 << 18,
+            opened_bytes_max: 64 << 10,
+            opened_record_bytes_max: 1024,
+            post_handshake_max: 8,
             trace_open_bytes_max: 256 << 20,
             trace_buffers_max: 1 << 20,
             trace_names_max: 4096,

@@ -29,6 +29,7 @@ use crate::packet::{self, Decoded, Encapsulation};
 use crate::record::{Dns, Handshake};
 use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
 use crate::stats::{Skip, Summary};
+use crate::tls::keylog::Secrets;
 use reader::Reader;
 use sink::{Batch, Sink};
 use std::{
@@ -66,6 +67,8 @@ pub struct Options {
     /// Follow the inputs as they grow and rotate until the run is stopped; it names the files that folders and
     /// patterns stand for now.
     pub follow: Option<Lister>,
+    /// Secrets of sessions in the captures; those inside the captures are added as they are read.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Default for Options {
@@ -79,6 +82,7 @@ impl Default for Options {
             render: None,
             keep_der: false,
             follow: None,
+            secrets: Arc::default(),
         }
     }
 }
@@ -211,6 +215,12 @@ fn drive<'a>(
     }
     names.settle();
     summary.dns = (!names.is_empty()).then(|| Box::new(names));
+    let (unreadable, beyond_cap) = options.secrets.passed_over();
+    counters.skip_many(Skip::KeyLogLine, unreadable);
+    counters.skip_many(Skip::KeyLogCap, beyond_cap);
+    if !options.secrets.is_empty() {
+        summary.secrets.get_or_insert_default().known = options.secrets.len() as u64;
+    }
     summary.connections = counters.connections;
     summary.captures = reader.summaries;
     summary.packets = summary.captures.iter().map(|capture| capture.packets).sum();
@@ -229,6 +239,13 @@ fn drive<'a>(
 struct Shared<'a> {
     options: &'a Options,
     progress: &'a Progress,
+}
+
+impl Shared<'_> {
+    fn bench(&self) -> Bench {
+        let options = self.options;
+        Bench::new(&options.limits, options.keep_der, &options.secrets)
+    }
 }
 
 /// A block on its way through the shards.
@@ -270,10 +287,11 @@ fn inline(
 ) -> io::Result<Vec<Shard>> {
     let limits = &shared.options.limits;
     let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::default()).collect();
-    let mut bench = Bench::new(limits, shared.options.keep_der);
+    let mut bench = shared.bench();
     let mut batch = Batch::default();
     let mut spare = Some(Block::default());
     while let Some(mut job) = reader.next(spare.take().unwrap_or_default()) {
+        bench.go_on_at(job.order);
         for (shard, held) in shards.iter_mut().zip(&shared.progress.shards) {
             shard.tick(job.time_ns, job.order, limits, &job.captures, &mut bench);
             held.update(shard);
@@ -362,6 +380,7 @@ fn finish(
     let (limits, captures) = (&shared.options.limits, &*reader.captures);
     let held: usize = shards.iter().map(Shard::bytes).sum();
     let mut batch = Batch::default();
+    bench.go_on_at(reader.order);
     for shard in shards {
         shard.finish(reader.last_ns, reader.order, limits, captures, bench);
         if held > FINISH_AT_ONCE_BYTES_MAX {
@@ -440,7 +459,6 @@ fn threaded<'i>(
     reader: &mut Reader<'i>,
     sink: &mut Sink<'_, '_>,
 ) -> io::Result<Vec<Shard>> {
-    let limits = &shared.options.limits;
     let board = Mutex::new(Board {
         shards: (0..SHARDS).map(|_| Some(Shard::default())).collect(),
         queues: (0..SHARDS).map(|_| VecDeque::new()).collect(),
@@ -471,7 +489,7 @@ fn threaded<'i>(
         .iter_mut()
         .map(|shard| shard.take().unwrap_or_default())
         .collect();
-    let mut bench = Bench::new(limits, shared.options.keep_der);
+    let mut bench = shared.bench();
     finish(&mut shards, shared, reader, sink, &mut bench)?;
     Ok(shards)
 }
@@ -487,7 +505,7 @@ struct Crew<'s, 'i, 'r> {
 impl<'s> Crew<'s, '_, '_> {
     /// Does whatever is next until nothing is left. The thread with the sink also empties it.
     fn work(self, mut sink: Option<&mut Sink<'_, '_>>) -> io::Result<()> {
-        let mut bench = Bench::new(&self.shared.options.limits, self.shared.options.keep_der);
+        let mut bench = self.shared.bench();
         let mut board = lock(self.board);
         loop {
             if board.is_over() {
@@ -576,6 +594,7 @@ impl<'s> Crew<'s, '_, '_> {
         bench: &mut Bench,
     ) -> MutexGuard<'s, Board> {
         let (limits, captures) = (&self.shared.options.limits, &*job.captures);
+        bench.go_on_at(job.order);
         shard.tick(job.time_ns, job.order, limits, captures, bench);
         for &at in job.parts.get(index).map_or(&[][..], Vec::as_slice) {
             let Some(packet) = job.block.packets.get(at as usize) else {

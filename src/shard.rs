@@ -16,7 +16,10 @@ use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
 use crate::record::copy::Interner;
 use crate::stats::{Counters, Skip};
+use crate::tls::decrypt::{Keyring, OpenLimits};
+use crate::tls::keylog::Secrets;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Number of shards.
 pub const SHARDS: usize = 16;
@@ -27,15 +30,29 @@ pub struct Bench {
     pub interner: Interner,
     /// Records that are ready.
     pub records: Vec<Finished>,
+    keyring: Keyring,
+    /// There are secrets for what is worked on now.
+    keyed: bool,
 }
 
 impl Bench {
     /// An empty one.
-    pub fn new(limits: &Limits, keep_der: bool) -> Self {
+    pub fn new(limits: &Limits, keep_der: bool, secrets: &Arc<Secrets>) -> Self {
+        let open_limits = OpenLimits {
+            bytes_max: limits.opened_bytes_max,
+            record_bytes_max: limits.opened_record_bytes_max,
+        };
         Self {
             interner: Interner::new(limits.interned_max).keeping_der(keep_der),
             records: Vec::new(),
+            keyring: Keyring::new(Arc::clone(secrets), open_limits),
+            keyed: false,
         }
+    }
+
+    /// Work goes on at packet `order` of the run.
+    pub fn go_on_at(&mut self, order: u64) {
+        self.keyed = self.keyring.secrets().known_at(order);
     }
 }
 
@@ -108,6 +125,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
+            keys: bench.keyed.then_some(&mut bench.keyring),
             key,
         };
         if let Some((id, connection)) = self.table.find(&key) {
@@ -253,6 +271,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
+            keys: bench.keyed.then_some(&mut bench.keyring),
             key,
         };
         connection.finish(arrival, &mut context, how);
@@ -285,6 +304,7 @@ impl Shard {
                 counters: &mut self.counters,
                 dns: &mut self.dns,
                 records: &mut bench.records,
+                keys: bench.keyed.then_some(&mut bench.keyring),
                 key,
             };
             connection.finish(arrival, &mut context, Ended::CaptureEnd { time_ns });

@@ -48,11 +48,23 @@ pub enum Skip {
     UnknownBlock,
     /// Comments and notices of drops beyond the cap of one connection.
     RemarkCap,
+    /// Handshakes of which the run's secrets hold none.
+    KeysMissing,
+    /// Handshakes that their secrets did not open: another session's, or damaged.
+    KeysUnfit,
+    /// Handshakes whose suite or version is not opened here.
+    KeysSuite,
+    /// Directions that secrets opened until records were missing.
+    KeysLost,
+    /// Lines of key logs that are none.
+    KeyLogLine,
+    /// Secrets beyond the cap.
+    KeyLogCap,
 }
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcpUdp,
@@ -72,6 +84,12 @@ impl Skip {
         Self::NoTls,
         Self::UnknownBlock,
         Self::RemarkCap,
+        Self::KeysMissing,
+        Self::KeysUnfit,
+        Self::KeysSuite,
+        Self::KeysLost,
+        Self::KeyLogLine,
+        Self::KeyLogCap,
     ];
 
     /// The key under `skipped` in the summary.
@@ -96,6 +114,12 @@ impl Skip {
             Self::NoTls => "connections_without_tls",
             Self::UnknownBlock => "blocks_unknown",
             Self::RemarkCap => "remarks_cap",
+            Self::KeysMissing => "handshakes_without_secrets",
+            Self::KeysUnfit => "handshakes_secrets_do_not_fit",
+            Self::KeysSuite => "handshakes_suite_not_decrypted",
+            Self::KeysLost => "streams_decryption_lost",
+            Self::KeyLogLine => "key_log_lines_unreadable",
+            Self::KeyLogCap => "secrets_cap",
         }
     }
 }
@@ -196,6 +220,15 @@ pub struct CaptureSummary {
     pub kernel: Option<KernelCounts>,
 }
 
+/// What the secrets of a run gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretsSummary {
+    /// Secrets in key logs and captures; a TLS 1.3 session has several.
+    pub known: u64,
+    /// Handshake records of which they opened something.
+    pub decrypted: u64,
+}
+
 /// The last line of the output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
@@ -218,6 +251,9 @@ pub struct Summary {
     /// What DNS told; left out where none was seen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dns: Option<Box<Dns>>,
+    /// What secrets gave; left out where the run had none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub secrets: Option<SecretsSummary>,
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
     /// Wall time of the run in microseconds.
@@ -231,6 +267,9 @@ impl Summary {
     pub fn count(&mut self, record: &Handshake) {
         self.handshakes += 1;
         self.count_outcome(record.outcome);
+        if record.decrypted {
+            self.secrets.get_or_insert_default().decrypted += 1;
+        }
         if let Some(hello) = &record.server_hello {
             let shape = &hello.shape;
             match shape.version_name.as_deref() {

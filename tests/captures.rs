@@ -9,14 +9,16 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use support::{
     file_name,
     run::{self, Run},
 };
 use tlscope::{
-    pipeline::Input,
+    pipeline::{Input, Options},
     record::{Close, Handshake, Outcome, Side},
+    tls::keylog::Secrets,
 };
 
 /// Captures of what is not read yet; they get their goldens with it.
@@ -606,20 +608,100 @@ fn ipv6_and_vlan() {
     assert_eq!(*vlan.only().encapsulation, ["vlan:110".into()]);
 }
 
+/// A capture with the secrets of a key log.
+fn run_with_keys(name: &str, log: &str) -> Run {
+    let secrets = Secrets::default();
+    let log = fs::read(Path::new("captures").join(log)).unwrap();
+    secrets.read(&log, 0, 1 << 10);
+    let options = Options {
+        secrets: Arc::new(secrets),
+        ..run::options()
+    };
+    let mut run = run::files(&[Path::new("captures").join(name)], &options);
+    run.records.sort_by_key(|record| record.start);
+    run
+}
+
+/// A record without what secrets added to it.
+fn seen_from_outside(record: &Handshake) -> Handshake {
+    let mut record = record.clone();
+    record.capture = "".into();
+    record.decrypted = false;
+    record.inside = None;
+    record.http = None;
+    record.stopped_after = None;
+    record.findings.clear();
+    if version(&record) == 0x0304 {
+        record.certificates.clear();
+        let hello = record.server_hello.as_mut().unwrap();
+        Arc::make_mut(&mut hello.shape).alpn = None;
+    }
+    record
+}
+
 #[test]
 fn with_keys() {
-    // Secrets in the file change nothing of what is seen in clear, and are no unknown blocks.
-    let (plain, embedded) = (run("with-keys.pcapng"), run("with-keys-embedded.pcapng"));
-    all_complete(&plain, 2);
-    assert_eq!(plain.records.len(), embedded.records.len());
-    for (one, other) in plain.records.iter().zip(&embedded.records) {
-        let other = Handshake {
-            capture: one.capture.clone(),
-            ..other.clone()
-        };
-        assert_eq!(*one, other);
+    let plain = run("with-keys.pcapng");
+    let embedded = run("with-keys-embedded.pcapng");
+    let with_log = run_with_keys("with-keys.pcapng", "with-keys.keys");
+    for opened in [&embedded, &with_log] {
+        all_complete(opened, 2);
+        for (one, other) in plain.records.iter().zip(&opened.records) {
+            assert!(!one.decrypted && other.decrypted);
+            // Secrets change nothing of what is seen from outside.
+            assert_eq!(seen_from_outside(one), seen_from_outside(other));
+            assert_eq!(alpn(other), "h2");
+            assert_eq!(&*other.certificates[0].san[0], "www.contoso.com");
+            assert_eq!(other.stopped_after.as_deref(), Some("finished"));
+            let h2 = other.http.as_ref().unwrap().h2.as_ref().unwrap();
+            assert_eq!(h2.client_settings.as_ref().unwrap().len(), 3);
+            assert_eq!(h2.server_settings.as_ref().unwrap().len(), 3);
+        }
+        let inside = opened.records[1].inside.as_ref().unwrap();
+        let messages = inside
+            .post_handshake
+            .iter()
+            .map(|message| &*message.message);
+        assert!(messages.eq(["new_session_ticket"; 2]));
+        assert_eq!(opened.summary.secrets.unwrap().decrypted, 2);
     }
     assert_eq!(embedded.skipped("blocks_unknown"), 0);
+    assert!(plain.summary.secrets.is_none());
+}
+
+#[test]
+fn keys_of_another_session_open_nothing() {
+    // The right random with another session's secret, and secrets of sessions that are not there.
+    let log = fs::read_to_string("captures/with-keys.keys").unwrap();
+    let turned: String = log
+        .lines()
+        .map(|line| {
+            let (front, secret) = line.rsplit_once(' ').unwrap();
+            let secret: String = secret.chars().rev().collect();
+            format!("{front} {secret}\n")
+        })
+        .collect();
+    let plain = run("with-keys.pcapng");
+    let with = |log: &str| {
+        let secrets = Secrets::default();
+        secrets.read(log.as_bytes(), 0, 1 << 10);
+        let options = Options {
+            secrets: Arc::new(secrets),
+            ..run::options()
+        };
+        run::files(&["captures/with-keys.pcapng".into()], &options)
+    };
+    let (unfit, missing) = (
+        with(&turned),
+        with(&log.replace("37", "73").replace("c2", "2c")),
+    );
+    for (one, other) in plain.records.iter().zip(&unfit.records) {
+        assert_eq!(one, other);
+    }
+    assert_eq!(unfit.skipped("handshakes_secrets_do_not_fit"), 2);
+    assert_eq!(missing.skipped("handshakes_without_secrets"), 2);
+    assert_eq!(plain.records, missing.records);
+    assert_eq!(unfit.summary.secrets.unwrap().decrypted, 0);
 }
 
 #[test]

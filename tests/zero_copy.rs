@@ -133,7 +133,7 @@ fn the_machine_reads_whole_records_in_place() {
         for (who, bytes) in &flights {
             let direction = [Direction::Up, Direction::Down][*who as usize];
             assert_eq!(detect(&flights[0].1, false), Verdict::Tls);
-            machine.read(direction, &whole(bytes), &limits, &mut |event| {
+            machine.read(direction, &whole(bytes), &limits, None, &mut |event| {
                 events += 1;
                 hellos += u32::from(matches!(
                     event,

@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
                 repeated: 0,
                 stamp: 0,
             };
-            match machine.read(direction, &lent, &limits, &mut |_| {}) {
+            match machine.read(direction, &lent, &limits, None, &mut |_| {}) {
                 Answer::Need { used, more } => {
                     assert!(more > 0);
                     at += used;

@@ -130,6 +130,9 @@ pub struct Packet {
     pub frame: u64,
 }
 
+/// The kind "TLSK" of secrets: a TLS key log.
+const TLS_KEY_LOG: u32 = 0x544c_534b;
+
 /// Secrets that a capture carries (a Decryption Secrets Block), in the bytes of their block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretsAt {
@@ -173,6 +176,15 @@ impl Block {
         self.bytes
             .get(start..start + packet.captured_len as usize)
             .unwrap_or(&[])
+    }
+
+    /// The TLS key logs among the secrets of this block.
+    pub fn tls_key_logs(&self) -> impl Iterator<Item = &[u8]> {
+        let logs = self.secrets.iter().filter(|at| at.kind == TLS_KEY_LOG);
+        logs.filter_map(|at| {
+            let log = self.bytes.get(at.offset as usize..)?;
+            log.get(..at.length as usize)
+        })
     }
 
     /// Exchanges a packet's bytes behind its first `front` ones for `rest`, which is appended to the

@@ -4,6 +4,7 @@ use super::{
     exit::Exit,
     inputs::{self, Inputs},
     interrupt,
+    keylog::KeyLogs,
     output::Output,
     progress::Bar,
     reporting::{self, Reporting},
@@ -25,6 +26,7 @@ use tlscope::{
     record::Finding,
     report::{Report, View},
     stats::Summary,
+    tls::keylog::Secrets,
 };
 
 /// What to read and how to report it.
@@ -40,6 +42,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     reporting: Reporting,
+
+    #[command(flatten)]
+    keys: KeyLogs,
 
     /// Record each TCP connection, not only those with TLS
     ///
@@ -77,6 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Error);
     }
     let settings = args.reporting.settings()?;
+    let secrets = args.keys.read(&Limits::default(), args.reporting.quiet)?;
     let names: Vec<&Path> = list.iter().filter_map(file_of).collect();
     let (output, view) = args.reporting.open(&names, settings.lang)?;
     let progress = Arc::new(Progress::default());
@@ -85,6 +91,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         args,
         settings,
         inputs: &list,
+        secrets,
         view,
     };
     let (findings, errors) = analyse(&job, &progress, output)?;
@@ -114,6 +121,7 @@ struct Job<'a> {
     args: &'a Args,
     settings: Settings,
     inputs: &'a [Input],
+    secrets: Arc<Secrets>,
     view: View,
 }
 
@@ -148,9 +156,13 @@ fn read(
     diagnosis: &mut Diagnosis,
     report: &mut dyn Report,
 ) -> anyhow::Result<(Summary, Vec<Error>)> {
-    let Job {
-        args, inputs, view, ..
-    } = *job;
+    let &Job {
+        args,
+        inputs,
+        view,
+        ref secrets,
+        ..
+    } = job;
     let mut limits = Limits::default();
     if let Some(bytes) = args.memory {
         limits.flow_memory_bytes_max = bytes;
@@ -162,6 +174,7 @@ fn read(
         all_connections: args.all_connections,
         settings: job.settings.clone(),
         render: args.reporting.format.render,
+        secrets: Arc::clone(secrets),
         ..Options::default()
     };
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.

@@ -3,6 +3,7 @@
 use super::{
     exit::Exit,
     inputs::{self, Inputs},
+    keylog::KeyLogs,
     output::Output,
     say,
 };
@@ -15,6 +16,7 @@ use std::{
     sync::Arc,
 };
 use tlscope::{
+    limits::Limits,
     pipeline::{self, Options, Progress},
     record::{Certificate, Digest, Endpoint, Handshake, Timestamp},
     report::sanitize::clean,
@@ -32,12 +34,15 @@ const SERVERS_MAX: usize = 1_024;
 pub(crate) struct Args {
     /// Captures; - is standard input, a folder is all captures in it by time
     ///
-    /// A certificate is in clear up to TLS 1.2 only, and only where the session is not resumed.
+    /// A certificate is in clear up to TLS 1.2 only, and only where the session is not resumed; --keylog opens those of
+    /// TLS 1.3.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Write each certificate into this folder, as PEM
     #[arg(long, value_name = "FOLDER")]
     pem: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyLogs,
 }
 
 /// One certificate, and who showed it.
@@ -59,6 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let options = Options {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         keep_der: args.pem.is_some(),
+        secrets: args.keys.read(&Limits::default(), false)?,
         ..Options::default()
     };
     let (_, errors) = pipeline::run(&list, &options, &Progress::default(), &mut |taken| {
@@ -78,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     output.finish()?;
     if all.is_empty() {
         say(
-            "no certificate was shown in clear: TLS 1.3 hides them, and resumed sessions show none",
+            "no certificate was shown in clear: TLS 1.3 hides them (--keylog opens them), and resumed sessions show none",
         );
     }
     if beyond > 0 {

@@ -14,6 +14,10 @@ Examples:
   Do all servers of the farm answer alike? One capture of each, one table SERVERS:
           tlscope node1.pcapng node2.pcapng node3.pcapng
 
+  Which protocol and certificate under TLS 1.3, and why did the browser close? With its keys
+  (--help says at --keylog how to get them):
+          tlscope --keylog keys.log capture.pcapng
+
   Straight from a capture on another machine:
           ssh gateway tcpdump -i any -s 0 -U -w - tcp | tlscope -
 

@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod inputs;
 mod interrupt;
+mod keylog;
 mod lang;
 mod nearest;
 mod output;

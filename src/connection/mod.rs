@@ -8,6 +8,7 @@
 mod converse;
 pub mod datagrams;
 pub mod dns;
+mod opened;
 mod outcome;
 mod remarks;
 mod session;
@@ -21,6 +22,7 @@ use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment, duplicates::Copies};
 use crate::record::{Close, Handshake, Side, copy::Interner};
 use crate::stats::{Counters, Skip};
+use crate::tls::decrypt::{Keyring, Keys};
 use crate::tls::handshake::MachineLimits;
 use remarks::Remarks;
 use session::{Desk, Draft, Seen, Session};
@@ -41,6 +43,8 @@ pub struct Context<'a> {
     pub records: &'a mut Vec<Finished>,
     /// The conversation's endpoints, which only the table holds.
     pub key: FlowKey,
+    /// Secrets, where the run has any.
+    pub keys: Option<&'a mut Keyring>,
 }
 
 /// The packet that a conversation takes.
@@ -524,8 +528,13 @@ impl Connection {
             limits: caps,
             interner,
             counters,
+            keys,
             ..
         } = context;
+        let keys = keys.as_deref_mut().map(|ring| Keys {
+            ring,
+            order: arrival.order,
+        });
         let mut desk = Desk {
             limits: caps,
             interner,
@@ -533,7 +542,7 @@ impl Connection {
         };
         let Session { machine, draft } = &mut **session;
         let mut earlier: Vec<Draft> = Vec::new();
-        let answer = machine.read(direction, &lent, &limits, &mut |event| {
+        let answer = machine.read(direction, &lent, &limits, keys, &mut |event| {
             if draft.begins_anew(&event) {
                 let fresh = Draft {
                     renegotiation: true,

@@ -380,8 +380,13 @@ impl Connection {
             ),
             dialogue: said.and_then(Dialogue::of),
             origin: said.and_then(Origin::of),
-            http: said.and_then(|said| Http::of(said.http.as_deref()?)),
+            http: Http::with_h2(
+                said.and_then(|said| Http::of(said.http.as_deref()?)),
+                draft.opened.as_ref().and_then(|opened| opened.h2()),
+            ),
             quic: None,
+            decrypted: draft.opened.is_some(),
+            inside: draft.opened.and_then(|opened| opened.into_record()),
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),

@@ -1,5 +1,6 @@
 //! The TLS side of a conversation: events become the draft of a record.
 
+use super::opened::Reading;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::record::{
@@ -12,13 +13,23 @@ use crate::tls::{
     client_hello::{ClientHelloView, Extensions},
     code_points::{AlertDescription, AlertLevel, CipherSuite, HandshakeType, Version, VersionRank},
     fingerprint::Carrier,
-    handshake::{Event, Machine},
+    handshake::{Event, Machine, Trouble},
     key_exchange::KeyExchangeView,
     server_hello::ServerHelloView,
     sslv2,
     wire::U16List,
 };
 use std::sync::Arc;
+
+/// The counter of what secrets did not open.
+fn skip_of(trouble: Trouble) -> Skip {
+    match trouble {
+        Trouble::Missing => Skip::KeysMissing,
+        Trouble::Unfit => Skip::KeysUnfit,
+        Trouble::Suite => Skip::KeysSuite,
+        Trouble::Lost => Skip::KeysLost,
+    }
+}
 
 /// Where an event was seen.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +104,8 @@ pub(super) struct Draft {
     /// The sequence number behind the ClientHello's last segment.
     pub client_hello_end: Option<Seq>,
     pub client_hello_acknowledged: bool,
+    /// What secrets opened.
+    pub opened: Option<Box<Reading>>,
 }
 
 /// A TLS conversation.
@@ -124,6 +137,7 @@ impl Draft {
             + sni
             + 16 * (self.certificates.len() + self.client_certificates.len())
             + self.alerts.len() * size_of::<Alert>()
+            + self.opened.as_ref().map_or(0, |opened| opened.heap_bytes())
     }
 
     /// The negotiated version's rank.
@@ -133,7 +147,7 @@ impl Draft {
             .and_then(|hello| Version(hello.shape.version.0).rank())
     }
 
-    fn side(&self, direction: Direction) -> Side {
+    pub(super) fn side(&self, direction: Direction) -> Side {
         if self.client.unwrap_or(Direction::Up) == direction {
             Side::Client
         } else {
@@ -233,6 +247,8 @@ impl Draft {
                 self.stopped_after = Some(HandshakeType(3));
             }
             Event::Malformed => self.defect(Defect::Malformed),
+            Event::Opened(opened) => self.opened(direction, opened, seen, desk),
+            Event::Trouble(trouble) => desk.counters.skip(skip_of(trouble)),
             Event::TooLong => {
                 self.defect(Defect::MessageTooLong);
                 desk.counters.skip(Skip::MessageCap);
@@ -400,7 +416,7 @@ impl Draft {
         }
     }
 
-    fn certificates(
+    pub(super) fn certificates(
         &mut self,
         direction: Direction,
         list: crate::tls::certificate::CertificateList<'_>,
@@ -419,6 +435,7 @@ impl Draft {
             return;
         }
         self.certificates = owned;
+        self.ocsp_stapled |= list.has_staple();
         if let Some(hello) = self.server_hello.as_mut() {
             hello.resumed = false;
         }
@@ -459,7 +476,7 @@ impl Draft {
         }
     }
 
-    fn alert(
+    pub(super) fn alert(
         &mut self,
         direction: Direction,
         clear: Option<(u8, u8)>,

@@ -310,6 +310,7 @@ mod tests {
                     requests: vec![request],
                     responses,
                     h2c: None,
+                    h2: None,
                 }));
             })
     }

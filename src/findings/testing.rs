@@ -141,6 +141,8 @@ impl Make {
                 origin: None,
                 http: None,
                 quic: None,
+                decrypted: false,
+                inside: None,
             },
         }
     }

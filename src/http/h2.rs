@@ -1,4 +1,4 @@
-//! HTTP/2 in clear: SETTINGS and GOAWAY of both sides (RFC 9113 sections 6.5 and 6.8). Other frames are
+//! HTTP/2: SETTINGS and GOAWAY of both sides (RFC 9113 sections 6.5 and 6.8). Other frames are
 //! passed over by their length; GOAWAY's debug data is not kept.
 
 /// Frames looked at in one direction.
@@ -30,7 +30,52 @@ pub(super) fn begins_settings(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// HTTP/2 without TLS.
+/// Is this nothing but whole frames of known types, those of the connection on stream 0?
+pub(super) fn is_whole_frames(mut bytes: &[u8]) -> bool {
+    let mut frames = 0;
+    while let Some((&[a, b, c, kind, _, stream @ ..], body)) =
+        bytes.split_first_chunk::<HEADER_BYTES>()
+    {
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let of_connection = u32::from_be_bytes(stream) & 0x7fff_ffff == 0;
+        let plausible = match kind {
+            SETTINGS => of_connection && length % 6 == 0,
+            GOAWAY => of_connection && length >= 8,
+            0..=9 | 10 | 12 | 16 => true,
+            _ => false,
+        };
+        let (true, Some(rest)) = (plausible, body.get(length..)) else {
+            return false;
+        };
+        bytes = rest;
+        frames += 1;
+    }
+    frames > 0 && bytes.is_empty()
+}
+
+/// The name of an error code (RFC 9113 section 7).
+pub fn error_name(code: u32) -> Option<&'static str> {
+    ERRORS.get(usize::try_from(code).ok()?).copied()
+}
+
+const ERRORS: [&str; 14] = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+];
+
+/// HTTP/2 of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct H2 {
     /// It began with an Upgrade, not with the preface.
@@ -39,7 +84,7 @@ pub struct H2 {
     pub client_settings: Option<Settings>,
     /// The server's first SETTINGS.
     pub server_settings: Option<Settings>,
-    /// The first GOAWAY of each side.
+    /// The first GOAWAY of each side that names an error, else its first.
     pub goaways: Vec<GoAway>,
 }
 
@@ -141,17 +186,17 @@ fn goaway(from_client: bool, stamp: u64, head: &[u8], h2: &mut H2) {
     let Some(code) = code.first_chunk::<4>() else {
         return;
     };
-    if h2
-        .goaways
-        .iter()
-        .any(|known| known.from_client == from_client)
-    {
-        return;
-    }
-    h2.goaways.push(GoAway {
+    let goaway = GoAway {
         stamp,
         from_client,
         code: u32::from_be_bytes(*code),
         last_stream: u32::from_be_bytes(*last) & 0x7fff_ffff,
-    });
+    };
+    let mut known = h2.goaways.iter_mut();
+    match known.find(|known| known.from_client == from_client) {
+        // An orderly end is announced by a GOAWAY without an error, which others may follow.
+        Some(known) if known.code == 0 && goaway.code != 0 => *known = goaway,
+        Some(_) => {}
+        None => h2.goaways.push(goaway),
+    }
 }

@@ -1,5 +1,5 @@
 //! HTTP in clear, as far as a diagnosis needs it: header bytes of the first messages, HTTP/2 SETTINGS and
-//! GOAWAY.
+//! GOAWAY; the latter two also inside TLS where a session's secrets open it.
 //!
 //! Never kept: credentials, tokens, cookies, query strings, bodies. Of an `Authorization` field only a
 //! known scheme's name is kept, and whether something follows it; of NTLM also what its AUTHENTICATE
@@ -7,10 +7,12 @@
 
 mod field;
 mod h2;
+mod inside;
 mod ntlm;
 mod reader;
 
-pub use h2::{GoAway, H2, Settings};
+pub use h2::{GoAway, H2, Settings, error_name};
+pub use inside::Inside;
 pub use ntlm::{Bindings, Ntlm, NtlmVersion};
 pub use reader::{Read, Reader, begins};
 

@@ -28,6 +28,8 @@ const REMEMBERED_SHAPE_MAX: usize = 4 << 10;
 pub struct Interner {
     clients: HashMap<Box<[u8]>, Arc<ClientHelloShape>>,
     servers: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
+    /// Shapes to which decrypted EncryptedExtensions added the protocol.
+    completed: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
     certificates: HashMap<Box<[u8]>, Arc<Certificate>>,
     scratch: Vec<u8>,
     max: usize,
@@ -49,6 +51,7 @@ impl Interner {
         Self {
             clients: HashMap::new(),
             servers: HashMap::new(),
+            completed: HashMap::new(),
             certificates: HashMap::new(),
             scratch: Vec::new(),
             max,
@@ -105,6 +108,24 @@ impl Interner {
             resumed: resumed || details.pre_shared_key,
             shape,
         })
+    }
+
+    /// A ServerHello's shape with the protocol that decrypted EncryptedExtensions choose.
+    pub fn with_alpn(&mut self, shape: &ServerHelloShape, alpn: &[u8]) -> Arc<ServerHelloShape> {
+        // All else of a TLS 1.3 ServerHello that a shape keeps.
+        self.scratch.clear();
+        push_part(&mut self.scratch, Some(shape.ja3s_string.as_bytes()));
+        let group = shape.key_share_group.map_or(0, |group| group.0);
+        for number in [shape.version.0, group, u16::from(shape.compression)] {
+            self.scratch.extend_from_slice(&number.to_be_bytes());
+        }
+        self.scratch.extend_from_slice(alpn);
+        let build = || ServerHelloShape {
+            alpn: Some(text(alpn)),
+            rendered: super::Rendered::default(),
+            ..shape.clone()
+        };
+        remember(&mut self.completed, &self.scratch, self.max, build)
     }
 
     /// An owned certificate.

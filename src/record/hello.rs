@@ -132,7 +132,7 @@ pub struct ServerHelloShape {
     /// Its IANA name; left out for an unknown number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cipher_suite_name: Option<Cow<'static, str>>,
-    /// The protocol chosen by ALPN, where in clear (TLS 1.2 and below).
+    /// The protocol chosen by ALPN: in clear under TLS 1.2 and below, else from decrypted EncryptedExtensions.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub alpn: Option<Box<str>>,
     /// The chosen compression method; anything but 0 is a fault.

@@ -21,6 +21,9 @@ pub struct Http {
     /// HTTP/2 without TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub h2c: Option<Box<H2c>>,
+    /// HTTP/2 inside TLS: its SETTINGS and GOAWAY, read with the session's secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub h2: Option<Box<H2c>>,
 }
 
 /// A request's head.
@@ -144,7 +147,7 @@ pub struct NtlmMessage {
     pub mic: Option<bool>,
 }
 
-/// HTTP/2 without TLS.
+/// What HTTP/2 agreed on, and how it was ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct H2c {
@@ -157,7 +160,7 @@ pub struct H2c {
     /// The server's first SETTINGS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_settings: Option<Vec<H2Setting>>,
-    /// The first GOAWAY of each side.
+    /// The first GOAWAY of each side that names an error, else its first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub goaways: Vec<H2GoAway>,
 }
@@ -172,7 +175,7 @@ pub struct H2Setting {
 }
 
 /// A GOAWAY frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct H2GoAway {
     /// The packet.
     pub frame: u64,
@@ -180,6 +183,9 @@ pub struct H2GoAway {
     pub from: Side,
     /// Error code, as 12 for INADEQUATE_SECURITY.
     pub code: u32,
+    /// Its name (RFC 9113 section 7).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<Cow<'static, str>>,
     /// The last stream that was worked on.
     pub last_stream: u32,
 }
@@ -194,7 +200,18 @@ impl Http {
             requests: facts.requests.iter().map(request).collect(),
             responses: facts.responses.iter().map(response).collect(),
             h2c: facts.h2.as_deref().map(|h2| Box::new(h2c(h2))),
+            h2: None,
         }))
+    }
+
+    /// With what was opened of HTTP/2 inside TLS; nothing where that holds nothing.
+    pub fn with_h2(http: Option<Box<Self>>, opened: Option<&http::H2>) -> Option<Box<Self>> {
+        let Some(opened) = opened.filter(|opened| **opened != http::H2::default()) else {
+            return http;
+        };
+        let mut http = http.unwrap_or_default();
+        http.h2 = Some(Box::new(h2c(opened)));
+        Some(http)
     }
 }
 
@@ -298,6 +315,7 @@ fn h2c(h2: &http::H2) -> H2c {
             Side::Server
         },
         code: goaway.code,
+        error: http::error_name(goaway.code).map(Into::into),
         last_stream: goaway.last_stream,
     };
     H2c {

@@ -12,6 +12,7 @@ mod dialogue;
 mod dns;
 mod hello;
 mod http;
+mod inside;
 mod lookups;
 mod observed;
 mod quic;
@@ -26,6 +27,7 @@ pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,
     NtlmMessage,
 };
+pub use inside::{Inside, PostHandshake};
 pub use lookups::Lookups;
 pub use observed::Observed;
 pub use quic::Quic;
@@ -83,16 +85,16 @@ pub struct Handshake {
     /// The key exchange, where in clear (TLS 1.2 and below).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key_exchange: Option<KeyExchange>,
-    /// The server's certificates in wire order, where in clear.
+    /// The server's certificates in wire order, where in clear or decrypted.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub certificates: Vec<Arc<Certificate>>,
-    /// The client's certificates in wire order, where in clear.
+    /// The client's certificates in wire order, where in clear or decrypted.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub client_certificates: Vec<Arc<Certificate>>,
-    /// The server asked for a client certificate in clear.
+    /// The server asked for a client certificate, in clear or decrypted.
     #[serde(skip_serializing_if = "is_false", default)]
     pub certificate_requested: bool,
-    /// A CertificateStatus message (OCSP staple) was seen.
+    /// An OCSP staple was seen: a CertificateStatus message, or with the certificate (TLS 1.3, decrypted).
     #[serde(skip_serializing_if = "is_false", default)]
     pub ocsp_stapled: bool,
     /// Alerts in order of time.
@@ -139,6 +141,13 @@ pub struct Handshake {
     /// What QUIC adds to the handshake.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub quic: Option<Box<Quic>>,
+    /// Parts of it were read with the session's secrets (a key log, or secrets inside the capture): what
+    /// is said to stand in clear only then holds what was encrypted, too.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub decrypted: bool,
+    /// What only the secrets showed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inside: Option<Box<Inside>>,
 }
 
 impl Handshake {
@@ -240,10 +249,10 @@ pub struct Alert {
     pub frame: u64,
     /// Who sent it.
     pub from: Side,
-    /// 1 warning, 2 fatal; left out where encrypted.
+    /// 1 warning, 2 fatal; left out where encrypted and not opened.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub level: Option<u8>,
-    /// AlertDescription; left out where encrypted.
+    /// AlertDescription; left out where encrypted and not opened.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub code: Option<u8>,
     /// Its name, such as `handshake_failure`.

@@ -81,6 +81,8 @@ pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
     optional("origin", record.origin.as_ref(), out);
     optional("http", record.http.as_ref(), out);
     optional("quic", record.quic.as_ref(), out);
+    flag(b",\"decrypted\":true", record.decrypted, out);
+    optional("inside", record.inside.as_ref(), out);
     out.push(b'}');
 }
 

@@ -4,8 +4,9 @@
 //! in clear is its own direction's ChangeCipherSpec, and the form of the bytes where that was missed.
 
 use super::certificate::CertificateList;
-use super::client_hello::ClientHelloView;
+use super::client_hello::{ClientHelloView, Extensions};
 use super::code_points::HandshakeType;
+use super::decrypt::{Keys, Opener};
 use super::message::{Assembler, Found, Message};
 use super::record::{self, Header, kind};
 use super::server_hello::ServerHelloView;
@@ -63,19 +64,75 @@ pub enum Event<'a> {
     Malformed,
     /// A message beyond the cap.
     TooLong,
+    /// What the session's secrets opened.
+    Opened(Opened<'a>),
+    /// The secrets of the run did not open what they might have.
+    Trouble(Trouble),
+}
+
+/// What was read with a session's secrets. Messages that exist in clear, too, are events of their own,
+/// with [`Opened::Record`] behind them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Opened<'a> {
+    /// A record was opened: the events before this one may be of it.
+    Record,
+    /// EncryptedExtensions.
+    EncryptedExtensions(Extensions<'a>),
+    /// CertificateVerify of TLS 1.3, with its signature scheme.
+    CertificateVerify(u16),
+    /// A CompressedCertificate (RFC 8879).
+    CompressedCertificate {
+        /// CertificateCompressionAlgorithm.
+        algorithm: u16,
+        /// Length of the Certificate message inside.
+        length: u32,
+        /// The compressed message.
+        data: &'a [u8],
+    },
+    /// A handshake message behind the handshake.
+    PostHandshake(HandshakeType),
+    /// An alert.
+    Alert {
+        /// 1 warning, 2 fatal.
+        level: u8,
+        /// AlertDescription.
+        code: u8,
+    },
+    /// Application data of a connection that agreed on HTTP/2.
+    Content {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// All bytes before them were opened, too.
+        contiguous: bool,
+    },
+}
+
+/// Why secrets did not open a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The run has secrets, but none of this session.
+    Missing,
+    /// They don't fit: the first record that they should open does not open.
+    Unfit,
+    /// The suite or version is not one that is opened here.
+    Suite,
+    /// They did fit, and then records were missing or damaged.
+    Lost,
 }
 
 #[derive(Debug, Default)]
-struct Half {
-    assembler: Assembler,
-    messages: u32,
+pub(super) struct Half {
+    pub(super) assembler: Assembler,
+    pub(super) messages: u32,
     change_cipher_spec: bool,
 }
 
 /// Both directions of a TLS connection.
 #[derive(Debug, Default)]
 pub struct Machine {
-    halves: [Half; 2],
+    pub(super) halves: [Half; 2],
+    /// The session's keys, in a run that has secrets.
+    pub(super) opener: Option<Box<Opener>>,
 }
 
 /// The caps of the machine.
@@ -95,8 +152,12 @@ impl Machine {
         direction: Direction,
         lent: &Lent<'_>,
         limits: &MachineLimits,
+        keys: Option<Keys<'_>>,
         each: &mut impl FnMut(Event<'_>),
     ) -> Answer {
+        if let Some(keys) = keys {
+            return self.read_with_keys(direction, lent, limits, keys, each);
+        }
         let half = &mut self.halves[direction as usize];
         if lent.after_gap {
             half.assembler.reset();
@@ -144,10 +205,8 @@ impl Machine {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.halves
-            .iter()
-            .map(|half| half.assembler.heap_bytes())
-            .sum()
+        let halves = self.halves.iter().map(|half| half.assembler.heap_bytes());
+        halves.sum::<usize>() + self.opener.as_ref().map_or(0, |opener| opener.heap_bytes())
     }
 
     /// A message was begun and not ended.
@@ -157,7 +216,7 @@ impl Machine {
 }
 
 impl Half {
-    fn record(
+    pub(super) fn record(
         &mut self,
         header: &Header,
         fragment: &[u8],
@@ -183,7 +242,7 @@ impl Half {
     /// A hello in the format of SSL 2.0 may be a direction's first message. Gives its record's length;
     /// else how many bytes are needed, or `None` for anything else.
     #[cold]
-    fn sslv2(
+    pub(super) fn sslv2(
         &mut self,
         bytes: &[u8],
         each: &mut impl FnMut(Event<'_>),
@@ -205,7 +264,12 @@ impl Half {
 
     /// The start of a record whose rest is missing: a hello that began there is read as far as it goes.
     #[cold]
-    fn partial(&mut self, header: &Header, body: &[u8], each: &mut impl FnMut(Event<'_>)) {
+    pub(super) fn partial(
+        &mut self,
+        header: &Header,
+        body: &[u8],
+        each: &mut impl FnMut(Event<'_>),
+    ) {
         if header.kind != kind::HANDSHAKE || self.change_cipher_spec || self.assembler.is_waiting()
         {
             return;

@@ -4,10 +4,12 @@ pub mod certificate;
 pub mod client_hello;
 /// One table of each registry: number, name, attributes.
 pub mod code_points;
+pub mod decrypt;
 pub mod dtls;
 pub mod fingerprint;
 pub mod handshake;
 pub mod key_exchange;
+pub mod keylog;
 pub mod message;
 pub mod record;
 pub mod server_hello;

@@ -94,7 +94,7 @@ impl<'a> ServerHelloView<'a> {
                     details.key_share_group = u16(body).ok().map(|(_, group)| group);
                 }
                 ExtensionType::APPLICATION_LAYER_PROTOCOL_NEGOTIATION => {
-                    details.alpn = vec16(body).ok().and_then(|(_, list)| names(list).next());
+                    details.alpn = chosen_protocol(body);
                 }
                 ExtensionType::PRE_SHARED_KEY => details.pre_shared_key = true,
                 ExtensionType::SESSION_TICKET => details.session_ticket = true,
@@ -110,6 +110,29 @@ impl<'a> ServerHelloView<'a> {
     pub fn random_tail(&self) -> Option<&'a [u8; 8]> {
         self.random.last_chunk::<8>()
     }
+}
+
+/// The one protocol of a server's ALPN extension (RFC 7301 section 3.1).
+fn chosen_protocol(body: &[u8]) -> Option<&[u8]> {
+    vec16(body).ok().and_then(|(_, list)| names(list).next())
+}
+
+/// The protocol that EncryptedExtensions choose (RFC 8446 section 4.3.1).
+pub fn alpn(extensions: Extensions<'_>) -> Option<&[u8]> {
+    let alpn = ExtensionType::APPLICATION_LAYER_PROTOCOL_NEGOTIATION;
+    let mut found = extensions
+        .iter()
+        .filter(|extension| ExtensionType(extension.kind) == alpn);
+    found
+        .next()
+        .and_then(|extension| chosen_protocol(extension.body))
+}
+
+/// EncryptedExtensions accept early data (RFC 8446 section 4.2.10).
+pub fn accepts_early_data(extensions: Extensions<'_>) -> bool {
+    extensions
+        .iter()
+        .any(|extension| ExtensionType(extension.kind) == ExtensionType::EARLY_DATA)
 }
 
 /// What the extensions of a ServerHello say.

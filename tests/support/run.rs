@@ -73,6 +73,7 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         render: format.render,
         keep_der: options.keep_der,
         follow: options.follow.clone(),
+        secrets: options.secrets.clone(),
     };
     let mut diagnosis = Diagnosis::new(&options.settings);
     let mut report = (format.new)(View::default());

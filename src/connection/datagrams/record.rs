@@ -174,6 +174,8 @@ impl Conversation {
             origin: None,
             http: None,
             quic: self.quic_facts(client),
+            decrypted: draft.opened.is_some(),
+            inside: draft.opened.and_then(|opened| opened.into_record()),
             observed: (observed != Observed::default()).then(|| Box::new(observed)),
         };
         context.records.push(Finished {

@@ -1,0 +1,105 @@
+//! `--keylog`: key logs are read before the captures, line by line, and their secrets handed to the run.
+
+use super::say;
+use anyhow::Context;
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tlscope::{
+    limits::Limits,
+    tls::keylog::{LINE_BYTES_MAX, Line, Secrets},
+};
+
+/// Secrets of the sessions in the captures.
+#[derive(clap::Args)]
+pub(crate) struct KeyLogs {
+    /// Read encrypted handshakes with the secrets in this key log; may be given several times
+    ///
+    /// With them the report knows under TLS 1.3, too, which protocol the server chose (ALPN), which certificates both
+    /// sides showed and which alert ended it, and of HTTP/2 its SETTINGS and GOAWAY, such as INADEQUATE_SECURITY. Other
+    /// application data is neither kept nor shown. Secrets are never printed; keep the file as safe as a password, and
+    /// delete it afterwards.
+    ///
+    /// The log must be of the sessions in the capture: it can't be made later. On the machine of the client, close the
+    /// program, then, before it is started again:
+    ///
+    ///   Windows     setx SSLKEYLOGFILE C:\keys\keys.log    (undo: reg delete HKCU\Environment /v SSLKEYLOGFILE /f)
+    ///   Linux       SSLKEYLOGFILE=/tmp/keys.log google-chrome
+    ///   macOS       SSLKEYLOGFILE=/tmp/keys.log open -a Firefox
+    ///
+    /// Chrome, Edge, Firefox and curl (not the curl.exe of Windows) heed it; Python, Node.js (--tls-keylog=FILE), Java
+    /// (agents such as jSSLKeyLog) and OpenSSL's s_client (-keylogfile FILE) have ways of their own. Schannel has none:
+    /// Internet Explorer, Outlook, .NET on Windows, Exchange and IIS write no key log. Then use a browser that does as
+    /// the client, or capture behind the load balancer that ends TLS.
+    ///
+    /// Secrets inside a pcapng file (`editcap --inject-secrets tls,keys.log in.pcapng out.pcapng`) are used without this
+    /// option; they should stand in front of the packets. Early data, DTLS, and suites with 3DES, RC4, Camellia or ARIA are
+    /// not opened.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    keylog: Vec<PathBuf>,
+}
+
+impl KeyLogs {
+    /// Reads all logs.
+    pub(crate) fn read(&self, limits: &Limits, quiet: bool) -> anyhow::Result<Arc<Secrets>> {
+        let secrets = Arc::new(Secrets::default());
+        for path in &self.keylog {
+            let before = secrets.len();
+            let again = read(path, &secrets, limits)
+                .with_context(|| format!("{}: the key log could not be read", path.display()))?;
+            if secrets.len() == before && again == 0 && !quiet {
+                say(&format!(
+                    "{}: no secrets in it; lines like `CLIENT_RANDOM …` are expected (`tlscope --help`)",
+                    path.display()
+                ));
+            }
+        }
+        Ok(secrets)
+    }
+}
+
+/// Reads a log; says how many secrets of it were known before.
+fn read(path: &Path, secrets: &Secrets, limits: &Limits) -> io::Result<u64> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let (mut line, mut again) = (Vec::new(), 0);
+    // A line may be as long as the file, if that is no key log.
+    let most = LINE_BYTES_MAX as u64 + 2;
+    while reader.by_ref().take(most).read_until(b'\n', &mut line)? > 0 {
+        again += u64::from(secrets.line(&line, 0, limits.secrets_max) == Line::Again);
+        if !line.ends_with(b"\n") {
+            reader.skip_until(b'\n')?;
+        }
+        line.clear();
+    }
+    Ok(again)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_and_lines_without_an_end_are_lines() {
+        let path = std::env::temp_dir().join(format!("tlscope-keylog-{}", std::process::id()));
+        let random = "ab".repeat(32);
+        let secret = |label: &str| format!("{label} {random} {}", "cd".repeat(48));
+        let log = format!(
+            "# a log\r\n{}\r\n{}\n\n{}\n{}",
+            secret("CLIENT_RANDOM"),
+            "x".repeat(1 << 16),
+            secret("EXPORTER_SECRET"),
+            secret("SERVER_TRAFFIC_SECRET_0"),
+        );
+        std::fs::write(&path, log).unwrap();
+        let secrets = Secrets::default();
+        let limits = Limits::default();
+        assert_eq!(read(&path, &secrets, &limits).unwrap(), 0);
+        assert_eq!((secrets.len(), secrets.passed_over()), (2, (1, 0)));
+        assert_eq!(read(&path, &secrets, &limits).unwrap(), 2);
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&path, &secrets, &limits).is_err());
+    }
+}
