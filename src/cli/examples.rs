@@ -75,3 +75,22 @@ Examples:
           tlscope config --default > tlscope.toml
           tlscope config --check tlscope.toml
           tlscope --config tlscope.toml week/";
+
+/// Of `tlscope live --help`.
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub(crate) const LIVE: &str = "\
+Examples:
+  What is wrong right now, on this server?
+          sudo tlscope live -i any
+
+  A span port, for weeks: records to rotated files, metrics for Prometheus
+          sudo tlscope live -i eth1 --promiscuous --threads 2 \\
+              --output /var/log/tlscope/tlscope.ndjson --keep 50 --metrics 9184
+
+  Whoever still speaks TLS 1.0, as it happens:
+          sudo tlscope live -i eth0 | jq -r 'select(.server_hello.version == \"0x0301\") | .client.ip'
+
+Lines: handshakes as in files. Findings come when they begin, become worse or ten times
+larger, or end (`state`); those that stand are repeated at the end, without it.
+
+Signals: SIGTERM and Ctrl-C end the watching with the report, SIGHUP opens --output anew.";

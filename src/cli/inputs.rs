@@ -123,6 +123,11 @@ pub(crate) fn words(error: &Error) -> String {
             _ => "",
         },
         Error::Empty { .. } => "; was the capture stopped before it saw a packet?",
+        Error::NoInterface { .. } => "; `tlscope interfaces` lists those that are there",
+        #[cfg(all(feature = "live", target_os = "linux"))]
+        Error::NoCaptureRight { .. } => {
+            return format!("{error}. {}", super::interfaces::advice());
+        }
         Error::EmptyFolder { .. } => "; subfolders are not searched",
         _ => "",
     };

@@ -9,9 +9,13 @@ mod examples;
 mod exit;
 mod explain;
 mod inputs;
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod interfaces;
 mod interrupt;
 mod keylog;
 mod lang;
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod live;
 mod nearest;
 mod output;
 mod progress;
@@ -47,6 +51,13 @@ enum Command {
     /// Analyse captures; `tlscope FILE...` is short for it
     #[command(after_long_help = examples::MAIN)]
     Analyze(analyze::Args),
+    /// Watch interfaces: records as they are known, findings when they begin, change or end
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[command(after_long_help = examples::LIVE)]
+    Live(Box<live::Args>),
+    /// List the interfaces that can be watched, and say which right is missing
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    Interfaces(interfaces::Args),
     /// Diagnose saved records (--format ndjson) again, also of several machines together
     #[command(after_long_help = examples::DIAGNOSE)]
     Diagnose(diagnose::Args),
@@ -69,6 +80,10 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Analyze(cli.analyze)) {
         Command::Analyze(args) => analyze::run(&args),
+        #[cfg(all(feature = "live", target_os = "linux"))]
+        Command::Live(args) => live::run(&args),
+        #[cfg(all(feature = "live", target_os = "linux"))]
+        Command::Interfaces(args) => interfaces::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Config(args) => config::run(&args),

@@ -81,20 +81,9 @@ impl Reporting {
             .as_deref()
             .filter(|path| path.as_os_str() != "-");
         let terminal = path.is_none() && io::stdout().is_terminal();
-        let colour = match self.color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                terminal
-                    && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
-            }
-        };
-        let width = terminal
-            .then(terminal_size::terminal_size)
-            .flatten()
-            .map_or(WIDTH, |(width, _)| usize::from(width.0));
+        let colour = wants_colour(self.color, terminal);
         let view = View {
-            width: width.max(WIDTH_MIN),
+            width: if terminal { terminal_width() } else { WIDTH },
             colour,
             terminal,
             all_rows: self.verbose,
@@ -115,6 +104,24 @@ impl Reporting {
         };
         Ok((output, view))
     }
+}
+
+/// Whether standard output gets colours.
+pub(crate) fn wants_colour(choice: ColorChoice, terminal: bool) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            terminal && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+        }
+    }
+}
+
+/// Columns of the terminal, as far as tables can live with them.
+pub(crate) fn terminal_width() -> usize {
+    terminal_size::terminal_size()
+        .map_or(WIDTH, |(width, _)| usize::from(width.0))
+        .max(WIDTH_MIN)
 }
 
 fn is_same_file(input: &Path, output: &Path) -> bool {
@@ -168,7 +175,7 @@ impl FailOn {
 }
 
 /// Accepts the names in [`REPORTS`].
-fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
+pub(crate) fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
     let names = REPORTS
         .iter()
         .map(|format| PossibleValue::new(format.name).help(format.about));

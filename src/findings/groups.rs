@@ -4,6 +4,8 @@
 //! examples with the frames that prove them, and tallies (which clients, which suites) that fill the words. Groups,
 //! examples and tallies are capped, and what is beyond the caps is counted.
 
+mod absorb;
+
 use super::facts::Facts;
 use super::text::{Say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
@@ -318,6 +320,7 @@ impl Group {
                 .into_iter()
                 .flat_map(|example| example.evidence)
                 .collect(),
+            state: None,
         }
     }
 }
@@ -506,14 +509,18 @@ impl Groups {
         self.groups.retain(|key, _| key.0 != id || wanted(&key.2));
     }
 
-    /// The findings, worst first, then by count, then by subject.
-    pub(super) fn finish(self, settings: &Settings) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self
+    /// The findings, worst first, then by count, then by subject; each with what tells it from all others, whatever
+    /// its words become.
+    pub(super) fn finish_keyed(self, settings: &Settings) -> Vec<(Box<str>, Finding)> {
+        let mut findings: Vec<(Box<str>, Finding)> = self
             .groups
             .into_iter()
-            .map(|((_, _, subject), group)| group.finding(&subject, settings))
+            .map(|((id, cause, subject), group)| {
+                let key = format!("{id}/{cause}/{subject:?}");
+                (key.into(), group.finding(&subject, settings))
+            })
             .collect();
-        findings.sort_by(|a, b| {
+        findings.sort_by(|(_, a), (_, b)| {
             b.severity
                 .cmp(&a.severity)
                 .then(b.count.cmp(&a.count))

@@ -5,6 +5,8 @@
 //! oldest traces go, counted. At the end [`History::past`] sorts the traces by time, so that the order in which captures
 //! or saved records came does not matter.
 
+mod absorb;
+
 use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
 use super::past::Past;
@@ -156,6 +158,16 @@ impl History {
 
     pub(super) fn add(&mut self, facts: &Facts<'_>) {
         let trace = self.trace(facts);
+        self.push(trace);
+    }
+
+    /// Traces held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.traces.len()
+    }
+
+    fn push(&mut self, trace: Trace) {
         if self.traces.len() >= self.traces_max {
             self.traces.pop_front();
             self.forgotten += 1;

@@ -20,6 +20,13 @@ impl<T: Hash + Eq> Interned<T> {
         }
     }
 
+    /// The values in the order of their numbers.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &T> {
+        let mut numbered: Vec<_> = self.numbers.iter().collect();
+        numbered.sort_by_key(|(_, number)| **number);
+        numbered.into_iter().map(|(value, _)| value)
+    }
+
     /// The number of a value, and whether it is new; `None` at the cap.
     pub(super) fn number<Q>(&mut self, value: &Q) -> Option<(u32, bool)>
     where

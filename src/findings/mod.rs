@@ -37,6 +37,7 @@ mod server_name;
 mod settings;
 mod sign_in;
 mod stack;
+mod standing;
 mod stuck;
 mod survey;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod text;
 mod version;
 
 pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
+pub use standing::Standing;
 pub use text::{Lang, explain, title};
 
 use crate::record::{Confidence, Dns, Finding, Handshake, Scope, Severity};
@@ -306,6 +308,11 @@ impl Diagnosis {
     /// The findings, worst first, then by count, then by subject: the same records give the same list.
     #[must_use]
     pub fn finish(self) -> Vec<Finding> {
+        let findings = self.finish_keyed();
+        findings.into_iter().map(|(_, finding)| finding).collect()
+    }
+
+    fn finish_keyed(self) -> Vec<(Box<str>, Finding)> {
         let Self {
             settings,
             mut groups,
@@ -319,7 +326,7 @@ impl Diagnosis {
         for survey in surveys() {
             (survey.run)(&mut report);
         }
-        groups.finish(&settings)
+        groups.finish_keyed(&settings)
     }
 }
 

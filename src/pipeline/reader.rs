@@ -85,7 +85,11 @@ impl Capture {
         };
         let before = summary.bytes;
         summary.bytes = if self.source.is_live() {
-            before + block.filled as u64
+            let captured = block
+                .packets
+                .iter()
+                .map(|packet| u64::from(packet.captured_len));
+            before + captured.sum::<u64>()
         } else {
             self.source.offset()
         };

@@ -506,6 +506,21 @@ pub struct Finding {
     pub remediation: Vec<Box<str>>,
     /// RFC or vendor document.
     pub reference: Box<str>,
+    /// While interfaces are watched: what became of the finding. At the end of a run findings just stand.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<FindingState>,
+}
+
+/// What became of a finding while interfaces are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingState {
+    /// It is new.
+    Begins,
+    /// It became worse, or ten times larger.
+    Changed,
+    /// It was not seen any more for the time of the window.
+    Ended,
 }
 
 /// One fact, and the packet that shows it.

@@ -82,6 +82,12 @@ pub trait Report {
         out: &mut dyn Write,
     ) -> io::Result<()>;
 
+    /// Takes a finding that begins, changed or ended while interfaces are watched. Formats without lines have no place
+    /// for it.
+    fn news(&mut self, _finding: &Finding, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Writes what comes after the last record. `findings` come worst first.
     fn finish(
         &mut self,

@@ -73,6 +73,10 @@ impl Report for Ndjson {
         write(rendered, self.view, out)
     }
 
+    fn news(&mut self, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+        self.line(&Line::Finding(finding), out)
+    }
+
     fn finish(
         &mut self,
         findings: &[Finding],

@@ -2,7 +2,7 @@
 //! go down, go away and come back while the watching lasts for weeks.
 
 use super::clock::Clock;
-use super::ring::{Look, Ring, wait};
+use super::ring::{Look, Ring, try_socket, wait};
 use super::{Counts, Interfaces, Notice, TICK, Tell, filter, frames};
 use crate::capture::block::Block;
 use crate::{error::Error, stats::KernelCounts};
@@ -59,6 +59,11 @@ struct Tap {
     /// Drops that were not told yet.
     untold: u64,
     frame: u64,
+}
+
+/// Whether this process may watch interfaces; the system's reason if not.
+pub fn may_watch() -> io::Result<()> {
+    try_socket()
 }
 
 impl Watched {

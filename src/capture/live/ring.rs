@@ -29,6 +29,22 @@ pub(super) struct Look {
     pub(super) mtu: u32,
 }
 
+/// Whether a packet socket can be had at all.
+pub(super) fn try_socket() -> io::Result<()> {
+    socket().map(drop)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the descriptor that comes back is nobody else's.
+    unsafe {
+        let number = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(number))
+    }
+}
+
 /// A socket with its ring.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -45,14 +61,7 @@ unsafe impl Send for Ring {}
 impl Ring {
     /// A socket that takes nothing yet, with a ring of about `bytes`.
     pub(super) fn open(filter: &[Instruction], bytes: usize) -> io::Result<Self> {
-        // SAFETY: no pointers; the descriptor that comes back is nobody else's.
-        let socket = unsafe {
-            let number = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
-            if number < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(number)
-        };
+        let socket = socket()?;
         let blocks = (bytes / BLOCK_BYTES).max(2);
         set(
             &socket,

@@ -1,0 +1,179 @@
+//! Sends the Ethernet packets of captures out of an interface (Linux), as fast as it takes them or at a rate, for the
+//! benchmarks and tests of `tlscope live`. Meant for a veth pair in a network namespace of one's own.
+//!
+//! `cargo run --release --example replay -- INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND]`
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    match linux::main() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("replay: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("replay: only on Linux");
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+mod linux {
+    use std::{
+        ffi::CString,
+        io,
+        mem::size_of,
+        os::fd::{AsRawFd, FromRawFd, OwnedFd},
+        thread,
+        time::{Duration, Instant},
+    };
+    use tlscope::{
+        capture::{
+            LinkType,
+            block::Block,
+            open::{Input, open},
+        },
+        limits::Limits,
+    };
+
+    /// Packets handed over in one call.
+    const BATCH: usize = 64;
+
+    pub(super) fn main() -> Result<(), String> {
+        let (mut names, mut loops, mut rate) = (Vec::new(), 1_u64, None);
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let text = arguments
+                    .next()
+                    .ok_or(format!("{argument} wants a number"))?;
+                text.parse::<u64>()
+                    .map_err(|_| format!("`{text}` is no number"))
+            };
+            match argument.as_str() {
+                "--loops" => loops = number()?,
+                "--rate" => rate = Some(number()?),
+                _ => names.push(argument),
+            }
+        }
+        let (interface, files) = names
+            .split_first()
+            .filter(|(_, files)| !files.is_empty())
+            .ok_or("replay INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND]")?;
+        let frames = read(files)?;
+        let socket = socket(interface).map_err(|error| format!("{interface}: {error}"))?;
+        let begun = Instant::now();
+        let (mut sent, mut bytes) = (0_u64, 0_u64);
+        for _ in 0..loops {
+            for batch in
+                frames.chunks(rate.map_or(BATCH, |rate| BATCH.min(1 + rate as usize / 500)))
+            {
+                send(&socket, batch).map_err(|error| format!("{interface}: {error}"))?;
+                sent += batch.len() as u64;
+                bytes += batch.iter().map(|frame| frame.len() as u64).sum::<u64>();
+                if let Some(rate) = rate {
+                    let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+                    thread::sleep(due.saturating_sub(begun.elapsed()));
+                }
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        println!(
+            "{sent} packets {bytes} bytes {seconds:.3} s {:.0} packets/s",
+            sent as f64 / seconds
+        );
+        Ok(())
+    }
+
+    fn read(files: &[String]) -> Result<Vec<Vec<u8>>, String> {
+        let limits = Limits::default();
+        let mut frames = Vec::new();
+        for file in files {
+            let input = Input::File(file.into());
+            let (mut source, _) =
+                open(&input, &limits, |reader| reader).map_err(|error| error.to_string())?;
+            let mut block = Block::default();
+            loop {
+                let more = source.fill(&mut block).map_err(|error| error.to_string())?;
+                let ethernet = block
+                    .packets
+                    .iter()
+                    .filter(|packet| packet.link == LinkType::ETHERNET);
+                frames.extend(ethernet.map(|packet| block.data(packet).to_vec()));
+                if !more {
+                    break;
+                }
+            }
+        }
+        Ok(frames)
+    }
+
+    /// A socket that sends whole frames out of the interface.
+    fn socket(interface: &str) -> io::Result<OwnedFd> {
+        let name = CString::new(interface)?;
+        // SAFETY: the name ends with a zero; the descriptor that comes back is nobody else's; `address` is all numbers,
+        // for which zeros are valid, and outlives the call that gets its pointer and length.
+        unsafe {
+            let index = libc::if_nametoindex(name.as_ptr());
+            if index == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let number = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
+            if number < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let socket = OwnedFd::from_raw_fd(number);
+            let mut address: libc::sockaddr_ll = std::mem::zeroed();
+            address.sll_family = libc::AF_PACKET as u16;
+            address.sll_ifindex = index as i32;
+            let length = size_of::<libc::sockaddr_ll>() as u32;
+            if libc::bind(number, (&raw const address).cast(), length) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(socket)
+        }
+    }
+
+    /// Sends all of a batch; a full queue is waited for.
+    fn send(socket: &OwnedFd, batch: &[Vec<u8>]) -> io::Result<()> {
+        let mut parts: Vec<libc::iovec> = batch
+            .iter()
+            .map(|frame| libc::iovec {
+                iov_base: frame.as_ptr().cast_mut().cast(),
+                iov_len: frame.len(),
+            })
+            .collect();
+        let mut messages: Vec<libc::mmsghdr> = parts
+            .iter_mut()
+            .map(|part| {
+                // SAFETY: all fields are numbers or pointers, for which zeros are valid.
+                let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+                message.msg_hdr.msg_iov = part;
+                message.msg_hdr.msg_iovlen = 1;
+                message
+            })
+            .collect();
+        let mut done = 0;
+        while let Some(rest) = messages.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            // SAFETY: the messages and what they point to outlive the call, which only reads the frames.
+            let sent = unsafe {
+                libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as u32, 0)
+            };
+            if sent < 0 {
+                let error = io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR) => {
+                        thread::sleep(Duration::from_micros(50));
+                        continue;
+                    }
+                    _ => return Err(error),
+                }
+            }
+            done += sent as usize;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! What comes out of the pipe while interfaces are watched is dealt with here: records are written, findings judged from
+//! time to time and told when they change, notices said, files rotated, metrics posted.
+
+use super::{
+    Args,
+    judge::{Judge, News},
+    lines::Lines,
+    metrics::{Board, Posted},
+};
+use crate::cli::{reporting, say};
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tlscope::{
+    capture::live::{Notice, Tell},
+    findings::{Settings, Standing},
+    pipeline::{Progress, Status, Taken, Watch},
+    record::{Finding, FindingState, Severity, Timestamp},
+    report::Report,
+    stats::Summary,
+};
+
+/// How often metrics are posted.
+const POST_EVERY: Duration = Duration::from_millis(500);
+/// Notices that wait to be said; more in so short a time are all alike.
+const NOTICES_MAX: usize = 64;
+
+/// Notices on their way from whoever watches to whoever speaks.
+#[derive(Clone, Default)]
+pub(super) struct Voice(Arc<Mutex<Vec<Notice>>>);
+
+impl Voice {
+    /// Where they come in.
+    pub(super) fn tell(&self) -> Tell {
+        let notices = Arc::clone(&self.0);
+        Arc::new(move |notice| {
+            let mut notices = notices.lock().unwrap_or_else(PoisonError::into_inner);
+            if notices.len() < NOTICES_MAX {
+                notices.push(notice);
+            }
+        })
+    }
+
+    fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes what comes out of the pipe.
+pub(super) struct Desk<'a> {
+    args: &'a Args,
+    report: Box<dyn Report>,
+    judge: Judge,
+    /// Errors, warnings, hints that stand.
+    counts: [usize; 3],
+    voice: Voice,
+    lines: Lines,
+    board: Arc<Board>,
+    progress: Arc<Progress>,
+    reopen: Arc<AtomicBool>,
+    started: Instant,
+    post_at: Instant,
+    now_ns: i64,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(
+        args: &'a Args,
+        settings: &Settings,
+        voice: Voice,
+        lines: Lines,
+        board: Arc<Board>,
+        progress: Arc<Progress>,
+        reopen: Arc<AtomicBool>,
+    ) -> Self {
+        let window_ns = i64::try_from(args.window.as_nanos()).unwrap_or(i64::MAX);
+        let now = Instant::now();
+        Self {
+            args,
+            report: (args.format().new)(args.view(settings)),
+            judge: Judge::start(Standing::new(settings, window_ns)),
+            counts: [0; 3],
+            voice,
+            lines,
+            board,
+            progress,
+            reopen,
+            started: now,
+            post_at: now,
+            now_ns: 0,
+        }
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Writes what changed among the findings.
+    fn news(&mut self) -> io::Result<()> {
+        let news: Vec<News> = self.judge.news().collect();
+        for News { findings, counts } in news {
+            self.counts = counts;
+            for finding in findings {
+                if self.args.format().name == "text" {
+                    writeln!(self.lines, "{}", headline(&finding, self.now_ns))?;
+                } else {
+                    self.report.news(&finding, &mut self.lines)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, summary: &Summary) {
+        self.post_at = Instant::now() + POST_EVERY;
+        self.board.post(Posted {
+            by_outcome: summary.by_outcome.clone(),
+            by_version: summary.by_version.clone(),
+            findings: self.counts,
+            lines_lost: self.lines.lost(),
+            time_ns: self.now_ns,
+        });
+    }
+
+    /// The last words. Gives the findings that stand.
+    pub(super) fn finish(
+        mut self,
+        mut summary: Summary,
+        elapsed: Duration,
+    ) -> anyhow::Result<Vec<Finding>> {
+        self.voice
+            .take()
+            .iter()
+            .for_each(|notice| say(&notice.to_string()));
+        let findings = reporting::conclude(self.judge.finish()?.finish(), &mut summary);
+        summary.elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        env!("CARGO_PKG_VERSION").clone_into(&mut summary.version);
+        if self.lines.lost() > 0 {
+            summary
+                .skipped
+                .insert("lines_lost_disk_full".to_owned(), self.lines.lost());
+        }
+        self.report.finish(&findings, &summary, &mut self.lines)?;
+        self.lines.flush()?;
+        Ok(findings)
+    }
+}
+
+impl Watch for Desk<'_> {
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
+        // Before the first tick no time was told; the record's own is as good.
+        let now_ns = if self.now_ns == 0 {
+            taken.record.end.0
+        } else {
+            self.now_ns
+        };
+        if taken.shown {
+            self.report
+                .record(&taken.record, taken.line, &mut self.lines)?;
+        }
+        self.judge.add(taken.record, taken.verdicts, now_ns);
+        Ok(())
+    }
+
+    fn tick(&mut self, status: &Status<'_>) -> io::Result<()> {
+        self.now_ns = status.time_ns;
+        for notice in self.voice.take() {
+            say(&notice.to_string());
+        }
+        if self.reopen.swap(false, Ordering::SeqCst) {
+            self.lines.reopen()?;
+        }
+        self.judge.tell(self.now_ns);
+        self.news()?;
+        let now = Instant::now();
+        if now >= self.post_at {
+            self.post(status.summary);
+        }
+        let over = self
+            .args
+            .duration
+            .is_some_and(|time| self.started.elapsed() >= time);
+        if over {
+            self.progress.stop.store(true, Ordering::SeqCst);
+        }
+        self.lines.tick(Timestamp(status.time_ns))
+    }
+}
+
+/// One line of a finding that changed, for people.
+fn headline(finding: &Finding, now_ns: i64) -> String {
+    let state = match finding.state {
+        Some(FindingState::Changed) => "changed",
+        Some(FindingState::Ended) => "ended",
+        Some(FindingState::Begins) | None => "begins",
+    };
+    let severity = match finding.severity {
+        Severity::Error => "ERROR",
+        Severity::Warning => "WARNING",
+        Severity::Info => "INFO",
+    };
+    let Finding {
+        title,
+        subject,
+        id,
+        count,
+        ..
+    } = finding;
+    let line = format!(
+        "{} {severity} {state}: {title}: {subject} ({count} handshakes) [{id}]",
+        Timestamp(now_ns)
+    );
+    tlscope::report::sanitize::clean_lines(&line).into_owned()
+}

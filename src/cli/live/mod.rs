@@ -1,0 +1,365 @@
+//! `tlscope live`: interfaces in, records as they are known out, findings when they begin, change or end.
+//!
+//! All that needs a right or a name in the file system is opened first; then the fence goes up ([`fence`]), and only
+//! then the first packet is parsed. The analysis is the pipeline's, the same as over files; [`desk`] takes what comes
+//! out of it.
+
+mod desk;
+mod fence;
+mod judge;
+mod lines;
+mod metrics;
+mod series;
+mod signals;
+
+use super::{
+    exit::Exit,
+    inputs,
+    lang::Language,
+    reporting::{self, FailOn},
+    say, size,
+};
+use anyhow::{Context, bail};
+use clap::ColorChoice;
+use desk::{Desk, Voice};
+use lines::{Lines, Place};
+use metrics::{Board, Metrics};
+use series::{Rotation, Series};
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+use tlscope::{
+    capture::live::{
+        Interfaces,
+        linux::{Wanted, Watched},
+    },
+    findings::Settings,
+    limits::Limits,
+    pipeline::{self, Options, Progress},
+    report::{Format, View},
+};
+
+/// What to watch, and what to do with it.
+#[derive(clap::Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// Interface to watch; may be given several times; any is all of them
+    ///
+    /// `tlscope interfaces` lists them. On loopback each packet is counted once.
+    #[arg(short, long = "interface", value_name = "NAME", required = true)]
+    interfaces: Vec<String>,
+
+    /// Take packets that are not addressed to this machine, as from a span port
+    #[arg(short, long)]
+    promiscuous: bool,
+
+    /// Take tunnels: GRE, IP in IP, MPLS, PPPoE (those inside UDP come anyway)
+    #[arg(long)]
+    tunnels: bool,
+
+    /// How to write what is found [default: ndjson; text on a terminal]
+    #[arg(short, long, value_name = "FORMAT", value_parser = reporting::format_parser())]
+    format: Option<&'static Format>,
+
+    /// Write records to this file, line by line, and rotate it
+    ///
+    /// The file steps aside under a name with its time when it is large or old enough. SIGHUP opens it anew.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Size at which a file steps aside
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = size::parse)]
+    rotate_size: usize,
+
+    /// Age at which a file steps aside, such as 1h [default: none]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    rotate_every: Option<Duration>,
+
+    /// Files that stay beside the one being written
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    keep: usize,
+
+    /// Time for which findings remember handshakes
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_time)]
+    window: Duration,
+
+    /// Stop after this time [default: never]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    duration: Option<Duration>,
+
+    /// Serve Prometheus metrics and /healthz at this address, such as 127.0.0.1:9184
+    ///
+    /// A port alone is served on loopback only. There is neither a password nor encryption.
+    #[arg(long, value_name = "ADDR", value_parser = metrics::parse_address)]
+    metrics: Option<std::net::SocketAddr>,
+
+    /// User that root becomes once the sockets are open
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "nobody",
+        conflicts_with = "no_drop"
+    )]
+    user: String,
+
+    /// Keep all rights, and put up no fence
+    #[arg(long)]
+    no_drop: bool,
+
+    /// Record each TCP connection, not only those with TLS
+    #[arg(long)]
+    all_connections: bool,
+
+    /// Threads to use
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+
+    /// Memory for connections under way [default: 512MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_memory)]
+    memory: Option<usize>,
+
+    /// Memory in which the kernel keeps packets until they are analysed, of each interface
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_ring)]
+    ring: usize,
+
+    /// Exit with 1 if at the end a finding is at least this bad
+    #[arg(long, value_name = "SEVERITY", value_enum, default_value_t = FailOn::Never)]
+    fail_on: FailOn,
+
+    /// Say nothing but what is wrong
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+
+    /// Language of the findings and of the text report [default: that of the locale]
+    #[arg(long, value_enum)]
+    lang: Option<Language>,
+
+    /// Read thresholds, farms, proxies and ports from this file
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+}
+
+/// Watches until it is told to stop.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let settings = super::config::load(args.config.as_deref(), args.lang)?;
+    // Before any thread is started, so that all of them leave signals alone.
+    let signals = signals::Signals::hold()?;
+    let voice = Voice::default();
+    let watched = open(args, &voice)?;
+    let lines = Lines::new(args.place()?);
+    let listener = args.metrics.map(metrics::bind).transpose()?;
+    let board = Arc::new(Board::new(watched.names(), watched.counters()));
+    args.drop_rights()?;
+
+    let progress = Arc::new(Progress::default());
+    let reopen = Arc::new(AtomicBool::new(false));
+    signals.heed(Arc::clone(&progress), Arc::clone(&reopen));
+    if let Some(listener) = listener {
+        Metrics::serve(listener, Arc::clone(&board), Arc::clone(&progress));
+    }
+    args.watch(
+        &settings,
+        watched,
+        Desk::new(args, &settings, voice, lines, board, progress, reopen),
+    )
+}
+
+fn open(args: &Args, voice: &Voice) -> anyhow::Result<Watched> {
+    let wanted = Wanted {
+        names: args.interfaces.clone(),
+        promiscuous: args.promiscuous,
+        tunnels: args.tunnels,
+        ring_bytes: args.ring,
+    };
+    Watched::open(&wanted, voice.tell()).map_err(|error| anyhow::anyhow!(inputs::words(&error)))
+}
+
+impl Args {
+    /// The format that was asked for, else what suits whoever reads.
+    fn format(&self) -> &'static Format {
+        let eyes = self.output.is_none() && io::stdout().is_terminal();
+        let fitting = |format: &&Format| format.streams != eyes;
+        self.format
+            .or_else(|| tlscope::report::REPORTS.iter().find(fitting))
+            .unwrap_or(&tlscope::report::REPORTS[0])
+    }
+
+    fn view(&self, settings: &Settings) -> View {
+        let terminal = self.output.is_none() && io::stdout().is_terminal();
+        View {
+            width: if terminal {
+                reporting::terminal_width()
+            } else {
+                80
+            },
+            colour: reporting::wants_colour(self.color, terminal),
+            terminal,
+            findings_only: self.quiet,
+            lang: settings.lang,
+            ..View::default()
+        }
+    }
+
+    fn rotation(&self) -> Rotation {
+        Rotation {
+            bytes: self.rotate_size as u64,
+            age: self.rotate_every,
+            keep: self.keep,
+        }
+    }
+
+    fn place(&self) -> anyhow::Result<Place> {
+        let path = self
+            .output
+            .as_deref()
+            .filter(|path| path.as_os_str() != "-");
+        let Some(path) = path else {
+            return Ok(Place::Stdout);
+        };
+        if !self.format().streams || self.format().name == "json" {
+            bail!("--output wants lines: give --format ndjson");
+        }
+        let series = Series::open(path, self.rotation())
+            .with_context(|| format!("{}: can't be written", path.display()))?;
+        Ok(Place::File(Box::new(series)))
+    }
+
+    /// Folders in which files are made later.
+    fn folders(&self) -> Vec<PathBuf> {
+        let folder = |path: &PathBuf| {
+            let parent = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).to_owned()
+        };
+        self.output.iter().map(folder).collect()
+    }
+
+    fn drop_rights(&self) -> anyhow::Result<()> {
+        if self.no_drop {
+            return Ok(());
+        }
+        let folders = self.folders();
+        let fence = fence::Fence {
+            user: &self.user,
+            folders: &folders,
+        };
+        let missing = fence::put_up(&fence)?;
+        for what in missing {
+            if !self.quiet {
+                say(&format!("this system has no {what}"));
+            }
+        }
+        for folder in folders {
+            probe(&folder)?;
+        }
+        Ok(())
+    }
+
+    fn watch(
+        &self,
+        settings: &Settings,
+        watched: Watched,
+        mut desk: Desk<'_>,
+    ) -> anyhow::Result<Exit> {
+        let started = Instant::now();
+        let mut limits = Limits::default();
+        if let Some(bytes) = self.memory {
+            limits.flow_memory_bytes_max = bytes;
+        }
+        let options = Options {
+            threads: usize::from(self.threads),
+            limits,
+            all_connections: self.all_connections,
+            tls_ports: settings.tls_ports.clone(),
+            settings: settings.clone(),
+            render: self.format().render,
+            ..Options::default()
+        };
+        if !self.quiet {
+            let names = watched.names().join(", ");
+            say(&format!("watching {names}; Ctrl-C ends it with the report"));
+        }
+        let progress = desk.progress();
+        let (summary, errors) = pipeline::watch(Box::new(watched), &options, &progress, &mut desk)?;
+        errors.iter().for_each(|error| say(&inputs::words(error)));
+        let findings = desk.finish(summary, started.elapsed())?;
+        Ok(if !errors.is_empty() {
+            Exit::Error
+        } else if self.fail_on.is_met_by(&findings) {
+            Exit::Findings
+        } else {
+            Exit::Fine
+        })
+    }
+}
+
+/// Files must be made in this folder later, with the rights that are left.
+fn probe(folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join(format!(".tlscope-{}.probe", std::process::id()));
+    std::fs::File::create(&path).with_context(|| {
+        format!(
+            "{}: no file can be made here without rights; give the folder to that user (chown), name another one by \
+             --user, or keep all rights by --no-drop",
+            folder.display()
+        )
+    })?;
+    let _ = std::fs::remove_file(path); // it is empty
+    Ok(())
+}
+
+/// Times as people write them: `30s`, `5m`, `1h`, `7d`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time; write it as 30s, 5m, 1h or 7d");
+    let (number, unit) = text.split_at(
+        text.trim_end_matches(|c: char| c.is_ascii_alphabetic())
+            .len(),
+    );
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match number.checked_mul(seconds) {
+        Some(seconds @ 1..=3_153_600_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong()),
+    }
+}
+
+fn parse_ring(text: &str) -> Result<usize, String> {
+    match size::parse(text)? {
+        bytes @ 0x20_0000..=0x8000_0000 => Ok(bytes),
+        _ => Err(format!("`{text}`: give 2MiB to 2GiB")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_people_write_them() {
+        for (text, seconds) in [
+            ("30", 30),
+            ("30s", 30),
+            ("5m", 300),
+            ("1h", 3600),
+            ("7d", 604_800),
+        ] {
+            assert_eq!(parse_time(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "0s", "1.5h", "-1s", "h", "1w", "99999999999999999999d"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+}

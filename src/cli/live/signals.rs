@@ -1,0 +1,43 @@
+//! Signals while interfaces are watched: SIGINT and SIGTERM end the watching and let the report be finished, the second
+//! one quits at once; SIGHUP opens the outputs anew.
+
+use crate::cli::{exit::Exit, say};
+use nix::sys::signal::{SigSet, Signal};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+use tlscope::pipeline::Progress;
+
+/// The signals that are waited for. Made before any thread is, so that none of them is interrupted by one.
+pub(super) struct Signals(SigSet);
+
+impl Signals {
+    /// Holds the signals back until somebody waits for them.
+    pub(super) fn hold() -> anyhow::Result<Self> {
+        let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        set.thread_block()?;
+        Ok(Self(set))
+    }
+
+    /// Waits for them in a thread of its own.
+    pub(super) fn heed(self, progress: Arc<Progress>, reopen: Arc<AtomicBool>) {
+        thread::spawn(move || {
+            loop {
+                match self.0.wait() {
+                    Ok(Signal::SIGHUP) => reopen.store(true, Ordering::SeqCst),
+                    Ok(_) => {
+                        if progress.stop.swap(true, Ordering::SeqCst) {
+                            std::process::exit(i32::from(Exit::Interrupted.code()));
+                        }
+                        say("stopping: the report follows (once more quits at once)");
+                    }
+                    Err(_) => return,
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,40 @@
+//! The traces of one span of time join those of another; what they refer to gets new numbers.
+
+use super::History;
+
+impl History {
+    /// Adds all that another one holds, as if its handshakes had come after those of this one.
+    pub(in crate::findings) fn absorb(&mut self, other: &Self) {
+        let names = numbers(other.names.listed().map(|name| self.names.number(&**name)));
+        let captures = other.captures.listed();
+        let captures = numbers(captures.map(|name| self.captures.number(&**name)));
+        let hellos: Vec<_> = (other.hellos.iter())
+            .map(|hello| self.hello(&hello.shape))
+            .collect();
+        let answers: Vec<_> = (other.answers.iter())
+            .map(|answer| self.answer(answer))
+            .collect();
+        let certificates: Vec<_> = (0..)
+            .zip(&other.certificates)
+            .map(|(number, one)| self.certificate(one, !other.others.contains(&number)))
+            .collect();
+        let of = |list: &[Option<u32>], number: Option<u32>| {
+            let index = usize::try_from(number?).ok()?;
+            list.get(index).copied().flatten()
+        };
+        for trace in &other.traces {
+            let mut trace = trace.clone();
+            trace.name = of(&names, trace.name);
+            trace.capture = of(&captures, Some(trace.capture)).unwrap_or(u32::MAX);
+            trace.hello = of(&hellos, trace.hello);
+            trace.answer = of(&answers, trace.answer);
+            trace.leaf = of(&certificates, trace.leaf);
+            self.push(trace);
+        }
+        self.forgotten += other.forgotten;
+    }
+}
+
+fn numbers(numbered: impl Iterator<Item = Option<(u32, bool)>>) -> Vec<Option<u32>> {
+    numbered.map(|found| found.map(|found| found.0)).collect()
+}

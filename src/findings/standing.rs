@@ -1,0 +1,322 @@
+//! Findings over time: what stands now, and when that changes.
+//!
+//! Records go into panes, each an own [`Diagnosis`] of a part of the window. To judge, the panes are put together; the
+//! oldest one goes when it has left the window. So memory is bounded by the window's caps, whatever passes in weeks.
+//!
+//! A verdict speaks when it begins, when it becomes worse or ten times larger, and when it ended: not once per handshake.
+//! One that comes and goes does so quietly for [`HOLD_NS`], and nothing is said of one verdict more often than that.
+
+use super::{Diagnosis, Settings, Verdicts};
+use crate::record::{Finding, FindingState, Handshake, Severity};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// Parts of a window.
+const PANES: i64 = 8;
+/// A verdict that is gone ended only after this long; changes are told no more often.
+const HOLD_NS: i64 = 60_000_000_000;
+/// Handshakes more than when it was last told that make a change.
+const GROWTH: u64 = 10;
+
+/// What stands now.
+pub struct Standing {
+    settings: Settings,
+    /// Those of each pane.
+    pane_settings: Settings,
+    pane_ns: i64,
+    panes: VecDeque<Pane>,
+    told: HashMap<Box<str>, Told>,
+    /// Something came or went since it was last judged.
+    is_stale: bool,
+}
+
+struct Pane {
+    begins_ns: i64,
+    diagnosis: Diagnosis,
+}
+
+/// A verdict that was told.
+struct Told {
+    finding: Finding,
+    severity: Severity,
+    count: u64,
+    /// When something was last said of it.
+    said_ns: i64,
+    /// Since when it is not there.
+    absent_since_ns: Option<i64>,
+}
+
+impl Standing {
+    /// Remembers handshakes for `window_ns`.
+    #[must_use]
+    pub fn new(settings: &Settings, window_ns: i64) -> Self {
+        let mut pane_settings = settings.clone();
+        // Half of it, for the panes are put together beside themselves.
+        pane_settings.history_bytes_max /= 2 * PANES as usize;
+        Self {
+            settings: settings.clone(),
+            pane_settings,
+            pane_ns: (window_ns / PANES).max(1),
+            panes: VecDeque::new(),
+            told: HashMap::new(),
+            is_stale: false,
+        }
+    }
+
+    /// Takes one record in, with what [`super::judge`] said of it. `now_ns` is the capture's time.
+    pub fn add(&mut self, record: &Handshake, verdicts: &Verdicts, now_ns: i64) {
+        self.pass(now_ns);
+        // A clock that was set back does not open panes in the past.
+        let fits = |pane: &Pane| now_ns < pane.begins_ns.saturating_add(self.pane_ns);
+        if !self.panes.back().is_some_and(fits) {
+            self.panes.push_back(Pane {
+                begins_ns: now_ns,
+                diagnosis: Diagnosis::new(&self.pane_settings),
+            });
+        }
+        if let Some(pane) = self.panes.back_mut() {
+            pane.diagnosis.add_judged(record, verdicts);
+        }
+        self.is_stale = true;
+    }
+
+    /// Forgets panes that have left the window.
+    fn pass(&mut self, now_ns: i64) {
+        let window_ns = self.pane_ns.saturating_mul(PANES);
+        while self.panes.front().is_some_and(|pane| {
+            pane.begins_ns
+                .saturating_add(self.pane_ns)
+                .saturating_add(window_ns)
+                < now_ns
+                || self.panes.len() > PANES as usize + 1
+        }) {
+            self.panes.pop_front();
+            self.is_stale = true;
+        }
+    }
+
+    fn together(&self) -> Diagnosis {
+        let mut all = Diagnosis::new(&self.settings);
+        for pane in &self.panes {
+            all.groups.absorb(&pane.diagnosis.groups);
+            all.history.absorb(&pane.diagnosis.history);
+        }
+        all
+    }
+
+    /// Judges what the window holds, and gives what is to be told: verdicts that begin, changed or ended.
+    pub fn judge(&mut self, now_ns: i64) -> Vec<Finding> {
+        self.pass(now_ns);
+        let waits = self
+            .told
+            .values()
+            .any(|told| told.absent_since_ns.is_some());
+        if !self.is_stale && !waits {
+            return Vec::new();
+        }
+        let mut news = Vec::new();
+        if core::mem::take(&mut self.is_stale) {
+            let found = self.together().finish_keyed();
+            let mut there: HashMap<Box<str>, Finding> = HashMap::with_capacity(found.len());
+            for (key, finding) in found {
+                news.extend(self.compare(&key, &finding, now_ns));
+                there.insert(key, finding);
+            }
+            for (key, told) in &mut self.told {
+                if !there.contains_key(key) {
+                    told.absent_since_ns.get_or_insert(now_ns);
+                }
+            }
+        }
+        news.extend(self.end(now_ns));
+        news
+    }
+
+    /// What is to be said of a verdict that stands.
+    fn compare(&mut self, key: &str, finding: &Finding, now_ns: i64) -> Option<Finding> {
+        let news = |state| {
+            Some(Finding {
+                state: Some(state),
+                ..finding.clone()
+            })
+        };
+        let Some(told) = self.told.get_mut(key) else {
+            let told = Told {
+                severity: finding.severity,
+                count: finding.count,
+                finding: finding.clone(),
+                said_ns: now_ns,
+                absent_since_ns: None,
+            };
+            self.told.insert(key.into(), told);
+            return news(FindingState::Begins);
+        };
+        told.absent_since_ns = None;
+        told.finding.clone_from(finding);
+        let worse = finding.severity > told.severity;
+        let larger = finding.count >= told.count.saturating_mul(GROWTH);
+        let held = now_ns.saturating_sub(told.said_ns) >= HOLD_NS;
+        if worse || (larger && held) {
+            (told.severity, told.count, told.said_ns) = (finding.severity, finding.count, now_ns);
+            return news(FindingState::Changed);
+        }
+        None
+    }
+
+    /// Verdicts that are gone for long enough.
+    fn end(&mut self, now_ns: i64) -> Vec<Finding> {
+        let ended = self.told.extract_if(|_, told| {
+            let since = told.absent_since_ns;
+            since.is_some_and(|since| now_ns.saturating_sub(since) >= HOLD_NS)
+        });
+        let mut ended: Vec<Finding> = ended
+            .map(|(_, told)| Finding {
+                state: Some(FindingState::Ended),
+                ..told.finding
+            })
+            .collect();
+        ended.sort_by(|a, b| (&a.id, &a.subject).cmp(&(&b.id, &b.subject)));
+        ended
+    }
+
+    /// What stands, by severity: errors, warnings, hints.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 3] {
+        let of = |severity| {
+            let stands = |told: &&Told| told.finding.severity == severity;
+            self.told.values().filter(stands).count()
+        };
+        [
+            of(Severity::Error),
+            of(Severity::Warning),
+            of(Severity::Info),
+        ]
+    }
+
+    /// What stands as of the last judgement, worst first.
+    #[must_use]
+    pub fn findings(&self) -> Vec<&Finding> {
+        let mut all: Vec<&Finding> = self.told.values().map(|told| &told.finding).collect();
+        all.sort_by(|a, b| {
+            (b.severity, b.count, &a.subject, &a.id).cmp(&(a.severity, a.count, &b.subject, &b.id))
+        });
+        all
+    }
+
+    /// The diagnosis of the window at the end.
+    #[must_use]
+    pub fn finish(self) -> Diagnosis {
+        self.together()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Make, diagnose};
+    use super::*;
+    use crate::record::Outcome;
+
+    const SECOND: i64 = 1_000_000_000;
+    const MINUTE: i64 = 60 * SECOND;
+    const WINDOW: i64 = 60 * MINUTE;
+
+    fn reset(client: i64) -> Make {
+        let client = format!("10.1.{}.{}", client / 200, client % 200);
+        Make::new().client(&client).outcome(Outcome::HelloReset)
+    }
+
+    fn add(standing: &mut Standing, mut made: Make, now_ns: i64) {
+        let verdicts = super::super::judge(&mut made.record, &Settings::default());
+        standing.add(&made.record, &verdicts, now_ns);
+    }
+
+    fn states(news: &[Finding]) -> Vec<(&str, FindingState)> {
+        news.iter()
+            .map(|finding| (&*finding.id, finding.state.unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn panes_put_together_say_what_one_diagnosis_says() {
+        let made = |n: i64| match n % 3 {
+            0 => reset(n).at(n),
+            1 => Make::new().offer(0x0301).answer(0x0301, 0x0005).at(n),
+            _ => Make::new().tls13().answer(0x0304, 0x1301).at(n),
+        };
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        for n in 0..60 {
+            add(&mut standing, made(n), n * MINUTE / 2);
+        }
+        assert!(standing.panes.len() > 3);
+        let all: Vec<Make> = (0..60).map(made).collect();
+        assert_eq!(standing.finish().finish(), diagnose(&all));
+    }
+
+    #[test]
+    fn a_verdict_begins_once_grows_and_ends_when_the_window_has_passed() {
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        assert!(standing.judge(0).is_empty());
+        for n in 0..5 {
+            add(&mut standing, reset(1), n * SECOND);
+        }
+        let news = standing.judge(5 * SECOND);
+        assert_eq!(states(&news), [("hello-reset", FindingState::Begins)]);
+        add(&mut standing, reset(1), 6 * SECOND);
+        assert!(standing.judge(7 * SECOND).is_empty(), "more of the same");
+        for n in 0..60 {
+            add(&mut standing, reset(1), 8 * SECOND + n);
+        }
+        assert!(standing.judge(9 * SECOND).is_empty(), "said a moment ago");
+        add(&mut standing, reset(1), 2 * MINUTE);
+        let news = standing.judge(2 * MINUTE);
+        assert_eq!(states(&news), [("hello-reset", FindingState::Changed)]);
+        assert_eq!(standing.counts().iter().sum::<usize>(), 1);
+
+        assert!(
+            standing.judge(50 * MINUTE).is_empty(),
+            "still in the window"
+        );
+        assert!(standing.judge(80 * MINUTE).is_empty(), "gone, but just now");
+        let news = standing.judge(80 * MINUTE + HOLD_NS);
+        assert_eq!(states(&news), [("hello-reset", FindingState::Ended)]);
+        assert!(standing.judge(90 * MINUTE).is_empty());
+        assert_eq!(standing.counts(), [0; 3]);
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_is_quiet() {
+        let window = 8 * SECOND;
+        let mut standing = Standing::new(&Settings::default(), window);
+        let mut news = Vec::new();
+        for round in 0..20 {
+            let now = round * 15 * SECOND;
+            add(&mut standing, reset(1), now);
+            news.extend(standing.judge(now));
+            news.extend(standing.judge(now + 14 * SECOND)); // out of the window
+        }
+        assert_eq!(states(&news), [("hello-reset", FindingState::Begins)]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_whatever_passes() {
+        let settings = Settings {
+            groups_max: 8,
+            ..Settings::default()
+        };
+        let mut standing = Standing::new(&settings, 8 * SECOND);
+        for n in 0..2000 {
+            add(&mut standing, reset(n), n * SECOND / 4);
+            standing.judge(n * SECOND / 4);
+        }
+        assert!(standing.panes.len() <= PANES as usize + 1);
+        let traces: usize = (standing.panes.iter())
+            .map(|pane| pane.diagnosis.history.len())
+            .sum();
+        assert!(traces <= 4 * 10, "{traces}");
+        // A clock that is set back opens no pane for each handshake.
+        for n in 0..100 {
+            add(&mut standing, reset(n), -n * MINUTE);
+        }
+        assert!(standing.panes.len() <= PANES as usize + 1);
+    }
+}
