@@ -31,11 +31,7 @@ mod linux {
         time::{Duration, Instant},
     };
     use tlscope::{
-        capture::{
-            LinkType,
-            block::Block,
-            open::{Input, open},
-        },
+        capture::{LinkType, block::Block, feed::Fill, open::open_alone},
         limits::Limits,
     };
 
@@ -92,9 +88,8 @@ mod linux {
         let limits = Limits::default();
         let mut frames = Vec::new();
         for file in files {
-            let input = Input::File(file.into());
-            let (mut source, _) =
-                open(&input, &limits, |reader| reader).map_err(|error| error.to_string())?;
+            let opened = open_alone(file.as_ref(), &limits);
+            let (mut source, _) = opened.map_err(|error| error.to_string())?;
             let mut block = Block::default();
             loop {
                 let more = source.fill(&mut block).map_err(|error| error.to_string())?;
@@ -103,7 +98,7 @@ mod linux {
                     .iter()
                     .filter(|packet| packet.link == LinkType::ETHERNET);
                 frames.extend(ethernet.map(|packet| block.data(packet).to_vec()));
-                if !more {
+                if more == Fill::End {
                     break;
                 }
             }

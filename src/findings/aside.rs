@@ -85,6 +85,23 @@ impl Aside {
         }
     }
 
+    /// Adds all that another one holds.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        let forgotten = &mut self.forgotten;
+        for entry in &other.plain {
+            push(&mut self.plain, entry.clone(), forgotten);
+        }
+        for entry in &other.bound {
+            push(&mut self.bound, entry.clone(), forgotten);
+        }
+        for entry in &other.unauthenticated {
+            push(&mut self.unauthenticated, entry.clone(), forgotten);
+        }
+        let room = ENTRIES_MAX.saturating_sub(self.tunnels.len());
+        self.tunnels.extend(other.tunnels.iter().take(room));
+        *forgotten += other.forgotten;
+    }
+
     /// The order in which captures or saved records came does not matter.
     pub(super) fn sort(&mut self) {
         let key = |place: &Place| (place.start, place.frame, place.server);

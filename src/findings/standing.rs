@@ -100,6 +100,7 @@ impl Standing {
         for pane in &self.panes {
             all.groups.absorb(&pane.diagnosis.groups);
             all.history.absorb(&pane.diagnosis.history);
+            all.aside.absorb(&pane.diagnosis.aside);
         }
         all
     }
