@@ -80,12 +80,18 @@ fn by_client_and_target(
         }
     }
     let enough = tries.into_values().filter(|list| list.len() >= least);
-    enough
-        .filter_map(|list| {
-            let (_, trace) = past.of(&list).next()?;
-            Some(((trace.client, past.target(trace)), list))
-        })
-        .collect()
+    let mut by_target: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
+    for list in enough {
+        let first = list.first().and_then(|index| past.traces.get(*index));
+        if let Some(trace) = first {
+            let key = (trace.client, past.target(trace));
+            by_target.entry(key).or_default().extend(list);
+        }
+    }
+    for list in by_target.values_mut() {
+        list.sort_unstable();
+    }
+    by_target
 }
 
 /// A failure after which clients try lower.
@@ -226,8 +232,12 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         .map(|name| hosts::is_strict(name, report.settings))
         .collect();
     let is_strict = |trace: &Trace| {
-        let number = trace.name.and_then(|number| usize::try_from(number).ok());
-        number.and_then(|number| strict.get(number)) == Some(&true)
+        let Some(number) = trace.name.and_then(|number| usize::try_from(number).ok()) else {
+            // Without a server name, by the name that the client asked DNS for.
+            let name = past.dns_name(trace);
+            return name.is_some_and(|name| hosts::is_strict(name, report.settings));
+        };
+        strict.get(number) == Some(&true)
     };
     for ((client, target), list) in by_client_and_target(report, 1, is_strict) {
         let old: Vec<usize> = past

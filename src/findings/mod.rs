@@ -32,6 +32,7 @@ mod past;
 mod path;
 mod proxy;
 mod quality;
+mod reach;
 mod resolved;
 mod server_name;
 mod settings;
@@ -191,6 +192,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     inventory::SURVEYS,
     quality::SURVEYS,
     path::SURVEYS,
+    reach::SURVEYS,
 ];
 
 fn surveys() -> impl Iterator<Item = &'static Survey> {

@@ -112,9 +112,10 @@ impl Past {
         })
     }
 
-    /// The name, or else the address, that a trace's client wanted.
+    /// The name (of the hello, else of DNS), or else the address, that a trace's client wanted.
     pub(super) fn target(&self, trace: &Trace) -> Box<str> {
         self.name(trace)
+            .or_else(|| self.dns_name(trace))
             .map_or_else(|| trace.server.to_string().into(), Box::from)
     }
 

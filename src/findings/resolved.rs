@@ -29,7 +29,6 @@ impl Resolved {
 
     /// Everything that was told; `lookups` in the order in which they were asked first. No lookup at all: the capture
     /// shows no DNS, and the absence of an answer means nothing.
-    #[allow(dead_code)] // the surveys that ask for it follow
     pub(super) fn dns(&self) -> &Dns {
         &self.dns
     }

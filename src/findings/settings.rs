@@ -46,6 +46,11 @@ pub struct Settings {
     pub slow_client_ms: u64,
     /// A client that closes a connection without a ClientHello later than this was only keeping it ready.
     pub closed_before_hello_ms: u64,
+    /// So much time between the first IPv6 SYN and the IPv4 connection that worked is worth a word: clients of RFC 8305
+    /// wait 250 ms.
+    pub v6_penalty_ms: u64,
+    /// A lookup that is not answered for this long failed.
+    pub dns_no_answer_ms: u64,
     /// Ports on which a connection without TLS is worth a record.
     pub tls_ports: Vec<u16>,
     /// Ports on which a ClientHello without a server name is worth a word.
@@ -168,6 +173,8 @@ impl Default for Settings {
             slow_server_ms: 500,
             slow_client_ms: 1_000,
             closed_before_hello_ms: 5_000,
+            v6_penalty_ms: 300,
+            dns_no_answer_ms: 5_000,
             tls_ports: TLS_PORTS.to_vec(),
             sni_ports: vec![443],
             internal_ports: vec![444],

@@ -349,6 +349,16 @@ pub(super) fn diagnose(made: &[Make]) -> Vec<Finding> {
     diagnose_with(made, &Settings::default())
 }
 
+/// The findings of a few records, and of what DNS told.
+pub(super) fn diagnose_dns(made: &[Make], dns: &crate::record::Dns) -> Vec<Finding> {
+    let mut diagnosis = Diagnosis::new(&Settings::default());
+    for made in made {
+        diagnosis.add(&made.record);
+    }
+    diagnosis.dns(dns);
+    diagnosis.finish()
+}
+
 /// The findings of a few records under other settings. No text may have kept a placeholder.
 pub(super) fn diagnose_with(made: &[Make], settings: &Settings) -> Vec<Finding> {
     let mut diagnosis = Diagnosis::new(settings);
