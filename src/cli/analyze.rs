@@ -32,13 +32,31 @@ use tlscope::{
 /// What to read and how to report it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Captures (pcap, pcapng); - is standard input, a folder is all captures in it by time
+    /// Captures, folders and patterns of them; - is standard input
     ///
-    /// What a file is, its first bytes tell, not its name. Captures are read one after the other as one stream, so
-    /// that a connection may begin in one and end in the next. Of a folder, those directly in it are read in the
-    /// order of their first packet, which is right for a ring buffer of files.
+    /// What a file is, its first bytes tell, not its name: pcap, pcapng, Windows event traces (netsh trace, pktmon:
+    /// .etl), Network Monitor (.cap); pcap and pcapng also as gzip, zstd, lz4, xz or bzip2. A folder stands for the
+    /// captures directly in it, a pattern such as 'ring*.pcapng' for the files that it matches, also where the shell
+    /// does not expand it. All are read in the order of their first packet as one stream, so that a connection may begin
+    /// in one file of a ring buffer and end in the next. Standard input is read last; event traces and
+    /// Network Monitor's captures need a file.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+
+    /// Analyse each capture alone: a report for each, one after the other
+    ///
+    /// Connections that span two files are then cut. The exit code is that of the worst.
+    #[arg(long)]
+    each: bool,
+
+    /// Go on reading as the captures grow and rotate, until Ctrl-C
+    ///
+    /// As `tail -F` does: what is written behind the end is read as it comes, a file that is exchanged under its name is
+    /// read to its end and then the new one, and the newest files of a folder or a pattern join. Files that are not
+    /// there yet are waited for. With --format ndjson each handshake is printed as soon as it is known; findings
+    /// come at the end. Compressed captures, event traces and Network Monitor's are read as they are.
+    #[arg(long, conflicts_with = "each")]
+    follow: bool,
 
     #[command(flatten)]
     reporting: Reporting,
@@ -73,28 +91,40 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         list,
         faults,
         notes,
-    } = inputs::expand(&args.files);
+    } = inputs::expand(&args.files, args.follow);
     if !args.reporting.quiet {
         notes.iter().for_each(|note| say(note));
     }
-    if list.is_empty() {
+    if list.is_empty() && !args.follow {
         faults.iter().for_each(|fault| say(fault));
         return Ok(Exit::Error);
     }
     let settings = args.reporting.settings()?;
     let secrets = args.keys.read(&Limits::default(), args.reporting.quiet)?;
     let names: Vec<&Path> = list.iter().filter_map(file_of).collect();
-    let (output, view) = args.reporting.open(&names, settings.lang)?;
+    let (mut output, view) = args.reporting.open(&names, settings.lang)?;
     let progress = Arc::new(Progress::default());
     interrupt::watch(progress.clone(), output.unfinished());
-    let job = Job {
-        args,
-        settings,
-        inputs: &list,
-        secrets,
-        view,
-    };
-    let (findings, errors) = analyse(&job, &progress, output)?;
+    let mut done = Done::default();
+    for inputs in parts(args, &list) {
+        let job = Job {
+            args,
+            settings: settings.clone(),
+            inputs,
+            secrets: Arc::clone(&secrets),
+            view,
+        };
+        analyse(&job, &progress, &mut output, &mut done)?;
+        if progress.stop.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    if done.written {
+        output.finish()?;
+    }
+    let Done {
+        findings, errors, ..
+    } = done;
 
     faults.iter().for_each(|fault| say(fault));
     errors.iter().for_each(|error| say(&inputs::words(error)));
@@ -107,6 +137,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         Exit::Fine
     })
+}
+
+/// What is reported together.
+fn parts<'a>(args: &Args, list: &'a [Input]) -> Vec<&'a [Input]> {
+    if args.each {
+        list.chunks(1).collect()
+    } else {
+        vec![list]
+    }
 }
 
 fn file_of(input: &Input) -> Option<&Path> {
@@ -125,27 +164,43 @@ struct Job<'a> {
     view: View,
 }
 
-/// Reads the captures and writes the report, unless nothing could be read. Hands back the findings, and what was wrong with single files.
+/// What came of it.
+#[derive(Default)]
+struct Done {
+    findings: Vec<Finding>,
+    /// What was wrong with single files.
+    errors: Vec<Error>,
+    /// There is a report.
+    written: bool,
+}
+
+/// Reads the captures and writes the report, unless nothing could be read.
 fn analyse(
     job: &Job<'_>,
     progress: &Arc<Progress>,
-    mut output: Output,
-) -> anyhow::Result<(Vec<Finding>, Vec<Error>)> {
+    output: &mut Output,
+    done: &mut Done,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut report = (job.args.reporting.format.new)(job.view);
     let mut diagnosis = Diagnosis::new(&job.settings);
-    let (mut summary, errors) = read(job, progress, &mut output, &mut diagnosis, &mut *report)?;
+    let (mut summary, errors) = read(job, progress, output, &mut diagnosis, &mut *report)?;
     let findings = reporting::conclude(diagnosis, &mut summary);
     summary.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     env!("CARGO_PKG_VERSION").clone_into(&mut summary.version);
 
     let nothing_read = summary.packets == 0 && errors.len() >= job.inputs.len();
-    if !nothing_read {
-        let finished = report.finish(&findings, &summary, &mut output);
+    if !nothing_read || job.args.follow {
+        if done.written && !job.args.reporting.format.streams && !job.args.reporting.quiet {
+            writeln!(output).map_err(|error| output.fault(error))?;
+        }
+        let finished = report.finish(&findings, &summary, output);
         finished.map_err(|error| output.fault(error))?;
-        output.finish()?;
+        done.written = true;
     }
-    Ok((findings, errors))
+    done.findings.extend(findings);
+    done.errors.extend(errors);
+    Ok(())
 }
 
 /// Runs the pipeline, with a progress bar where someone looks.
@@ -175,6 +230,7 @@ fn read(
         settings: job.settings.clone(),
         render: args.reporting.format.render,
         secrets: Arc::clone(secrets),
+        follow: args.follow.then(|| inputs::lister(&args.files)),
         ..Options::default()
     };
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.
@@ -182,8 +238,8 @@ fn read(
     let bar = (!args.reporting.quiet && !streams_to_eyes && io::stderr().is_terminal())
         .then(|| Bar::start(inputs, progress.clone()));
     // What comes through a pipe may take hours: each record is passed on as soon as it is known.
-    let at_once =
-        args.reporting.format.streams && inputs.iter().any(|input| matches!(input, Input::Stdin));
+    let endless = args.follow || inputs.iter().any(|input| matches!(input, Input::Stdin));
+    let at_once = args.reporting.format.streams && endless;
 
     let mut write_failed = false;
     let result = pipeline::run(inputs, &options, progress, &mut |taken| {

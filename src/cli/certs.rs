@@ -57,7 +57,7 @@ struct Seen {
 
 /// Reads the captures and lists the certificates.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let Inputs { list, faults, .. } = inputs::expand(&args.files);
+    let Inputs { list, faults, .. } = inputs::expand(&args.files, false);
     faults.iter().for_each(|fault| say(fault));
     let mut all: BTreeMap<Digest<32>, Seen> = BTreeMap::new();
     let mut beyond = 0;

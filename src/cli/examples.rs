@@ -21,6 +21,12 @@ Examples:
   Straight from a capture on another machine:
           ssh gateway tcpdump -i any -s 0 -U -w - tcp | tlscope -
 
+  A ring buffer of files that dumpcap or tcpdump is still writing, as it grows:
+          tlscope --follow --format ndjson /var/captures/
+
+  A folder of captures that have nothing to do with one another:
+          tlscope --each captures/
+
   In a nightly job, told only of what is wrong:
           tlscope --quiet --fail-on warning today.pcapng || mail-the-team
 
