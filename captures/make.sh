@@ -308,7 +308,7 @@ def cmd_proxy(addr, port, to):      # CONNECT, every name is at the address `to`
 def cmd_h2strict(src, addr, name, ca):
     # does what RFC 9113 section 9.2.2 lets a client do: GOAWAY INADEQUATE_SECURITY
     ctx = ssl.create_default_context(cafile=ca); ctx.set_alpn_protocols(['h2', 'http/1.1'])
-    ctx.maximum_version = ssl.TLSVersion.TLSv1_2
+    ctx.maximum_version = ssl.TLSVersion.TLSv1_2   # its secrets go to $SSLKEYLOGFILE, where that is set
     t = ctx.wrap_socket(socket.create_connection((addr, 443), source_address=(src, 0)), server_hostname=name)
     aead = any(x in t.cipher()[0] for x in ('GCM', 'CHACHA20'))
     frame = lambda ty, b: len(b).to_bytes(3, 'big') + bytes([ty, 0, 0, 0, 0, 0]) + b
@@ -689,6 +689,81 @@ make_with_keys() {
   chmod 644 "$OUT"/with-keys*
 }
 
+keep_with_keys() {  # as keep, with the secrets of $W/keys in front of the packets; $1: NAME.pcapng
+  keep "$1"
+  grep -E '^[A-Z_0-9]+ [0-9a-f]+ [0-9a-f]+$' "$W/keys" | sort -u >"$W/tidy.keys"
+  editcap --inject-secrets "tls,$W/tidy.keys" "$OUT/$1" "$W/emb.pcapng"
+  $PY "$W/tool.py" bareshb "$W/emb.pcapng" "$OUT/$1"
+}
+kget() { local n=$1; shift; get "$n" -keylogfile "$W/keys" "$@"; }
+make_keys_suites() {
+  local c k='@SECLEVEL=0'
+  net; rm -f "$W/keys"; old www -cipher "ALL:$k" -ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256
+  start
+  for c in ECDHE-RSA-AES128-GCM-SHA256 ECDHE-RSA-AES256-GCM-SHA384 ECDHE-RSA-CHACHA20-POLY1305 AES128-CCM AES256-CCM8 \
+      ECDHE-RSA-AES128-SHA ECDHE-RSA-AES256-SHA384 AES128-SHA256; do
+    kget www.contoso.com -tls1_2 -cipher $c
+  done
+  # the MAC first, then encryption; the master secret of RFC 5246
+  sed 's/^Options = .*/Options = UnsafeLegacyRenegotiation,-EncryptThenMac,-ExtendedMasterSecret/' "$W/old.cnf" >"$W/plain.cnf"
+  for c in ECDHE-RSA-AES256-SHA ECDHE-RSA-AES128-SHA256 ECDHE-RSA-AES256-SHA384 ECDHE-RSA-AES256-GCM-SHA384; do
+    OPENSSL_CONF=$W/plain.cnf kget www.contoso.com -tls1_2 -cipher $c
+  done
+  for c in -tls1 -tls1_1; do
+    old kget www.contoso.com $c -cipher "ECDHE-RSA-AES128-SHA:$k"
+    OPENSSL_CONF=$W/plain.cnf kget www.contoso.com $c -cipher "ECDHE-RSA-AES256-SHA:$k"
+  done
+  for c in AES_128_GCM_SHA256 AES_256_GCM_SHA384 CHACHA20_POLY1305_SHA256 AES_128_CCM_SHA256 AES_128_CCM_8_SHA256; do
+    kget www.contoso.com -tls1_3 -ciphersuites TLS_$c
+  done
+  keep_with_keys keys-suites.pcapng
+}
+make_keys_h2_goaway() {
+  net; rm -f "$W/keys"
+  ngx <<N
+server { listen $SRV:443 ssl http2; server_name mail.contoso.com;
+  $(ngxcert mail) ssl_protocols TLSv1.2; ssl_prefer_server_ciphers on;
+  ssl_ciphers ECDHE-RSA-AES256-SHA:ECDHE-RSA-AES256-GCM-SHA384; }
+server { listen $SRV2:443 ssl http2; server_name autodiscover.contoso.com;
+  $(ngxcert mail) ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;
+  ssl_ciphers ECDHE-RSA-AES256-GCM-SHA384; }
+N
+  start
+  export SSLKEYLOGFILE=$W/keys
+  web mail.contoso.com $SRV --http2 --interface $CLI1
+  client $PY "$W/tool.py" h2strict $CLI3 $SRV mail.contoso.com "$W/cas.pem"
+  client $PY "$W/tool.py" h2strict $CLI3 $SRV2 autodiscover.contoso.com "$W/cas.pem"
+  web autodiscover.contoso.com $SRV2 --http2 --interface $CLI1
+  unset SSLKEYLOGFILE
+  keep_with_keys keys-h2-goaway.pcapng
+}
+make_keys_tls13_inside() {
+  local n
+  net; rm -f "$W/keys"
+  www -tls1_3
+  server openssl s_server -quiet -early_data -tls1_3 -accept $SRV:8443 $(cert www); listening 8443
+  sserver $SRV2:443 $(cert www) -tls1_3 -Verify 1 -CAfile "$W/ca.pem"
+  sserver $SRV3:443 $(cert www) -tls1_3 -groups P-384
+  old sserver $OFFICE:443 $(cert office) -tls1_2 -client_renegotiation
+  start
+  SSLKEYLOGFILE=$W/keys client gnutls-cli --x509cafile="$W/pub.pem" --sni-hostname=www.contoso.com \
+    --verify-hostname=www.contoso.com -p 443 --priority='NORMAL:-VERS-ALL:+VERS-TLS1.3' $SRV </dev/null || true
+  kget mail.contoso.com                             # the certificate is for another name
+  echo "early data" >"$W/early"
+  for n in "-sess_out $W/s5" "-sess_in $W/s5 -early_data $W/early"; do
+    { sleep 0.5; echo data; sleep 0.3; } |
+      client openssl s_client -keylogfile "$W/keys" -connect $SRV:8443 -servername www.contoso.com $n || true
+  done
+  kget www.contoso.com -connect $SRV2:443 $(cert user)
+  kget www.contoso.com -connect $SRV2:443
+  kget www.contoso.com -connect $SRV3:443 -groups X25519:P-384
+  { sleep 0.5; echo K; sleep 0.3; echo k; sleep 0.3; printf 'GET /index.html HTTP/1.0\r\n\r\n'; sleep 0.5; } |
+    client openssl s_client -keylogfile "$W/keys" -connect $SRV:443 -servername www.contoso.com || true
+  { sleep 0.5; echo R; sleep 0.5; printf 'GET /index.html HTTP/1.0\r\n\r\n'; sleep 0.5; } |
+    client openssl s_client -keylogfile "$W/keys" -tls1_2 -connect $OFFICE:443 -servername outlook.office365.com || true
+  keep_with_keys keys-tls13-inside.pcapng
+}
+
 # ---------------------------------------------------------------- check and main
 
 # What must be in each capture: file, display filter, how many packets.
@@ -734,6 +809,12 @@ http-connect.pcap|tcp.port==3128 && tls.handshake.type==2|2
 quic.pcapng|quic && tls.handshake.type==1|1
 dtls12.pcap|dtls.handshake.type==1 || dtls.handshake.type==3 || dtls.handshake.type==2|4
 with-keys-embedded.pcapng|http2.headers.status==200|2
+keys-suites.pcapng|tls.handshake.type==2|21
+keys-suites.pcapng|http.response.code==200|21
+keys-h2-goaway.pcapng|http2.goaway.error==12|1
+keys-h2-goaway.pcapng|http2.goaway.error==0|1
+keys-tls13-inside.pcapng|tls.alert_message.desc==116|1
+keys-tls13-inside.pcapng|tls.handshake.type==24|3
 N
 }
 verify() {  # the stories of capture $1 are in its file
@@ -761,7 +842,7 @@ ALL=(owa-http2-blocklisted h2-healthy tls10 tls11 tls12 tls13 sni-missing name-m
   no-common-suite no-common-version hello-reset hello-unanswered syn-unanswered
   connection-refused resumption hello-retry-request hello-two-segments out-of-order ipv6 vlan
   mutual-tls client-rejects-cert renegotiation dhe-1024 rsa-key-exchange ecdsa starttls-smtp
-  http-connect quic dtls12 with-keys)
+  http-connect quic dtls12 with-keys keys-suites keys-h2-goaway keys-tls13-inside)
 
 main() {
   local n

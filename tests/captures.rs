@@ -670,6 +670,159 @@ fn with_keys() {
 }
 
 #[test]
+fn keys_suites() {
+    let run = run("keys-suites.pcapng");
+    all_complete(&run, 21);
+    let expected = [
+        (
+            0x0303,
+            &[
+                0xc02f, 0xc030, 0xcca8, 0xc09c, 0xc0a1, 0xc013, 0xc028, 0x003c,
+            ][..],
+        ),
+        // Without encrypt-then-MAC and extended master secret.
+        (0x0303, &[0xc014, 0xc027, 0xc028, 0xc030]),
+        (0x0301, &[0xc013, 0xc014]),
+        (0x0302, &[0xc013, 0xc014]),
+        (0x0304, &[0x1301, 0x1302, 0x1303, 0x1304, 0x1305]),
+    ];
+    let expected = expected
+        .iter()
+        .flat_map(|(version, suites)| suites.iter().map(move |suite| (*version, *suite)));
+    let seen = run
+        .records
+        .iter()
+        .map(|record| (version(record), suite(record)));
+    assert!(seen.eq(expected));
+    let plain = |record: &Handshake| {
+        let shape = &record.server_hello.as_ref().unwrap().shape;
+        (
+            shape.extended_master_secret,
+            shape.extensions.iter().any(|code| code.0 == 22),
+        )
+    };
+    assert_eq!(plain(&run.records[5]), (true, true));
+    assert_eq!(plain(&run.records[8]), (false, false));
+    for record in &run.records {
+        assert!(record.decrypted, "{record:?}");
+        assert_eq!(record.stopped_after.as_deref(), Some("finished"));
+        // Each side ends with close_notify, which only keys show.
+        let ends = [(Side::Server, 1, 0), (Side::Client, 1, 0)];
+        assert_eq!(alerts(record), ends, "{record:?}");
+        assert_eq!(
+            record.certificates[0].subject.as_deref(),
+            Some("CN=www.contoso.com")
+        );
+    }
+    for key in ["handshakes_secrets_do_not_fit", "streams_decryption_lost"] {
+        assert_eq!(run.skipped(key), 0);
+    }
+}
+
+#[test]
+fn keys_h2_goaway() {
+    let run = run("keys-h2-goaway.pcapng");
+    all_complete(&run, 4);
+    let goaways: Vec<_> = run
+        .records
+        .iter()
+        .map(|record| {
+            assert_eq!(alpn(record), "h2");
+            let h2 = record.http.as_ref().unwrap().h2.as_ref().unwrap();
+            assert!(h2.client_settings.is_some() && h2.server_settings.is_some());
+            h2.goaways.first().map(|goaway| (goaway.from, goaway.code))
+        })
+        .collect();
+    let client = |code| Some((Side::Client, code));
+    assert_eq!(goaways, [None, client(12), client(0), None]);
+    let found = run
+        .findings
+        .iter()
+        .find(|one| one.id == "h2-blocklisted-cipher")
+        .unwrap();
+    assert_eq!(found.count, 2);
+    let cited = found
+        .evidence
+        .iter()
+        .any(|one| one.fact.contains("INADEQUATE_SECURITY"));
+    assert!(cited, "{:?}", found.evidence);
+    // Nothing else of what was decrypted is told.
+    for secret in ["GET", "index.html", "Hello from", "user-agent"] {
+        assert!(!run.ndjson.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn keys_tls13_inside() {
+    let run = run("keys-tls13-inside.pcapng");
+    assert_eq!(run.records.len(), 10, "{:?}", outcomes(&run));
+    assert!(run.records.iter().all(|record| record.decrypted));
+    let [
+        rejected,
+        other_name,
+        first,
+        early,
+        mutual,
+        none_sent,
+        retried,
+        updated,
+        before,
+        again,
+    ] = &run.records[..]
+    else {
+        panic!("{:?}", outcomes(&run));
+    };
+    assert_eq!(rejected.outcome, Outcome::ClientAlert);
+    assert_eq!(alerts(rejected), [(Side::Client, 2, 42)]);
+    assert!(has_finding(&run, "cert-rejected-by-client"));
+    assert!(!has_finding(&run, "tls13-abort-hidden"));
+    assert_eq!(sni(other_name), "mail.contoso.com");
+    assert!(has_finding(&run, "cert-name-mismatch"));
+
+    assert!(first.outcome.is_complete() && early.outcome.is_complete());
+    let inside = |record: &Handshake| record.inside.clone().unwrap();
+    assert_eq!(inside(early).early_data_accepted, Some(true));
+    assert!(resumed(early) && early.certificates.is_empty());
+
+    assert!(mutual.certificate_requested && mutual.outcome.is_complete());
+    assert_eq!(
+        mutual.client_certificates[0].subject.as_deref(),
+        Some("CN=user1.contoso.com")
+    );
+    assert!(inside(mutual).client_certificate_verify.is_some());
+    assert_eq!(none_sent.outcome, Outcome::ServerAlert);
+    assert_eq!(alerts(none_sent), [(Side::Server, 2, 116)]);
+    let empty = none_sent
+        .observed
+        .as_ref()
+        .unwrap()
+        .client_certificate_empty;
+    assert_eq!(empty, Some(true));
+    assert!(has_finding(&run, "client-cert-problem"));
+
+    assert!(retried.hello_retry_request.is_some() && !retried.certificates.is_empty());
+    let messages: Vec<_> = inside(updated)
+        .post_handshake
+        .iter()
+        .map(|message| (message.from, message.message.to_string()))
+        .filter(|(_, message)| message == "key_update")
+        .collect();
+    let update = |side| (side, "key_update".to_owned());
+    assert_eq!(
+        messages,
+        [Side::Client, Side::Client, Side::Server].map(update)
+    );
+    // Behind three changes of keys.
+    assert_eq!(alerts(updated), [(Side::Client, 1, 0)]);
+
+    // A renegotiation is a handshake of its own.
+    assert!(!before.renegotiation && again.renegotiation);
+    assert_eq!(sni(again), "outlook.office365.com");
+    assert!(before.outcome.is_complete() && again.outcome.is_complete());
+    assert!(before.defects.is_empty() && again.defects.is_empty());
+}
+
+#[test]
 fn keys_of_another_session_open_nothing() {
     // The right random with another session's secret, and secrets of sessions that are not there.
     let log = fs::read_to_string("captures/with-keys.keys").unwrap();

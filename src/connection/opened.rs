@@ -108,8 +108,21 @@ impl Draft {
         let tls13 = self.version() == Some(VersionRank::Tls13);
         self.flights[direction as usize].encrypted_alert |= !tls13;
         self.alert(direction, Some((level, code)), seen, desk.limits.alerts_max);
+        // The server's first word behind the client's Finished is a refusal: from outside its record looks
+        // like any other, and the handshake like a complete one.
+        let since = |index: usize| self.flights[index].bytes - self.bytes_at_completion[index];
+        let refused = tls13
+            && self.complete_ns.is_some()
+            && self.fatal_alert(Side::Server)
+            && since(direction as usize) <= ALERT_RECORD_MAX;
+        if refused && self.side(direction) == Side::Server {
+            self.complete_ns = None;
+        }
     }
 }
+
+/// Bytes of a record that holds an alert of TLS 1.3, without padding.
+const ALERT_RECORD_MAX: u64 = 2 + 1 + 16;
 
 fn message_name(kind: HandshakeType) -> Cow<'static, str> {
     kind.name()

@@ -220,7 +220,9 @@ impl Connection {
 
     fn defects(&self, draft: &mut Draft) -> Vec<Defect> {
         let mut defects = core::mem::take(&mut draft.defects);
+        // A stream that is being read is lent away; its payload was noted.
         if !self.streams.iter().all(|stream| stream.is_seen())
+            && self.payload_seen.contains(&false)
             && (self.syn_ack_seen || !self.syn_seen || self.payload_seen.contains(&true))
         {
             defects.push(Defect::OneDirection);

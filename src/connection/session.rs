@@ -517,9 +517,10 @@ impl Draft {
         let flight = &mut self.flights[direction as usize];
         flight.records += 1;
         flight.bytes += length as u64;
-        if self.complete_ns.is_some() {
+        if self.complete_ns.is_some() || self.is_before_finished(direction, length) {
             return;
         }
+        let flight = &mut self.flights[direction as usize];
         if self.server_hello.is_some() && flight.first_record.is_none() {
             flight.first_record = Some(length as u32);
             if self.side(direction) == Side::Client {
@@ -573,6 +574,16 @@ impl Draft {
         }
     }
 
+    /// The Finished of TLS 1.3 is still to come: this record of the client has the size of an EndOfEarlyData
+    /// (RFC 8446 section 4.5) or of a Certificate without any, and of nothing else in its second flight.
+    fn is_before_finished(&self, direction: Direction, length: usize) -> bool {
+        (END_OF_EARLY_DATA.contains(&length) || EMPTY_CERTIFICATE.contains(&length))
+            && self.server_hello.is_some()
+            && self.side(direction) == Side::Client
+            && self.carrier == Carrier::Tcp
+            && self.version() == Some(VersionRank::Tls13)
+    }
+
     pub(super) fn timing(&self, tcp_connect_us: Option<i64>) -> crate::record::Timing {
         let since = |from: Option<i64>, to: Option<i64>| {
             Some(Timestamp(to?).micros_since(Timestamp(from?))).filter(|&micros| micros >= 0)
@@ -588,3 +599,7 @@ impl Draft {
 /// Smallest TLS 1.3 record that holds a Finished: 4 + 32 bytes, the content type and a tag of 16 (8 for
 /// TLS_AES_128_CCM_8_SHA256).
 const FINISHED_RECORD_MIN: u32 = 4 + 32 + 1 + 8;
+/// Lengths of a record that holds EndOfEarlyData: 4 bytes, the content type and a tag of 16 or 8.
+const END_OF_EARLY_DATA: [usize; 2] = [4 + 1 + 16, 4 + 1 + 8];
+/// Lengths of a record that holds a Certificate message with an empty context and list.
+const EMPTY_CERTIFICATE: [usize; 2] = [8 + 1 + 16, 8 + 1 + 8];

@@ -109,7 +109,10 @@ fn answer(report: &Report<'_>, trace: &Trace) -> Option<Answer> {
         refuses: false,
         version: trace.negotiated,
         suite: shape.cipher_suite.0,
-        alpn: shape.alpn.clone(),
+        // Under TLS 1.3 only secrets show it, and they may be of some members alone.
+        alpn: (trace.negotiated < Some(VersionRank::Tls13))
+            .then(|| shape.alpn.clone())
+            .flatten(),
         protections: (shape.extended_master_secret, shape.renegotiation_info),
     })
 }

@@ -2,12 +2,13 @@
 //!
 //! The list of RFC 9113 Appendix A (the same as in RFC 7540) and the rules of the programs differ: the list says MAY, and
 //! each program decides. So the list and the verdict of each consumer are kept apart: the same capture "works" for one
-//! client and fails for another. Only an ALPN `h2` that the server *selected* in clear counts (TLS 1.2 and below).
+//! client and fails for another. Only an ALPN `h2` that the server *selected* counts: in clear (TLS 1.2 and below), or in
+//! what secrets opened.
 
 use super::facts::{Facts, suite_name, version_name};
 use super::text::{Say, say};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict};
-use crate::record::{Confidence, Outcome, Scope, Severity, Side};
+use crate::record::{Confidence, H2GoAway, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, RELEASES, VersionRank};
 
 /// The group's rules.
@@ -70,7 +71,7 @@ fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Server(facts.record.server)
 }
 
-/// The server selected `h2` in clear.
+/// The server selected `h2`, and the capture shows it.
 fn selected_h2(facts: &Facts<'_>) -> bool {
     facts.alpn() == Some("h2")
 }
@@ -161,10 +162,13 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.client(facts);
     note_consumers(&consumers(facts, suite), sheet);
     let closed = facts.record.outcome == Outcome::EstablishedThenClosed;
-    sheet.note(
-        if closed { "closed" } else { "went_on" },
-        &facts.record.client.ip.to_string(),
-    );
+    let refusal = inadequate_security(facts);
+    let seen = match refusal {
+        Some(_) => "refused",
+        None if closed => "closed",
+        None => "went_on",
+    };
+    sheet.note(seen, &facts.record.client.ip.to_string());
     if let Some(permitted) = permitted(facts).next() {
         sheet.note("permitted", permitted.name().unwrap_or("?"));
     }
@@ -182,6 +186,13 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             say(lang, "h2-windows-order").with("suite", suite_name(usual))
         });
     }
+    if let Some(goaway) = refusal {
+        let side = goaway.from;
+        sheet.fact(goaway.frame, |lang| match side {
+            Side::Client => say(lang, "h2-goaway-client"),
+            Side::Server => say(lang, "h2-goaway-server"),
+        });
+    }
     if closed && let Some(tcp) = &facts.record.tcp {
         let frame = tcp.close_frame.unwrap_or_else(|| facts.frame());
         let bytes = facts.record.application_bytes.unwrap_or_default();
@@ -191,6 +202,14 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
                 .with("server", bytes.server)
         });
     }
+}
+
+/// A GOAWAY with INADEQUATE_SECURITY (RFC 9113 section 9.2.2), which only secrets show.
+fn inadequate_security<'a>(facts: &Facts<'a>) -> Option<&'a H2GoAway> {
+    const INADEQUATE_SECURITY: u32 = 0xc;
+    let h2 = facts.record.http.as_ref()?.h2.as_ref()?;
+    let mut goaways = h2.goaways.iter();
+    goaways.find(|goaway| goaway.code == INADEQUATE_SECURITY)
 }
 
 fn note_consumers(consumers: &Consumers, sheet: &mut Sheet<'_>) {
@@ -289,12 +308,25 @@ fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     });
 }
 
+/// The frame of a CertificateRequest behind the handshake, which RFC 9113 section 9.2.3 forbids and only
+/// secrets show.
+fn post_handshake_request(facts: &Facts<'_>) -> Option<u64> {
+    let messages = &facts.record.inside.as_ref()?.post_handshake;
+    let mut requests = messages
+        .iter()
+        .filter(|one| one.message == "certificate_request");
+    requests.next().map(|request| request.frame)
+}
+
 /// `h2-tls-feature`.
 fn tls_feature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    if !selected_h2(facts) || !facts.is_clear() {
+    if !selected_h2(facts) {
         return None;
     }
-    let cause = if facts.server_hello?.shape.compression != 0 {
+    let cause = if !facts.is_clear() {
+        post_handshake_request(facts)?;
+        "post-handshake-authentication"
+    } else if facts.server_hello?.shape.compression != 0 {
         "compression"
     } else {
         facts.observed(|observed| observed.late_handshake_frame)?;
@@ -311,6 +343,9 @@ fn describe_feature(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) 
         }
         _ => say(lang, "h2-selected"),
     });
+    if let Some(frame) = post_handshake_request(facts) {
+        sheet.fact(frame, |lang| say(lang, "h2-post-handshake"));
+    }
     if let Some(frame) = facts.observed(|observed| observed.late_handshake_frame) {
         let from = facts.observed(|observed| observed.late_handshake_from);
         sheet.fact(frame, |lang| match from {
@@ -351,6 +386,7 @@ fn describe_client_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, diagnose, ids};
+    use crate::record::{H2c, Http, Inside, PostHandshake};
 
     fn h2(offer: &[u16], chosen: u16) -> Make {
         Make::new()
@@ -423,6 +459,75 @@ mod tests {
                 .iter()
                 .any(|line| line.contains("10.0.0.1"))
         );
+    }
+
+    /// HTTP/2 as secrets show it: a GOAWAY of this side with this error.
+    fn goaway(from: Side, code: u32) -> Box<Http> {
+        Box::new(Http {
+            h2: Some(Box::new(H2c {
+                goaways: vec![H2GoAway {
+                    frame: 31,
+                    from,
+                    code,
+                    error: None,
+                    last_stream: 0,
+                }],
+                ..H2c::default()
+            })),
+            ..Http::default()
+        })
+    }
+
+    #[test]
+    fn a_goaway_that_was_seen_is_cited() {
+        let with = |from, code| {
+            let made = h2(&[0xc02f, 0xc014], 0xc014);
+            let made = made.with(|record| record.http = Some(goaway(from, code)));
+            diagnose(&[made]).remove(0)
+        };
+        let cites = |found: &crate::record::Finding| {
+            let evidence = found.evidence.iter();
+            let mut facts = evidence.filter(|evidence| evidence.fact.contains("GOAWAY"));
+            facts.next().map(|evidence| evidence.frame)
+        };
+        let says = |found: &crate::record::Finding, words: &str| {
+            found.affects.iter().any(|line| line.contains(words))
+        };
+        for side in [Side::Client, Side::Server] {
+            let refused = with(side, 12);
+            assert_eq!(cites(&refused), Some(31));
+            assert!(says(&refused, "refused with GOAWAY") && !says(&refused, "went on:"));
+        }
+        let orderly = with(Side::Client, 0);
+        assert_eq!(cites(&orderly), None);
+        assert!(says(&orderly, "went on:") && !says(&orderly, "refused with GOAWAY"));
+    }
+
+    #[test]
+    fn a_certificate_request_behind_the_handshake_is_a_feature_that_http2_forbids() {
+        let id = "h2-tls-feature".to_owned();
+        let asks = |alpn: &str, message: &'static str| {
+            let made = Make::new()
+                .tls13()
+                .alpn(&["h2"])
+                .answer(0x0304, 0x1301)
+                .selected(alpn);
+            made.with(|record| {
+                record.decrypted = true;
+                record.inside = Some(Box::new(Inside {
+                    post_handshake: vec![PostHandshake {
+                        frame: 40,
+                        from: Side::Server,
+                        message: message.into(),
+                    }],
+                    ..Inside::default()
+                }));
+            })
+        };
+        assert!(ids(&mut asks("h2", "certificate_request")).contains(&id));
+        assert!(!ids(&mut asks("http/1.1", "certificate_request")).contains(&id));
+        assert!(!ids(&mut asks("h2", "new_session_ticket")).contains(&id));
+        assert!(!ids(&mut Make::new().tls13().answer(0x0304, 0x1301).selected("h2")).contains(&id));
     }
 
     #[test]

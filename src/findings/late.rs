@@ -147,7 +147,11 @@ fn describe_client_certificate(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<
 fn abort_hidden(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     if facts.negotiated != Some(VersionRank::Tls13)
         || !facts.whole
-        || facts.fatal_alert(Side::Client).is_some()
+        || facts
+            .record
+            .alerts
+            .iter()
+            .any(|alert| alert.from == Side::Client && !alert.encrypted)
     {
         return None;
     }
@@ -300,6 +304,10 @@ mod tests {
             id
         ));
         assert!(!has(&made(None).answer(0x0303, 0xc02f), id));
+        // Secrets opened it: whatever it says, it is not hidden.
+        for code in [0, 48] {
+            assert!(!has(&made(Some(19)).alert(Side::Client, code), id));
+        }
     }
 
     #[test]

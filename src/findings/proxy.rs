@@ -12,7 +12,6 @@ use super::survey::{Report, severity_if};
 use super::text::{Say, say};
 use super::{Entry, Lang, Survey, Verdict, binding};
 use crate::record::{Certificate, Confidence, Endpoint, Scope, Severity};
-use crate::tls::code_points::VersionRank;
 use hashbrown::HashSet;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -238,14 +237,11 @@ fn shows_certificate(report: &Report<'_>, list: &[usize]) -> Option<usize> {
     report
         .past
         .of(list)
-        .find(|(_, trace)| {
-            trace.negotiated <= Some(VersionRank::Tls12)
-                && report.past.leaf(trace).is_some_and(|leaf| !leaf.malformed)
-        })
+        .find(|(_, trace)| report.past.leaf(trace).is_some_and(|leaf| !leaf.malformed))
         .map(|(index, _)| index)
 }
 
-/// `bridge-cert-mismatch`: only where both legs show their certificate in clear.
+/// `bridge-cert-mismatch`: only where the capture shows the certificate of both legs.
 fn certificates(report: &mut Report<'_>) {
     let past = report.past;
     for leg in legs(report) {
