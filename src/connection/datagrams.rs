@@ -6,11 +6,13 @@
 //! no hole can be seen in it, so a failure is claimed only where a peer said so, or never answered.
 
 mod record;
+mod tunnel;
 
 use super::remarks::Remarks;
 use super::session::{Desk, Draft, Seen};
 use super::{Arrival, Context, Ended, Grown};
 use crate::capture::Noted;
+use crate::detect::{openvpn, rdp_udp};
 use crate::dns;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
@@ -23,6 +25,7 @@ use crate::tls::{
     handshake::{Event, MachineLimits},
     record::kind,
 };
+use tunnel::Tunnel;
 
 /// What a datagram is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,10 @@ pub enum First {
     Quic,
     /// Means something only inside a known conversation.
     Later,
+    /// The start of OpenVPN's control channel.
+    OpenVpn,
+    /// The start of Remote Desktop's UDP transport.
+    RdpUdp,
     /// A question to a name server, or its answer.
     Dns,
     /// Nothing that is analysed.
@@ -43,10 +50,18 @@ pub enum First {
 #[inline]
 pub fn first(datagram: &Datagram<'_>) -> First {
     if dns::is_datagram(datagram) {
-        First::Dns
-    } else {
-        first_bytes(datagram.payload)
+        return First::Dns;
     }
+    match first_bytes(datagram.payload) {
+        // There is nothing in the packets of Remote Desktop that tells them, but for the first ones.
+        First::Other if is_at(datagram, rdp_udp::PORT) => First::Later,
+        first => first,
+    }
+}
+
+#[inline]
+fn is_at(datagram: &Datagram<'_>, port: u16) -> bool {
+    datagram.source_port == port || datagram.destination_port == port
 }
 
 #[inline]
@@ -54,6 +69,8 @@ fn first_bytes(payload: &[u8]) -> First {
     match payload {
         [kind::HANDSHAKE, ..] if dtls::begins_handshake(payload) => First::Dtls,
         [20..=24 | 26, major, minor, ..] if dtls::is_version(*major, *minor) => First::Later,
+        [0x20..=0x27 | 0x38 | 0x50, ..] if openvpn::begins(payload) => First::OpenVpn,
+        [0xff, 0xff, ..] if rdp_udp::begins(payload) => First::RdpUdp,
         // DTLS 1.2 with a connection id, the header of DTLS 1.3.
         [25 | 0x20..=0x3f, ..] => First::Later,
         [0xc0..=0xff, ..] if quic::machine::begins(payload) => First::Quic,
@@ -76,6 +93,8 @@ fn first_bytes(payload: &[u8]) -> First {
 enum Speaks {
     Dtls(Box<dtls::Machine<Seen>>),
     Quic(Box<QuicSession>),
+    /// TLS in the packets of another protocol.
+    Tunnel(Box<Tunnel>),
 }
 
 /// A QUIC machine, and what its client's transport parameters said.
@@ -113,6 +132,8 @@ impl Conversation {
         let (speaks, carrier) = match first {
             First::Dtls => (Speaks::Dtls(Box::default()), Carrier::Dtls),
             First::Quic => (Speaks::Quic(Box::default()), Carrier::Quic),
+            First::OpenVpn => (Speaks::Tunnel(Box::new(Tunnel::open_vpn())), Carrier::Tcp),
+            First::RdpUdp => (Speaks::Tunnel(Box::new(Tunnel::rdp_udp())), Carrier::Tcp),
             First::Later | First::Dns | First::Other => return None,
         };
         Some(Self {
@@ -146,6 +167,7 @@ impl Conversation {
                     + session.machine.heap_bytes()
                     + session.user_agent.as_ref().map_or(0, |agent| agent.len())
             }
+            Speaks::Tunnel(tunnel) => size_of::<Tunnel>() + tunnel.heap_bytes(),
         };
         machine + size_of::<Draft>() + self.draft.heap_bytes() + self.remarks.heap_bytes()
     }
@@ -211,6 +233,7 @@ impl Conversation {
                 });
             }),
             Speaks::Quic(_) => self.quic(direction, payload, scratch, arrival, context),
+            Speaks::Tunnel(_) => self.tunnel(direction, payload, arrival, context),
         }
         let weight = u32::try_from(self.heap_bytes()).unwrap_or(u32::MAX);
         let before = core::mem::replace(&mut self.weight, weight);
@@ -326,7 +349,8 @@ impl Conversation {
     pub fn is_replaced_by(&self, first: First) -> bool {
         match self.speaks {
             Speaks::Dtls(_) => first == First::Quic,
-            Speaks::Quic(_) => first == First::Dtls,
+            Speaks::Quic(_) => matches!(first, First::Dtls | First::OpenVpn),
+            Speaks::Tunnel(_) => matches!(first, First::Dtls | First::Quic),
         }
     }
 
@@ -338,7 +362,7 @@ impl Conversation {
                     machine.end(direction, &mut |told| each(direction, told));
                 }
             }),
-            Speaks::Quic(_) => {}
+            Speaks::Quic(_) | Speaks::Tunnel(_) => {}
         }
         let mut draft = core::mem::take(&mut *self.draft);
         if how == Ended::Evicted {

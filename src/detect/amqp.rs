@@ -7,7 +7,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "amqp",
     ports: &[5672],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Amqp),
 };

@@ -8,7 +8,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "dns",
     ports: &[PORT],
     upgrades: false,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Dns { messages: 0 }),
 };

@@ -7,7 +7,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "ftp",
     ports: &[21],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Ftp),
 };

@@ -8,7 +8,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "http",
     ports: &[80, 8080, 3128],
     upgrades: false,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Http::default()),
 };

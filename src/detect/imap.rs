@@ -7,7 +7,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "imap",
     ports: &[143],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Imap),
 };

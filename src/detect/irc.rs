@@ -9,7 +9,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "irc",
     ports: &[194, 6667],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Irc),
 };

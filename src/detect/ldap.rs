@@ -12,7 +12,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "ldap",
     ports: &[389, 3268],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Ldap { messages: 0 }),
 };

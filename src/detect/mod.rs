@@ -8,6 +8,7 @@
 mod amqp;
 mod dns;
 mod facts;
+mod framed;
 mod ftp;
 mod http_connect;
 mod imap;
@@ -17,10 +18,12 @@ mod lines;
 mod mqtt;
 mod mysql;
 mod nntp;
+pub mod openvpn;
 mod pop3;
 mod postgres;
 mod proxy_protocol;
 mod rdp;
+pub mod rdp_udp;
 mod sieve;
 mod smtp;
 mod socks;
@@ -31,8 +34,8 @@ mod testing;
 mod xmpp;
 
 pub use facts::{Facts, ProxyFacts};
+pub use framed::{Framing, Inner, Unframer};
 pub use talk::{Next, Parties, Talk, leads_to_tls};
-pub use tds::Unframer;
 
 use crate::tls::record::{HEADER_BYTES, Header, kind};
 use crate::tls::sslv2::{self, Probe};
@@ -54,6 +57,7 @@ pub static DIALOGUES: &[&Entry] = &[
     &mysql::ENTRY,
     &rdp::ENTRY,
     &tds::ENTRY,
+    &openvpn::ENTRY,
     &dns::ENTRY,
     &amqp::ENTRY,
     &mqtt::ENTRY,
@@ -71,7 +75,7 @@ pub struct Entry {
     /// TLS behind it was agreed on in it; not so where it merely carries another conversation.
     pub upgrades: bool,
     /// TLS stands inside its packets: it goes through the [`Unframer`].
-    pub frames_tls: bool,
+    pub frames_tls: Option<Framing>,
     /// Is it this one?
     pub recognise: fn(&Opening<'_>) -> Guess,
     /// Begins to read it.

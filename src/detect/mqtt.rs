@@ -6,7 +6,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "mqtt",
     ports: &[1883],
     upgrades: false,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Mqtt),
 };

@@ -12,7 +12,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "mysql",
     ports: &[3306],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Mysql),
 };

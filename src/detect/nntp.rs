@@ -7,7 +7,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "nntp",
     ports: &[119, 433],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Nntp),
 };

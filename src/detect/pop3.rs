@@ -7,7 +7,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "pop3",
     ports: &[110],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Pop3),
 };

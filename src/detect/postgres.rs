@@ -12,7 +12,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "postgres",
     ports: &[5432],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Postgres { asked: None }),
 };

@@ -14,7 +14,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "proxy",
     ports: &[],
     upgrades: false,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Header),
 };

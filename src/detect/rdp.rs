@@ -13,7 +13,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "rdp",
     ports: &[3389],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || Box::new(Rdp),
 };

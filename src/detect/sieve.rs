@@ -9,7 +9,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "sieve",
     ports: &[4190, 2000],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Sieve),
 };

@@ -10,7 +10,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "smtp",
     ports: &[25, 587, 24, 475, 2525],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_line(Smtp { greeted: false }),
 };

@@ -13,7 +13,7 @@ pub(super) static VERSION_5: Entry = Entry {
     name: "socks5",
     ports: &[1080],
     upgrades: false,
-    frames_tls: false,
+    frames_tls: None,
     recognise: recognise_5,
     start: || Box::new(Socks5::default()),
 };
@@ -22,7 +22,7 @@ pub(super) static VERSION_4: Entry = Entry {
     name: "socks4",
     ports: &[1080],
     upgrades: false,
-    frames_tls: false,
+    frames_tls: None,
     recognise: recognise_4,
     start: || Box::new(Socks4),
 };

@@ -4,8 +4,9 @@
 //! Bounded: at most [`OPENING_BYTES_MAX`] wait for the dialogue to be known, at most [`HELD_BYTES_MAX`]
 //! of each side wait for the end of a message, at most [`LOOKED_BYTES_MAX`] are looked at.
 
-use super::tds::Unframer;
-use super::{DIALOGUES, Dialogue, Entry, Facts, Guess, Opening, Speaker, Step, Verdict, detect};
+use super::{
+    DIALOGUES, Dialogue, Entry, Facts, Guess, Opening, Speaker, Step, Unframer, Verdict, detect,
+};
 use crate::flow::Direction;
 use std::borrow::Cow;
 
@@ -167,8 +168,9 @@ impl Talk {
         if self.facts.awaits_answer() {
             self.facts.accepted = Some(true);
         }
-        if self.entry.is_some_and(|entry| entry.frames_tls) {
-            self.unframer.get_or_insert_default();
+        if let Some(framing) = self.entry.and_then(|entry| entry.frames_tls) {
+            self.unframer
+                .get_or_insert_with(|| Box::new(Unframer::new(framing)));
         }
         self.close();
     }

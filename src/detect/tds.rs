@@ -6,14 +6,14 @@
 //! 12 status len(2) spid(2) number 00  │ 16 03 01 …      a TLS record, or a part of one
 //! ```
 
+use super::framed::{Framing, Packet, is_tls};
 use super::{Dialogue, Entry, Facts, Guess, Opening, Speaker, Step};
-use crate::flow::{Answer, Direction, Lent};
 
 pub(super) static ENTRY: Entry = Entry {
     name: "tds",
     ports: &[1433],
     upgrades: true,
-    frames_tls: true,
+    frames_tls: Some(Framing::Tds),
     recognise,
     start: || Box::new(Tds { client: None }),
 };
@@ -63,8 +63,27 @@ fn encryption(body: &[u8]) -> Option<u8> {
     None
 }
 
-fn is_tls(body: &[u8]) -> bool {
-    matches!(body, [0x14..=0x17, 3, 0..=4, ..])
+/// The packet around TLS at the start of `rest`; behind the last one TLS records stand by themselves.
+pub(super) fn unframe(rest: &[u8]) -> Packet<'_> {
+    if is_tls(rest) {
+        return Packet::Bare;
+    }
+    let Some((kind, length)) = header(rest) else {
+        return Packet::Need(HEADER_BYTES);
+    };
+    if !matches!(kind, PRELOGIN | RESPONSE)
+        || !(HEADER_BYTES + 1..=PACKET_BYTES_MAX).contains(&length)
+    {
+        return Packet::Broken;
+    }
+    match rest.get(HEADER_BYTES..length) {
+        Some(payload) => Packet::Whole {
+            length,
+            payload,
+            anew: false,
+        },
+        None => Packet::Need(length),
+    }
 }
 
 #[derive(Debug)]
@@ -122,129 +141,6 @@ impl Tds {
                 facts.mechanism = Some("whole session");
             }
         }
-    }
-}
-
-/// Takes TLS out of the packets around it, for both directions.
-#[derive(Debug, Default)]
-pub struct Unframer {
-    halves: [Half; 2],
-}
-
-#[derive(Debug, Default)]
-struct Half {
-    /// TLS bytes that the reader has not used yet.
-    bytes: Vec<u8>,
-    /// Bytes that the reader wants to pass over.
-    skip: usize,
-    segments: u32,
-    /// The packets have ended; TLS records stand by themselves.
-    bare: bool,
-}
-
-/// Bytes of TLS that wait for the rest of their record.
-const WAITING_BYTES_MAX: usize = 64 << 10;
-
-impl Unframer {
-    /// Bytes on the heap.
-    pub(super) fn heap_bytes(&self) -> usize {
-        let waiting = self.halves.iter().map(|half| half.bytes.capacity());
-        size_of::<Self>() + waiting.sum::<usize>()
-    }
-
-    /// Takes bytes of a direction; lends TLS to `reader`, and answers in its stead.
-    pub fn read(
-        &mut self,
-        direction: Direction,
-        lent: &Lent<'_>,
-        reader: &mut dyn FnMut(Lent<'_>) -> Answer,
-    ) -> Answer {
-        let half = &mut self.halves[direction as usize];
-        if lent.after_gap && half.segments > 0 {
-            half.bytes.clear();
-            half.skip = 0;
-        }
-        let mut used = 0;
-        while !half.bare {
-            let rest = lent.bytes.get(used..).unwrap_or(&[]);
-            if is_tls(rest) {
-                half.bare = true;
-                half.bytes = Vec::new();
-                break;
-            }
-            let Some((kind, length)) = header(rest) else {
-                return Answer::Need {
-                    used,
-                    more: HEADER_BYTES,
-                };
-            };
-            if !matches!(kind, PRELOGIN | RESPONSE)
-                || !(HEADER_BYTES + 1..=PACKET_BYTES_MAX).contains(&length)
-            {
-                return Answer::Broken;
-            }
-            let Some(body) = rest.get(HEADER_BYTES..length) else {
-                return Answer::Need { used, more: length };
-            };
-            half.segments += lent.segments;
-            if half.take(body, lent, reader) == Answer::Done {
-                return Answer::Done;
-            }
-            used += length;
-        }
-        let bare = Lent {
-            bytes: lent.bytes.get(used..).unwrap_or(&[]),
-            ..*lent
-        };
-        match reader(bare) {
-            Answer::Need { used: inner, more } => Answer::Need {
-                used: used + inner,
-                more,
-            },
-            answer => answer,
-        }
-    }
-}
-
-impl Half {
-    fn take(
-        &mut self,
-        body: &[u8],
-        lent: &Lent<'_>,
-        reader: &mut dyn FnMut(Lent<'_>) -> Answer,
-    ) -> Answer {
-        let skipped = self.skip.min(body.len());
-        self.skip -= skipped;
-        self.bytes
-            .extend_from_slice(body.get(skipped..).unwrap_or(&[]));
-        if self.bytes.is_empty() {
-            return Answer::Broken;
-        }
-        let answer = reader(Lent {
-            bytes: &self.bytes,
-            segments: self.segments,
-            after_gap: false,
-            ..*lent
-        });
-        match answer {
-            Answer::Need { used, .. } if used < self.bytes.len() => {
-                self.bytes.drain(..used);
-                if used > 0 {
-                    self.segments = 0;
-                }
-                if self.bytes.len() > WAITING_BYTES_MAX {
-                    return Answer::Done;
-                }
-            }
-            Answer::Need { used, .. } => {
-                self.skip = used - self.bytes.len();
-                self.bytes.clear();
-                self.segments = 0;
-            }
-            Answer::Done => return Answer::Done,
-            Answer::Broken => self.bytes.clear(),
-        }
-        answer
     }
 }
 

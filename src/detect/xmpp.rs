@@ -7,7 +7,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "xmpp",
     ports: &[5222, 5269],
     upgrades: true,
-    frames_tls: false,
+    frames_tls: None,
     recognise,
     start: || by_tag(Xmpp),
 };

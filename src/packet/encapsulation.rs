@@ -57,6 +57,8 @@ pub enum Tag {
     L2tp,
     /// TaZmen sniffer protocol.
     Tzsp,
+    /// CAPWAP's data channel (RFC 5415).
+    Capwap,
 }
 
 impl Tag {
@@ -87,6 +89,7 @@ impl Tag {
             Self::Gtp => ("gtp", true),
             Self::L2tp => ("l2tp", true),
             Self::Tzsp => ("tzsp", false),
+            Self::Capwap => ("capwap", false),
         }
     }
 }

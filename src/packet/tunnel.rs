@@ -22,6 +22,7 @@ pub(super) fn of_ports(source: u16, destination: u16) -> Option<Open> {
         (_, 6635) => mpls,
         (_, 37008) => tzsp,
         (2152, _) | (_, 2152) => gtp,
+        (5247, _) | (_, 5247) => capwap,
         (3544, _) | (_, 3544) => teredo,
         (1701, _) | (_, 1701) => l2tp,
         _ => return None,
@@ -131,6 +132,40 @@ fn erspan<'a>(
             }
         }
         _ => Err(Skip::NotTcpUdp),
+    }
+}
+
+/// CAPWAP's data channel (RFC 5415 section 4.3): what a wireless access point sends through its controller.
+///
+/// ```text
+///   0 │ length/4(5) radio(5) binding(5) T F L W M K …(3) │ fragment id(16) offset(13) …(3) │ [more] │ frame
+/// ```
+fn capwap<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    const NATIVE: u32 = 0x100;
+    const FRAGMENT: u32 = 0x80;
+    const KEEP_ALIVE: u32 = 0x08;
+    const BINDING_802_11: u32 = 1;
+    let header = u32_at(bytes, 0)?;
+    let length = usize::try_from(header >> 19 & 0x1f).map_or(0, |words| 4 * words);
+    // Another first byte: another version, or DTLS around it all.
+    if header >> 24 != 0 || header & (FRAGMENT | KEEP_ALIVE) != 0 || length < 8 {
+        return Err(Skip::NotTcpUdp);
+    }
+    around.enter(Tag::Capwap, 0, limits)?;
+    let frame = behind(bytes, length)?;
+    if header & NATIVE == 0 {
+        return link::ethernet(frame, around, limits);
+    }
+    if header >> 9 & 0x1f != BINDING_802_11 {
+        return Err(Skip::NotTcpUdp);
+    }
+    match frame {
+        [kind, ..] if kind & 0x0f == 0x08 => wifi::ieee802_11(frame, false, around, limits),
+        _ => wifi::ieee802_11_exchanged(frame, around, limits),
     }
 }
 

@@ -95,6 +95,25 @@ fn erspan_of_three_types() {
 }
 
 #[test]
+fn capwap_with_both_kinds_of_frames() {
+    let ip = hello();
+    let frame = ethernet(0x0800, &ip);
+    // Two words of header; 802.3, then 802.11 as it is and with both controls exchanged.
+    over_udp(
+        5247,
+        &cat(&[&[0, 0x10, 2, 0, 0, 0, 0, 0], &frame]),
+        &["capwap"],
+    );
+    let native = [0, 0x10, 3, 0, 0, 0, 0, 0];
+    let body = cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip]);
+    let addresses = [7; 18];
+    let plain = cat(&[&[0x08, 1, 0, 0], &addresses, &[0x50, 0x76], &body]);
+    over_udp(5247, &cat(&[&native, &plain]), &["capwap"]);
+    let exchanged = cat(&[&[1, 0x08, 0, 0], &addresses, &[0x76, 0x50], &body]);
+    over_udp(5247, &cat(&[&native, &exchanged]), &["capwap"]);
+}
+
+#[test]
 fn tunnels_over_udp() {
     let (ip, v6_hello) = (hello(), v6(6, &tcp(b"hello")));
     let frame = ethernet(0x0800, &ip);

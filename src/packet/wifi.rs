@@ -16,16 +16,41 @@ pub(super) fn ieee802_11<'a>(
     around: &mut Encapsulation,
     limits: &Limits,
 ) -> Result<Decoded<'a>, Skip> {
+    let [kind, flags] = chunk::<2>(bytes, 0)?;
+    let fragment = u8_at(bytes, 22)? & 0x0f;
+    data(kind, flags, fragment, bytes, padded, around, limits)
+}
+
+/// The same as some controllers send it through CAPWAP: the two bytes of the frame control, and of the sequence control,
+/// are exchanged.
+pub(super) fn ieee802_11_exchanged<'a>(
+    bytes: &'a [u8],
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
+    let [flags, kind] = chunk::<2>(bytes, 0)?;
+    let fragment = u8_at(bytes, 23)? & 0x0f;
+    data(kind, flags, fragment, bytes, false, around, limits)
+}
+
+fn data<'a>(
+    kind: u8,
+    flags: u8,
+    fragment: u8,
+    bytes: &'a [u8],
+    padded: bool,
+    around: &mut Encapsulation,
+    limits: &Limits,
+) -> Result<Decoded<'a>, Skip> {
     const TO_AND_FROM_DS: u8 = 0x03;
     const MORE_FRAGMENTS: u8 = 0x04;
     const PROTECTED: u8 = 0x40;
     const ORDER: u8 = 0x80;
-    let [kind, flags] = chunk::<2>(bytes, 0)?;
     // Version 0, type 2 (data), and not one of the subtypes without data.
     if kind & 0x0f != 0x08 || kind & 0x40 != 0 {
         return Err(Skip::NotIp);
     }
-    if flags & MORE_FRAGMENTS != 0 || u8_at(bytes, 22)? & 0x0f != 0 {
+    if flags & MORE_FRAGMENTS != 0 || fragment != 0 {
         return Err(Skip::NotIp);
     }
     let mut length = 24;

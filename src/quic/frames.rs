@@ -30,8 +30,9 @@ pub fn frames(payload: &[u8]) -> impl Iterator<Item = Frame<'_>> {
             match kind {
                 // Padding comes by the thousand.
                 0 => {
-                    let length = rest.iter().position(|&byte| byte != 0);
-                    rest = rest.get(length?..)?;
+                    let whole = zero_chunks(rest);
+                    let tail = rest.get(whole..)?;
+                    rest = tail.get(tail.iter().position(|&byte| byte != 0)?..)?;
                 }
                 1 => rest = after,
                 2 | 3 => match ack(kind, after) {
@@ -58,6 +59,14 @@ pub fn frames(payload: &[u8]) -> impl Iterator<Item = Frame<'_>> {
             }
         }
     })
+}
+
+/// Bytes in the chunks of zeros at the start: a padded packet has a thousand of them.
+fn zero_chunks(bytes: &[u8]) -> usize {
+    const CHUNK: usize = 32;
+    let (chunks, _) = bytes.as_chunks::<CHUNK>();
+    let zeros = chunks.iter().take_while(|chunk| **chunk == [0; CHUNK]);
+    zeros.count() * CHUNK
 }
 
 fn broken<'a>(rest: &mut &[u8]) -> Option<Frame<'a>> {
@@ -131,6 +140,17 @@ mod tests {
                 Frame::Close { code: 0x128 },
             ]
         );
+    }
+
+    #[test]
+    fn padding_of_any_length_is_stepped_over() {
+        for length in 0..200 {
+            let mut payload = vec![0; length];
+            payload.extend([6, 0, 1, 9]);
+            assert_eq!(frames(&payload).count(), 1, "{length}");
+            payload.extend(vec![0; length]);
+            assert_eq!(frames(&payload).count(), 1, "{length}");
+        }
     }
 
     #[test]

@@ -20,26 +20,45 @@ pub struct Keys {
     hp: [u8; 16],
 }
 
-/// Keys of both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Keys of both directions, each derived when it is asked for: half the work of opening a hello is this, and a scan or an
+/// unanswered hello needs the client's only.
+#[derive(Clone, Copy, Debug)]
 pub struct InitialKeys {
-    /// Of packets from the client.
-    pub client: Keys,
-    /// Of packets from the server.
-    pub server: Keys,
+    secret: [u8; 32],
+    version: Version,
+    client: Option<Keys>,
+    server: Option<Keys>,
 }
 
 impl InitialKeys {
     /// The keys that the destination connection id of the client's first Initial packet gives; `None`
     /// for a version that is not known.
     pub fn derive(version: Version, dcid: &[u8]) -> Option<Self> {
-        let (_, initial) = Hkdf::<Sha256>::extract(Some(version.salt()?), dcid);
-        let labels = version.labels();
+        let (secret, _) = Hkdf::<Sha256>::extract(Some(version.salt()?), dcid);
         Some(Self {
-            client: Keys::derive(&initial, b"tls13 client in", &labels),
-            server: Keys::derive(&initial, b"tls13 server in", &labels),
+            secret: secret.into(),
+            version,
+            client: None,
+            server: None,
         })
     }
+
+    /// Keys of packets from the client.
+    pub fn client(&mut self) -> &Keys {
+        let derive = || Keys::derive(&self.secret, b"tls13 client in", &self.version.labels());
+        self.client.get_or_insert_with(derive)
+    }
+
+    /// Keys of packets from the server.
+    pub fn server(&mut self) -> &Keys {
+        let derive = || Keys::derive(&self.secret, b"tls13 server in", &self.version.labels());
+        self.server.get_or_insert_with(derive)
+    }
+}
+
+fn prk(secret: &[u8; 32]) -> Hkdf<Sha256> {
+    // Fails only for a key shorter than a digest.
+    Hkdf::from_prk(secret).unwrap_or_else(|_| Hkdf::new(None, secret))
 }
 
 /// HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
@@ -52,10 +71,9 @@ fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &[u8]) -> [u8; N] {
 }
 
 impl Keys {
-    fn derive(initial: &Hkdf<Sha256>, side: &[u8], labels: &Labels) -> Self {
-        let secret: [u8; 32] = expand(initial, side);
-        // Fails only for a key shorter than a digest.
-        let secret = Hkdf::<Sha256>::from_prk(&secret).unwrap_or_else(|_| Hkdf::new(None, &secret));
+    fn derive(initial: &[u8; 32], side: &[u8], labels: &Labels) -> Self {
+        let secret: [u8; 32] = expand(&prk(initial), side);
+        let secret = prk(&secret);
         Self {
             key: expand(&secret, labels.key),
             iv: expand(&secret, labels.iv),

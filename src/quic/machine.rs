@@ -207,11 +207,11 @@ impl Machine {
         let head = packet.get(..header_bytes)?;
         let from_client = self.client.is_none_or(|client| client == direction);
         let largest = self.halves[direction as usize].largest;
-        let mut attempt = |keys: &InitialKeys, from_client: bool, largest: Option<u64>| {
+        let mut attempt = |keys: &mut InitialKeys, from_client: bool, largest: Option<u64>| {
             let keys = if from_client {
-                &keys.client
+                keys.client()
             } else {
-                &keys.server
+                keys.server()
             };
             keys.open(head, protected.bytes, largest, scratch)
         };
@@ -224,8 +224,8 @@ impl Machine {
         } else {
             None
         };
-        if let Some(keys) = known
-            && let Some((number, at)) = attempt(&keys, from_client, largest)
+        if let Some(mut keys) = known
+            && let Some((number, at)) = attempt(&mut keys, from_client, largest)
         {
             self.keys = Some(keys);
             self.version = Some(header.version);
@@ -235,8 +235,8 @@ impl Machine {
         if self.confirmed && !from_client {
             return None;
         }
-        let keys = InitialKeys::derive(header.version, header.dcid)?;
-        let opened = attempt(&keys, true, None);
+        let mut keys = InitialKeys::derive(header.version, header.dcid)?;
+        let opened = attempt(&mut keys, true, None);
         if opened.is_none() && self.confirmed {
             return None;
         }

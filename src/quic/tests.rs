@@ -88,10 +88,10 @@ fn the_packet_number_and_the_frames_are_those_of_the_rfc() {
     let header = LongHeader::parse(client).unwrap();
     let initial = header.initial().unwrap();
     let at = client.len() - initial.bytes.len();
-    let keys = InitialKeys::derive(Version::V1, &DCID).unwrap();
+    let mut keys = InitialKeys::derive(Version::V1, &DCID).unwrap();
     let mut scratch = Vec::new();
     let (number, start) = keys
-        .client
+        .client()
         .open(&client[..at], initial.bytes, None, &mut scratch)
         .unwrap();
     assert_eq!(number, 2);
@@ -101,7 +101,7 @@ fn the_packet_number_and_the_frames_are_those_of_the_rfc() {
     );
     assert_eq!(scratch[start..start + 8], hex("060040f1010000ed"));
     assert!(
-        keys.server
+        keys.server()
             .open(&client[..at], initial.bytes, None, &mut scratch)
             .is_none()
     );

@@ -203,6 +203,11 @@ impl Machine {
         }
     }
 
+    /// Another TLS session begins in this direction.
+    pub fn begin_again(&mut self, direction: Direction) {
+        self.halves[direction as usize] = Half::default();
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let halves = self.halves.iter().map(|half| half.assembler.heap_bytes());

@@ -52,7 +52,7 @@ impl Conversation {
     fn quic_close(&self) -> Option<(Direction, u64)> {
         match &self.speaks {
             Speaks::Quic(session) => session.machine.close(),
-            Speaks::Dtls(_) => None,
+            Speaks::Dtls(_) | Speaks::Tunnel(_) => None,
         }
     }
 
@@ -136,12 +136,16 @@ impl Conversation {
             transport: Transport::Udp,
             protocol: match draft.carrier {
                 Carrier::Quic => Protocol::Quic,
-                Carrier::Dtls | Carrier::Tcp => Protocol::Dtls,
+                Carrier::Dtls => Protocol::Dtls,
+                Carrier::Tcp => Protocol::Tls,
             },
             client: endpoint(client),
             server: endpoint(client.reverse()),
             encapsulation: encapsulation.unwrap_or_default(),
-            starttls: None,
+            starttls: match &self.speaks {
+                Speaks::Tunnel(tunnel) => Some(tunnel.name().into()),
+                Speaks::Dtls(_) | Speaks::Quic(_) => None,
+            },
             proxy: None,
             renegotiation: draft.renegotiation,
             timing: draft.timing(None),
