@@ -1,6 +1,6 @@
 //! What a conversation says before TLS: joins it to its dialogue.
 
-use super::{Arrival, Connection, Context, dns};
+use super::{Arrival, Connection, Context, Phase, dns};
 use crate::detect::{Next, Parties, Speaker, Talk};
 use crate::flow::{Answer, Direction, Lent};
 
@@ -108,7 +108,10 @@ impl Connection {
         let Some(mut unframer) = unframer else {
             return self.read_tls(direction, lent, arrival, context);
         };
-        let answer = unframer.read(direction, &lent, &mut |lent| {
+        let answer = unframer.read(direction, &lent, &mut |lent, anew| {
+            if anew && let Phase::Tls(session) = &mut self.phase {
+                session.machine.begin_again(direction);
+            }
             self.read_tls(direction, lent, arrival, context)
         });
         if let Some(talk) = &mut self.talk {

@@ -37,6 +37,9 @@ pub(super) fn is_tls(body: &[u8]) -> bool {
     matches!(body, [0x14..=0x17, 3, 0..=4, ..])
 }
 
+/// What reads the TLS; `true`: another TLS session begins with these bytes.
+pub type Reader<'r> = dyn FnMut(Lent<'_>, bool) -> Answer + 'r;
+
 /// Takes TLS out of the packets around it, for both directions.
 #[derive(Debug)]
 pub struct Unframer {
@@ -51,6 +54,8 @@ struct Half {
     inner: Inner,
     /// The packets have ended; TLS records stand by themselves.
     bare: bool,
+    /// The start of the first packet, which was read before TLS was found in it.
+    front: Vec<u8>,
 }
 
 impl Unframer {
@@ -61,6 +66,11 @@ impl Unframer {
             halves: Default::default(),
             extra: None,
         }
+    }
+
+    /// The first packet of a direction begins with these bytes, which are not lent again.
+    pub(super) fn begin_with(&mut self, direction: Direction, front: Vec<u8>) {
+        self.halves[direction as usize].front = front;
     }
 
     /// Bytes on the heap.
@@ -74,11 +84,42 @@ impl Unframer {
         &mut self,
         direction: Direction,
         lent: &Lent<'_>,
-        reader: &mut dyn FnMut(Lent<'_>) -> Answer,
+        reader: &mut Reader<'_>,
+    ) -> Answer {
+        let mut front = core::mem::take(&mut self.halves[direction as usize].front);
+        if front.is_empty() {
+            return self.unframe(direction, lent, reader);
+        }
+        let mut bytes = front.clone();
+        bytes.extend_from_slice(lent.bytes);
+        let whole = Lent {
+            bytes: &bytes,
+            ..*lent
+        };
+        match self.unframe(direction, &whole, reader) {
+            Answer::Need { used, more } if used < front.len() => {
+                front.drain(..used);
+                let more = more.saturating_sub(front.len()).max(1);
+                self.halves[direction as usize].front = front;
+                Answer::Need { used: 0, more }
+            }
+            Answer::Need { used, more } => Answer::Need {
+                used: used - front.len(),
+                more,
+            },
+            answer => answer,
+        }
+    }
+
+    fn unframe(
+        &mut self,
+        direction: Direction,
+        lent: &Lent<'_>,
+        reader: &mut Reader<'_>,
     ) -> Answer {
         let half = &mut self.halves[direction as usize];
         if lent.after_gap && half.inner.segments > 0 {
-            half.inner.begin_again();
+            half.inner.void();
         }
         let mut used = 0;
         while !half.bare {
@@ -116,7 +157,7 @@ impl Unframer {
             bytes: lent.bytes.get(used..).unwrap_or(&[]),
             ..*lent
         };
-        match reader(bare) {
+        match reader(bare, false) {
             Answer::Need { used: inner, more } => Answer::Need {
                 used: used + inner,
                 more,
@@ -135,6 +176,7 @@ pub struct Inner {
     skip: usize,
     /// Packets that they came in.
     pub segments: u32,
+    anew: bool,
 }
 
 /// Bytes of TLS that wait for the rest of their record.
@@ -146,19 +188,20 @@ impl Inner {
         self.bytes.capacity()
     }
 
-    /// Another TLS begins.
-    pub fn begin_again(&mut self) {
+    /// Bytes are missing.
+    fn void(&mut self) {
         self.bytes.clear();
         self.skip = 0;
     }
 
+    /// Another TLS session begins.
+    pub fn begin_again(&mut self) {
+        self.void();
+        self.anew = true;
+    }
+
     /// Takes what a packet held; lends it to `reader` with what waited before it.
-    pub fn take(
-        &mut self,
-        body: &[u8],
-        lent: &Lent<'_>,
-        reader: &mut dyn FnMut(Lent<'_>) -> Answer,
-    ) -> Answer {
+    pub fn take(&mut self, body: &[u8], lent: &Lent<'_>, reader: &mut Reader<'_>) -> Answer {
         let skipped = self.skip.min(body.len());
         self.skip -= skipped;
         self.bytes
@@ -166,12 +209,13 @@ impl Inner {
         if self.bytes.is_empty() {
             return Answer::Broken;
         }
-        let answer = reader(Lent {
+        let whole = Lent {
             bytes: &self.bytes,
             segments: self.segments,
             after_gap: false,
             ..*lent
-        });
+        };
+        let answer = reader(whole, core::mem::take(&mut self.anew));
         match answer {
             Answer::Need { used, .. } if used < self.bytes.len() => {
                 self.bytes.drain(..used);

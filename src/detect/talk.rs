@@ -56,6 +56,8 @@ pub struct Talk {
     held: [Vec<u8>; 2],
     looked: usize,
     over: bool,
+    /// What was read of the packet in which TLS was found.
+    front: Option<(Direction, Vec<u8>)>,
     /// What takes TLS out of the packets around it.
     pub unframer: Option<Box<Unframer>>,
     facts: Facts,
@@ -134,6 +136,7 @@ impl Talk {
                 held: [Vec::new(), Vec::new()],
                 looked: 0,
                 over: false,
+                front: None,
                 unframer: None,
                 facts: Facts::default(),
             })
@@ -169,8 +172,12 @@ impl Talk {
             self.facts.accepted = Some(true);
         }
         if let Some(framing) = self.entry.and_then(|entry| entry.frames_tls) {
-            self.unframer
+            let unframer = self
+                .unframer
                 .get_or_insert_with(|| Box::new(Unframer::new(framing)));
+            if let Some((direction, front)) = self.front.take() {
+                unframer.begin_with(direction, front);
+            }
         }
         self.close();
     }
@@ -308,7 +315,11 @@ impl Talk {
                 }
                 Step::Skip(length) => used += length,
                 Step::Proxied(length) => return self.within(direction, &bytes, used + length, old),
-                Step::Framed => return Next::Tls(at),
+                Step::Framed => {
+                    let front = bytes.get(used..old).filter(|front| !front.is_empty());
+                    self.front = front.map(|front| (direction, front.to_vec()));
+                    return Next::Tls(at);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use super::super::{Arrival, Context};
 use super::{Conversation, Speaks, machine_limits};
 use crate::detect::{Inner, openvpn, rdp_udp};
 use crate::flow::{Chunks, Direction, Lent, Seq};
+use crate::tls::decrypt::{Keyring, Keys};
 use crate::tls::handshake::{Event, Machine, MachineLimits};
 
 /// TLS inside numbered packets.
@@ -35,7 +36,8 @@ struct Reader<'r> {
     machine: &'r mut Machine,
     direction: Direction,
     limits: &'r MachineLimits,
-    frame: u64,
+    keys: Option<&'r mut Keyring>,
+    arrival: Arrival<'r>,
 }
 
 impl Tunnel {
@@ -75,7 +77,8 @@ impl Tunnel {
         direction: Direction,
         datagram: &[u8],
         limits: &MachineLimits,
-        frame: u64,
+        keys: Option<&mut Keyring>,
+        arrival: Arrival<'_>,
         each: &mut dyn FnMut(Event<'_>, u32),
     ) {
         let half = &mut self.halves[direction as usize];
@@ -94,7 +97,7 @@ impl Tunnel {
                         session,
                         ..Half::default()
                     };
-                    self.machine.begin_again(direction);
+                    half.inner.begin_again();
                 }
                 (control.number, control.payload)
             }
@@ -111,7 +114,8 @@ impl Tunnel {
             machine: &mut self.machine,
             direction,
             limits,
-            frame,
+            keys,
+            arrival,
         };
         let Half { chunks, inner, .. } = half;
         chunks.push(number, payload, &mut |bytes| {
@@ -131,13 +135,19 @@ impl Reader<'_> {
             segments: 1,
             after_gap: false,
             before_gap: false,
-            stamp: self.frame,
+            stamp: self.arrival.frame,
             repeated: 0,
         };
-        inner.take(bytes, &lent, &mut |lent| {
+        inner.take(bytes, &lent, &mut |lent, anew| {
+            if anew {
+                self.machine.begin_again(self.direction);
+            }
             let segments = lent.segments;
             let each = &mut |event: Event<'_>| each(event, segments);
-            self.machine.read(self.direction, &lent, self.limits, each)
+            let order = self.arrival.order;
+            let keys = self.keys.as_deref_mut().map(|ring| Keys { ring, order });
+            self.machine
+                .read(self.direction, &lent, self.limits, keys, each)
         });
     }
 }
@@ -166,7 +176,8 @@ impl Conversation {
             direction,
             payload,
             &limits,
-            arrival.frame,
+            context.keys.as_deref_mut(),
+            arrival,
             &mut |event, segments| {
                 if draft.begins_anew(&event) {
                     let fresh = Draft {
