@@ -29,16 +29,20 @@ impl Batch {
     pub(super) fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
         for mut finished in records.drain(..) {
             let verdicts = findings::judge(&mut finished.record, &options.settings);
-            let start = self.lines.len();
-            let shown = finished.tls || options.is_shown_by_port(&finished.record);
-            if shown && let Some(render) = options.render {
-                render(&finished.record, &mut self.lines);
-            }
             self.records.push(Ready {
                 finished,
                 verdicts,
-                line: start..self.lines.len(),
+                line: 0..0,
             });
+        }
+        if let Some(render) = options.render {
+            for Ready { finished, line, .. } in &mut self.records {
+                let start = self.lines.len();
+                if finished.tls || options.is_shown_by_port(&finished.record) {
+                    render(&finished.record, &mut self.lines);
+                }
+                *line = start..self.lines.len();
+            }
         }
         self.records
             .sort_unstable_by_key(|ready| ready.finished.order);
