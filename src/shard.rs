@@ -3,6 +3,7 @@
 //! A conversation's part is told by its key alone, and there is always the same number of parts,
 //! whatever the number of threads: what a shard does, evictions included, depends on the capture only.
 
+mod kept;
 mod udp;
 
 pub use udp::shard_of_datagram;
@@ -18,6 +19,7 @@ use crate::record::copy::Interner;
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::{Keyring, OpenLimits};
 use crate::tls::keylog::Secrets;
+use kept::Kept;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -59,7 +61,7 @@ impl Bench {
 /// The conversations of one part of all address pairs.
 #[derive(Debug, Default)]
 pub struct Shard {
-    table: Table<Connection>,
+    table: Table<Kept>,
     heap_bytes: usize,
     /// UDP conversations, and their bytes on the heap.
     conversations: Table<Conversation>,
@@ -128,20 +130,24 @@ impl Shard {
             keys: bench.keyed.then_some(&mut bench.keyring),
             key,
         };
-        if let Some((id, connection)) = self.table.find(&key) {
-            if arrival.is_repeated() {
-                return connection.remark_again(direction, segment, arrival, &mut context);
-            }
-            if !connection.is_replaced_by(direction, segment) {
+        if let Some((id, kept)) = self.table.find(&key) {
+            if !kept.is_replaced_by(direction, segment) || arrival.is_repeated() {
+                let Kept::Open(connection) = kept else {
+                    return;
+                };
+                if arrival.is_repeated() {
+                    return connection.remark_again(direction, segment, arrival, &mut context);
+                }
                 let grown = connection.take(direction, segment, arrival, &mut context);
                 if grown != Grown::default() {
                     self.settle(id, grown, limits, arrival, captures, bench);
                 }
                 return;
             }
-            let weight = connection.weight();
-            connection.finish(arrival, &mut context, Ended::Replaced);
-            self.heap_bytes = self.heap_bytes.saturating_sub(weight);
+            self.heap_bytes = self.heap_bytes.saturating_sub(kept.heap_bytes());
+            if let Kept::Open(connection) = kept {
+                connection.finish(arrival, &mut context, Ended::Replaced);
+            }
             self.table.remove(id);
         }
         if !Connection::opens(segment) || arrival.is_repeated() {
@@ -149,9 +155,14 @@ impl Shard {
         }
         context.counters.connections += 1;
         let mut connection = Connection::new(arrival, around);
-        let grown = connection.take(direction, segment, arrival, &mut context);
-        let due_ns = connection.due_ns(limits);
-        let id = self.table.insert(key, connection, due_ns);
+        connection.take(direction, segment, arrival, &mut context);
+        let kept = Kept::new(connection);
+        let grown = Grown {
+            bytes: isize::try_from(kept.heap_bytes()).unwrap_or(isize::MAX),
+            due_sooner: false,
+        };
+        let due_ns = kept.due_ns(limits);
+        let id = self.table.insert(key, kept, due_ns);
         self.settle(id, grown, limits, arrival, captures, bench);
     }
 
@@ -166,10 +177,13 @@ impl Shard {
         bench: &mut Bench,
     ) {
         self.heap_bytes = self.heap_bytes.saturating_add_signed(grown.bytes);
-        if let Some(connection) = self.table.get_mut(id)
-            && grown.due_sooner
+        if grown.due_sooner
+            && let Some(kept) = self.table.get_mut(id)
         {
-            let due_ns = connection.due_ns(limits);
+            let before = kept.heap_bytes();
+            kept.bury();
+            self.heap_bytes = self.heap_bytes.saturating_sub(before - kept.heap_bytes());
+            let due_ns = kept.due_ns(limits);
             self.table.look_at(id, due_ns);
         }
         let cap = limits.flow_memory_bytes_max / SHARDS;
@@ -202,14 +216,14 @@ impl Shard {
         while self.bytes() > target && !self.table.is_empty() {
             let (slot_end_ns, ids) = self.table.oldest();
             for id in ids {
-                let Some(connection) = self.table.get_mut(id) else {
+                let Some(kept) = self.table.get_mut(id) else {
                     continue;
                 };
-                let due_ns = connection.due_ns(limits);
+                let (due_ns, is_open) = (kept.due_ns(limits), matches!(kept, Kept::Open(_)));
                 if due_ns > slot_end_ns {
                     self.table.look_at(id, due_ns);
                 } else if self.bytes() > target {
-                    self.counters.skip(Skip::Evicted);
+                    self.counters.skip_many(Skip::Evicted, u64::from(is_open));
                     self.expire(id, Ended::Evicted, arrival, limits, captures, bench);
                 } else {
                     self.table.look_at(id, due_ns);
@@ -239,10 +253,10 @@ impl Shard {
         self.tick_datagrams(arrival, limits, captures, bench);
         self.dns.tick(now_ns, limits);
         for id in self.table.due(now_ns) {
-            let Some(connection) = self.table.get_mut(id) else {
+            let Some(kept) = self.table.get_mut(id) else {
                 continue;
             };
-            let due_ns = connection.due_ns(limits);
+            let due_ns = kept.due_ns(limits);
             if due_ns <= now_ns {
                 self.expire(id, Ended::Idle, arrival, limits, captures, bench);
             } else {
@@ -260,10 +274,13 @@ impl Shard {
         captures: &Catalog,
         bench: &mut Bench,
     ) {
-        let Some((key, mut connection)) = self.table.remove(id) else {
+        let Some((key, kept)) = self.table.remove(id) else {
             return;
         };
-        self.heap_bytes = self.heap_bytes.saturating_sub(connection.weight());
+        self.heap_bytes = self.heap_bytes.saturating_sub(kept.heap_bytes());
+        let Kept::Open(mut connection) = kept else {
+            return;
+        };
         let mut context = Context {
             limits,
             captures,
@@ -296,7 +313,10 @@ impl Shard {
             noted: None,
         };
         self.finish_datagrams(arrival, limits, captures, bench);
-        for (key, mut connection) in self.table.drain() {
+        for (key, kept) in self.table.drain() {
+            let Kept::Open(mut connection) = kept else {
+                continue;
+            };
             let mut context = Context {
                 limits,
                 captures,

@@ -167,6 +167,34 @@ const RESET_LINGER_NS: i64 = 2_000_000_000;
 /// How long a closed conversation's tombstone catches late packets.
 const LINGER_NS: i64 = 10_000_000_000;
 
+/// What is left of a conversation: enough to tell late packets from another conversation's first one.
+#[derive(Clone, Copy, Debug)]
+pub struct Tombstone {
+    last_ns: i64,
+    /// Who sent the SYN, and its sequence number.
+    syn: Option<(Direction, Seq)>,
+    /// By direction: a segment was seen.
+    seen: [bool; 2],
+}
+
+impl Tombstone {
+    /// When late packets are no more to be expected.
+    pub fn due_ns(&self) -> i64 {
+        self.last_ns.saturating_add(LINGER_NS)
+    }
+
+    /// A SYN that opens another conversation with the same addresses: its sequence number is a new one.
+    pub fn is_replaced_by(&self, direction: Direction, segment: &Segment<'_>) -> bool {
+        if !segment.flags.syn() || segment.flags.ack() {
+            return false;
+        }
+        match self.syn {
+            Some((opener, at)) if opener == direction => at != Seq(segment.sequence),
+            _ => self.seen[direction as usize],
+        }
+    }
+}
+
 impl Connection {
     /// Is this segment worth a new entry? Late ACKs, FINs and RSTs of forgotten conversations are not.
     #[inline]
@@ -238,7 +266,6 @@ impl Connection {
     /// When the conversation is over, if no packet comes any more.
     pub fn due_ns(&self, limits: &Limits) -> i64 {
         let idle = match self.phase {
-            Phase::Closed => LINGER_NS,
             _ if self.ends.contains(&Some(End::Rst)) => RESET_LINGER_NS,
             _ if self.ends.iter().all(Option::is_some) => limits.idle_short_ns,
             _ if self.syn_seen && !self.syn_ack_seen => limits.idle_short_ns,
@@ -247,15 +274,15 @@ impl Connection {
         self.last_ns.saturating_add(idle)
     }
 
-    /// A SYN that opens another conversation with the same addresses: its sequence number is a new one.
-    pub fn is_replaced_by(&self, direction: Direction, segment: &Segment<'_>) -> bool {
-        if !segment.flags.syn() || segment.flags.ack() {
-            return false;
+    /// What is to be remembered of it once it is over.
+    #[inline]
+    pub fn tombstone(&self) -> Tombstone {
+        let seen = |direction: Direction| self.streams[direction as usize].is_seen();
+        Tombstone {
+            last_ns: self.last_ns,
+            syn: self.opener.filter(|_| self.syn_seen).zip(Some(self.syn_at)),
+            seen: [seen(Direction::Up), seen(Direction::Down)],
         }
-        if self.syn_seen && self.opener == Some(direction) {
-            return self.syn_at != Seq(segment.sequence);
-        }
-        self.streams[direction as usize].is_seen()
     }
 
     /// The record is written.

@@ -12,7 +12,7 @@ use super::text::{say, word};
 use super::{Entry, Rule, Settings, Survey, Verdict};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, VersionRank};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The rules that mark handshakes; surveys tell of them.
 pub(super) static RULES: &[Rule] = &[
@@ -345,12 +345,10 @@ fn closed_before_hello(report: &mut Report<'_>) {
     let limit = i64::try_from(report.settings.closed_before_hello_ms)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000);
-    let tls: BTreeSet<Endpoint> = past
-        .traces
-        .iter()
-        .filter(|trace| trace.hello.is_some())
-        .map(|trace| trace.server)
-        .collect();
+    let speaks_tls = |server: &Endpoint| {
+        let list = past.servers.get(server).map_or(&[][..], Vec::as_slice);
+        past.of(list).any(|(_, trace)| trace.hello.is_some())
+    };
     for ((client, server), list) in &past.pairs {
         let closed = pick(report, list, |index, trace| {
             trace.outcome == Outcome::NoClientHello
@@ -360,7 +358,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
                 && !report.is_probe(index)
                 && !report.is_explained(index)
         });
-        if closed.len() < 3 || !tls.contains(server) {
+        if closed.len() < 3 || !speaks_tls(server) {
             continue;
         }
         let series = closed.len() >= report.settings.series_min as usize;

@@ -13,7 +13,7 @@ use super::survey::Report;
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The rules that mark handshakes.
@@ -148,7 +148,15 @@ fn retries(report: &mut Report<'_>) {
     let window = i64::try_from(report.settings.retry_window_s)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000_000);
-    for ((client, target), list) in by_client_and_target(report, 2, |_| true) {
+    // Who never failed so that a lower try could follow has no part in this.
+    let provoked: HashSet<IpAddr> = past
+        .traces
+        .iter()
+        .filter(|trace| provokes_fallback(trace))
+        .map(|trace| trace.client)
+        .collect();
+    let is_provoked = |trace: &Trace| provoked.contains(&trace.client);
+    for ((client, target), list) in by_client_and_target(report, 2, is_provoked) {
         let mut rungs: Vec<usize> = Vec::new();
         let (mut signalled, mut refused) = (false, false);
         for pair in list.windows(2) {

@@ -281,9 +281,13 @@ impl History {
             traces,
             resolved: Resolved::new(dns),
         };
-        past.servers = lists(&past.traces, |trace| Some(trace.server));
-        past.pairs = lists(&past.traces, |trace| Some((trace.client, trace.server)));
-        past.by_name = lists(&past.traces, |trace| trace.name);
+        past.servers = lists(&past.traces, |trace| Some(trace.server), endpoint_rank);
+        past.pairs = lists(
+            &past.traces,
+            |trace| Some((trace.client, trace.server)),
+            |(client, server)| (rank(client), endpoint_rank(server)),
+        );
+        past.by_name = lists(&past.traces, |trace| trace.name, |name| *name);
         past
     }
 }
@@ -321,10 +325,12 @@ fn in_order_of_time(traces: VecDeque<Trace>) -> Vec<Trace> {
     traces
 }
 
-/// Indexes of traces by a key; those of one key in order.
-fn lists<K: Copy + Ord + Hash>(
+/// Indexes of traces by a key; those of one key in order. `rank` orders keys as they order themselves, but is cheaper
+/// to compare.
+fn lists<K: Copy + Ord + Hash, R: Ord>(
     traces: &[Trace],
     key: impl Fn(&Trace) -> Option<K>,
+    rank: impl Fn(&K) -> R,
 ) -> BTreeMap<K, Vec<usize>> {
     let mut found: HashMap<K, Vec<usize>> = HashMap::new();
     for (index, trace) in traces.iter().enumerate() {
@@ -332,7 +338,21 @@ fn lists<K: Copy + Ord + Hash>(
             found.entry(key).or_default().push(index);
         }
     }
+    let mut found: Vec<(K, Vec<usize>)> = found.into_iter().collect();
+    found.sort_unstable_by_key(|(key, _)| rank(key));
     found.into_iter().collect()
+}
+
+/// IPv4 before IPv6, as addresses order themselves.
+fn rank(ip: &IpAddr) -> (bool, u128) {
+    match ip {
+        IpAddr::V4(ip) => (false, u128::from(ip.to_bits())),
+        IpAddr::V6(ip) => (true, ip.to_bits()),
+    }
+}
+
+fn endpoint_rank(endpoint: &Endpoint) -> ((bool, u128), u16) {
+    (rank(&endpoint.ip), endpoint.port)
 }
 
 fn flags(facts: &Facts<'_>) -> Flags {
@@ -402,6 +422,28 @@ fn hello_key(shape: &ClientHelloShape) -> Vec<u16> {
 mod tests {
     use super::*;
     use crate::findings::testing::Make;
+
+    #[test]
+    fn ranks_order_as_endpoints_do() {
+        let texts = [
+            "10.0.0.9",
+            "9.0.0.10",
+            "::1",
+            "255.255.255.255",
+            "fe80::1",
+            "::ffff:1.2.3.4",
+        ];
+        let mut all: Vec<Endpoint> = texts
+            .iter()
+            .flat_map(|ip| [443, 80].map(|port| (ip, port)))
+            .map(|(ip, port)| Endpoint {
+                ip: ip.parse().unwrap(),
+                port,
+            })
+            .collect();
+        all.sort_by_key(endpoint_rank);
+        assert!(all.is_sorted());
+    }
 
     #[test]
     fn traces_come_into_order_of_time() {

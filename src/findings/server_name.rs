@@ -79,6 +79,9 @@ fn sni(report: &mut Report<'_>) {
                     .hello(trace)
                     .is_some_and(|hello| !hello.shape.extensions.iter().any(|code| code.0 == 0))
         });
+        if nameless.is_empty() && !past.of(list).any(|(_, trace)| trace.failed_silently()) {
+            continue;
+        }
         let served = pick(report, list, |_, trace| {
             trace.name.is_some() && trace.is_complete()
         });
