@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tlscope::capture::{Packet, pcapng::Pcapng};
+use tlscope::capture::{Block, Packet, pcapng::Pcapng};
 
 const PACKET_BYTES_MAX: usize = 1 << 20;
 
@@ -17,6 +17,15 @@ fuzz_target!(|bytes: &[u8]| {
     for packet in &packets {
         assert!(packet.offset as usize + packet.captured_len as usize <= step.used);
     }
+    let mut block = Block::default();
+    whole.hand_over(&mut block);
+    assert!(block.extras.len() <= packets.len());
+    let texts = block.comments.iter().map(|at| (at.offset, at.length));
+    let secrets = block.secrets.iter().map(|at| (at.offset, at.length));
+    for (offset, length) in texts.chain(secrets) {
+        assert!(offset as usize + length as usize <= step.used);
+    }
+    let _ = whole.about();
     // The same file, as two reads give it.
     let cut = usize::from(bytes[bytes.len() - 1]) * bytes.len() / 256;
     let (mut parts, mut first, mut second) =
