@@ -69,6 +69,21 @@ pub const FOREIGN: &[Foreign] = &[
         advice: EDITCAP,
     },
     Foreign {
+        name: "a Citrix NetScaler trace (nstrace)",
+        matches: |b| contains(b, b"NetScaler ") && !text(b),
+        advice: "convert it with: editcap -F pcapng INPUT OUTPUT.pcapng; or record with start nstrace -traceformat PCAP",
+    },
+    Foreign {
+        name: "a Process Monitor log (.pml)",
+        matches: |b| b.starts_with(b"PML_"),
+        advice: "it holds no packets: record them with pktmon start --capture --pkt-size 0",
+    },
+    Foreign {
+        name: "text of a FortiGate's sniffer",
+        matches: |b| b.starts_with(b"interfaces=[") && text(b),
+        advice: "convert it with Fortinet's fgt2eth.pl -in INPUT -out OUTPUT.pcap (record with diagnose sniffer packet any '' 6 0 a)",
+    },
+    Foreign {
         name: "a Bluetooth btsnoop log",
         matches: |b| b.starts_with(b"btsnoop\0"),
         advice: "it holds no IP traffic of a network card",
@@ -234,6 +249,10 @@ pub fn name(first_bytes: &[u8]) -> String {
     }
 }
 
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
 /// An ERF record: a time of this century (seconds in the upper half, little-endian), a type and a length that fit.
 fn erf(bytes: &[u8]) -> bool {
     let seconds = bytes
@@ -328,6 +347,9 @@ mod tests {
         let cases: &[(&[u8], &str)] = &[
             (b"snoop\0\0\0\0\0\0\x02", "snoop"),
             (b"XCP\x00002.002", "NetXRay"),
+            (b"\x01\x00\x2c\x00NetScaler Performance Data\0", "nstrace"),
+            (b"interfaces=[any]\nfilters=[port 443]\n", "FortiGate"),
+            (b"PML_\x09\0\0\0", "Process Monitor"),
             (b"TRSNIFF data    \x1a", "DOS Sniffer"),
             (b"MSCF\0\0\0\0", "cabinet"),
             (b"ElfFile\0\0\0", ".evtx"),

@@ -295,7 +295,17 @@ fn open_seekable(
 fn not_a_capture(name: String, first: &[u8], compression: Option<&'static str>) -> Error {
     let found = match compression {
         Some(kind) if etl::matches(first) || netmon::matches(first) => {
-            format!("a {kind} file with a Windows capture in it; expand it first")
+            let command = match kind {
+                "gzip" => "gzip -dk",
+                "zstd" => "zstd -d",
+                "lz4" => "lz4 -d",
+                "xz" => "xz -dk",
+                _ => "bzip2 -dk",
+            };
+            format!(
+                "this is a {kind} file with a Windows capture in it, which is read by jumping about: expand it first, \
+                 with: {command} INPUT"
+            )
         }
         Some(kind) => format!("expanded from {kind}: {}", foreign::name(first)),
         None => foreign::name(first),
