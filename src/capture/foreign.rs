@@ -70,8 +70,8 @@ pub const FOREIGN: &[Foreign] = &[
     },
     Foreign {
         name: "a Citrix NetScaler trace (nstrace)",
-        matches: |b| contains(b, b"NetScaler ") && !text(b),
-        advice: "convert it with: editcap -F pcapng INPUT OUTPUT.pcapng; or record with start nstrace -traceformat PCAP",
+        matches: |b| (contains(b, b"NetScaler ") || contains(b, b"Netscaler ")) && !text(b),
+        advice: "convert it with: editcap -F pcapng INPUT OUTPUT.pcapng; or record with start nstrace -size 0 -traceformat PCAP",
     },
     Foreign {
         name: "a Process Monitor log (.pml)",
@@ -348,6 +348,10 @@ mod tests {
             (b"snoop\0\0\0\0\0\0\x02", "snoop"),
             (b"XCP\x00002.002", "NetXRay"),
             (b"\x01\x00\x2c\x00NetScaler Performance Data\0", "nstrace"),
+            (
+                b"\x00\x20\x00\x00Netscaler V35 Performance Data\0",
+                "nstrace",
+            ),
             (b"interfaces=[any]\nfilters=[port 443]\n", "FortiGate"),
             (b"PML_\x09\0\0\0", "Process Monitor"),
             (b"TRSNIFF data    \x1a", "DOS Sniffer"),
