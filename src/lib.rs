@@ -49,6 +49,7 @@ pub mod tls;
 pub mod record;
 
 pub mod connection;
+pub mod keep;
 pub mod shard;
 
 pub mod findings;

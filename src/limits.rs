@@ -5,6 +5,7 @@
 //! ```text
 //! memory ≤ blocks_in_flight × (block_bytes + 64 bytes a packet)     the capture's bytes being worked on
 //!        + flow_memory_bytes_max                                    connections, tombstones, buffers, records not yet written
+//!        + kept_bytes_max                                           packets that wait to be kept, if any are
 //!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet
 //!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards
 //!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
@@ -24,6 +25,8 @@ pub struct Limits {
     pub packet_bytes_max: usize,
     /// Blocks read ahead of the slowest shard.
     pub blocks_in_flight: usize,
+    /// Bytes for packets that may turn out to be of a handshake, where those are kept.
+    pub kept_bytes_max: usize,
     /// Bytes for all connections of all shards: entries, buffers and records.
     pub flow_memory_bytes_max: usize,
     /// A connection without a packet for this long, by the capture's clock, is over.
@@ -89,6 +92,7 @@ impl Default for Limits {
             block_bytes: 1 << 20,
             packet_bytes_max: 16 << 20,
             blocks_in_flight: 8,
+            kept_bytes_max: 32 << 20,
             flow_memory_bytes_max: 512 << 20,
             idle_ns: 300_000_000_000,
             idle_short_ns: 60_000_000_000,

@@ -24,6 +24,7 @@ use crate::connection::{
 use crate::error::Error;
 use crate::findings::{Settings, Verdicts};
 use crate::flow::FlowKey;
+use crate::keep::{Kept, Seen};
 use crate::limits::Limits;
 use crate::packet::{self, Decoded, Encapsulation};
 use crate::record::{Dns, Handshake};
@@ -62,6 +63,8 @@ pub struct Options {
     pub settings: Settings,
     /// Writes each record as bytes.
     pub render: Option<Render>,
+    /// Hand the packets of handshakes to [`Watch::keep`].
+    pub keep_handshakes: bool,
     /// Keep the bytes of certificates in the records.
     pub keep_der: bool,
     /// Follow the inputs as they grow and rotate until the run is stopped; it names the files that folders and
@@ -80,6 +83,7 @@ impl Default for Options {
             tls_ports: TLS_PORTS.to_vec(),
             settings: Settings::default(),
             render: None,
+            keep_handshakes: false,
             keep_der: false,
             follow: None,
             secrets: Arc::default(),
@@ -138,6 +142,10 @@ pub type Take<'a> = dyn FnMut(Taken<'_>) -> io::Result<()> + 'a;
 pub trait Watch {
     /// Takes a record; an error ends the run.
     fn record(&mut self, taken: Taken<'_>) -> io::Result<()>;
+    /// Takes a packet of a handshake, where [`Options::keep_handshakes`] asks for them.
+    fn keep(&mut self, _kept: &Kept) -> io::Result<()> {
+        Ok(())
+    }
     /// All records up to a time were handed over; comes with each block, so several times a second.
     fn tick(&mut self, status: &Status<'_>) -> io::Result<()>;
 }
@@ -210,6 +218,7 @@ fn drive<'a>(
     counters.skip_many(Skip::Fragment, reader.fragments.loose());
     let mut names = Dns::default();
     for shard in shards {
+        counters.skip_many(Skip::KeptCap, shard.keeper.given_up);
         counters.add(&shard.counters);
         names.merge(shard.dns.finish(reader.last_ns, &reader.captures));
     }
@@ -262,6 +271,15 @@ struct Job {
 }
 
 impl Job {
+    fn seen<'j>(&'j self, index: usize, packet: &'j capture::Packet) -> Seen<'j> {
+        Seen {
+            order: self.order + index as u64,
+            capture: self.block.capture,
+            packet,
+            bytes: self.block.data(packet),
+        }
+    }
+
     fn arrival(
         &self,
         index: usize,
@@ -312,6 +330,11 @@ fn inline(
                         continue;
                     };
                     let arrival = job.arrival(index, packet, &around);
+                    if shared.options.keep_handshakes {
+                        let (cap, out) = (limits.kept_bytes_max / SHARDS, &mut bench.kept);
+                        let seen = job.seen(index, packet);
+                        shard.keeper.take(key, direction, &segment, &seen, cap, out);
+                    }
                     shard.take(
                         key,
                         direction,
@@ -328,6 +351,12 @@ fn inline(
                     first => {
                         let arrival = job.arrival(index, packet, &around);
                         if let Some(shard) = shards.get_mut(shard_of_datagram(first, &datagram)) {
+                            if shared.options.keep_handshakes {
+                                let seen = job.seen(index, packet);
+                                shard
+                                    .keeper
+                                    .take_datagram(&datagram, &seen, &mut bench.kept);
+                            }
                             shard.take_datagram(
                                 first,
                                 &datagram,
@@ -353,6 +382,7 @@ fn inline(
             }
         }
         batch.fill(&mut bench.records, shared.options);
+        batch.kept.append(&mut bench.kept);
         sink.emit(core::slice::from_mut(&mut batch))?;
         sink.tick(job.time_ns)?;
         spare = Some(job.block);
@@ -608,6 +638,10 @@ impl<'s> Crew<'s, '_, '_> {
                 Ok(Decoded::Udp(datagram)) => {
                     let first = datagrams::first(&datagram);
                     let arrival = job.arrival(at as usize, packet, &around);
+                    if self.shared.options.keep_handshakes {
+                        let seen = job.seen(at as usize, packet);
+                        (shard.keeper).take_datagram(&datagram, &seen, &mut bench.kept);
+                    }
                     shard
                         .take_datagram(first, &datagram, arrival, &around, limits, captures, bench);
                     continue;
@@ -620,12 +654,18 @@ impl<'s> Crew<'s, '_, '_> {
                 segment.destination_port,
             );
             let arrival = job.arrival(at as usize, packet, &around);
+            if self.shared.options.keep_handshakes {
+                let (cap, out) = (limits.kept_bytes_max / SHARDS, &mut bench.kept);
+                let seen = job.seen(at as usize, packet);
+                shard.keeper.take(key, direction, &segment, &seen, cap, out);
+            }
             shard.take(
                 key, direction, &segment, arrival, &around, limits, captures, bench,
             );
         }
         let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
         batch.time_ns = job.time_ns;
+        batch.kept.append(&mut bench.kept);
         batch.fill(&mut bench.records, self.shared.options);
         if let Some(held) = self.shared.progress.shards.get(index) {
             held.update(&shard);

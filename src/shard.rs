@@ -13,6 +13,7 @@ use crate::connection::datagrams::Conversation;
 use crate::connection::dns;
 use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
+use crate::keep::{Keeper, Kept};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
 use crate::record::copy::Interner;
@@ -32,6 +33,8 @@ pub struct Bench {
     pub interner: Interner,
     /// Records that are ready.
     pub records: Vec<Finished>,
+    /// Packets of handshakes, where they are to be kept.
+    pub kept: Vec<Kept>,
     keyring: Keyring,
     /// There are secrets for what is worked on now.
     keyed: bool,
@@ -47,6 +50,7 @@ impl Bench {
         Self {
             interner: Interner::new(limits.interned_max).keeping_der(keep_der),
             records: Vec::new(),
+            kept: Vec::new(),
             keyring: Keyring::new(Arc::clone(secrets), open_limits),
             keyed: false,
         }
@@ -70,6 +74,8 @@ pub struct Shard {
     pub dns: dns::Desk,
     /// Where QUIC packets are decrypted.
     scratch: Vec<u8>,
+    /// Picks the packets of handshakes out, where they are to be kept.
+    pub keeper: Keeper,
     /// What was passed over here.
     pub counters: Counters,
 }
@@ -250,6 +256,7 @@ impl Shard {
             interface: 0,
             noted: None,
         };
+        self.keeper.tick(now_ns);
         self.tick_datagrams(arrival, limits, captures, bench);
         self.dns.tick(now_ns, limits);
         for id in self.table.due(now_ns) {

@@ -44,6 +44,8 @@ pub enum Skip {
     Evicted,
     /// Connections on which no TLS was seen, on no TLS port.
     NoTls,
+    /// Packets that gave way at the cap before it was known whether they belong to a handshake that is to be kept.
+    KeptCap,
     /// Blocks of a capture file that are not packets of a known kind.
     UnknownBlock,
     /// Comments and notices of drops beyond the cap of one connection.
@@ -64,7 +66,7 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcpUdp,
@@ -82,6 +84,7 @@ impl Skip {
         Self::DnsCap,
         Self::Evicted,
         Self::NoTls,
+        Self::KeptCap,
         Self::UnknownBlock,
         Self::RemarkCap,
         Self::KeysMissing,
@@ -112,6 +115,7 @@ impl Skip {
             Self::DnsCap => "dns_questions_cap",
             Self::Evicted => "connections_evicted",
             Self::NoTls => "connections_without_tls",
+            Self::KeptCap => "packets_kept_cap",
             Self::UnknownBlock => "blocks_unknown",
             Self::RemarkCap => "remarks_cap",
             Self::KeysMissing => "handshakes_without_secrets",

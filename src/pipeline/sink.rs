@@ -3,6 +3,7 @@
 use super::{Options, Shared, Status, Taken, Watch};
 use crate::connection::Finished;
 use crate::findings::{self, Verdicts};
+use crate::keep::Kept;
 use crate::record::{Handshake, Outcome};
 use crate::stats::Summary;
 use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
@@ -12,6 +13,8 @@ use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Order
 pub(super) struct Batch {
     records: Vec<Ready>,
     lines: Vec<u8>,
+    /// Packets of handshakes, where they are to be kept.
+    pub(super) kept: Vec<Kept>,
     /// About the time of the block's packets.
     pub(super) time_ns: i64,
 }
@@ -87,10 +90,21 @@ impl<'a, 't> Sink<'a, 't> {
             }
             _ => self.merge(batches),
         };
-        for batch in batches {
+        for batch in &mut *batches {
             batch.lines.clear();
         }
-        result
+        result.and_then(|()| self.keep(batches))
+    }
+
+    /// Hands on the packets that are to be kept.
+    fn keep(&mut self, batches: &mut [Batch]) -> io::Result<()> {
+        if batches.iter().all(|batch| batch.kept.is_empty()) {
+            return Ok(());
+        }
+        let all = batches.iter_mut().flat_map(|batch| batch.kept.drain(..));
+        let mut all: Vec<Kept> = all.collect();
+        all.sort_unstable_by_key(|kept| kept.order);
+        all.iter().try_for_each(|kept| self.watcher.keep(kept))
     }
 
     fn merge(&mut self, batches: &mut [Batch]) -> io::Result<()> {

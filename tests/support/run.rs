@@ -71,6 +71,7 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         tls_ports: options.tls_ports.clone(),
         settings: options.settings.clone(),
         render: format.render,
+        keep_handshakes: options.keep_handshakes,
         keep_der: options.keep_der,
         follow: options.follow.clone(),
         secrets: options.secrets.clone(),

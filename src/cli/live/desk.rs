@@ -6,6 +6,7 @@ use super::{
     judge::{Judge, News},
     lines::Lines,
     metrics::{Board, Posted},
+    saved::Saved,
 };
 use crate::cli::{reporting, say};
 use std::{
@@ -19,6 +20,7 @@ use std::{
 use tlscope::{
     capture::live::{Notice, Tell},
     findings::{Settings, Standing},
+    keep::Kept,
     pipeline::{Progress, Status, Taken, Watch},
     record::{Finding, FindingState, Severity, Timestamp},
     report::Report,
@@ -60,6 +62,7 @@ pub(super) struct Desk<'a> {
     counts: [usize; 3],
     voice: Voice,
     lines: Lines,
+    saved: Option<Saved>,
     board: Arc<Board>,
     progress: Arc<Progress>,
     reopen: Arc<AtomicBool>,
@@ -73,7 +76,7 @@ impl<'a> Desk<'a> {
         args: &'a Args,
         settings: &Settings,
         voice: Voice,
-        lines: Lines,
+        (lines, saved): (Lines, Option<Saved>),
         board: Arc<Board>,
         progress: Arc<Progress>,
         reopen: Arc<AtomicBool>,
@@ -87,6 +90,7 @@ impl<'a> Desk<'a> {
             counts: [0; 3],
             voice,
             lines,
+            saved,
             board,
             progress,
             reopen,
@@ -145,6 +149,13 @@ impl<'a> Desk<'a> {
                 .skipped
                 .insert("lines_lost_disk_full".to_owned(), self.lines.lost());
         }
+        if let Some(saved) = &mut self.saved {
+            saved.flush()?;
+            if saved.lost() > 0 {
+                let lost = ("packets_lost_disk_full".to_owned(), saved.lost());
+                summary.skipped.extend([lost]);
+            }
+        }
         self.report.finish(&findings, &summary, &mut self.lines)?;
         self.lines.flush()?;
         Ok(findings)
@@ -167,6 +178,10 @@ impl Watch for Desk<'_> {
         Ok(())
     }
 
+    fn keep(&mut self, kept: &Kept) -> io::Result<()> {
+        (self.saved.as_mut()).map_or(Ok(()), |saved| saved.packet(kept))
+    }
+
     fn tick(&mut self, status: &Status<'_>) -> io::Result<()> {
         self.now_ns = status.time_ns;
         for notice in self.voice.take() {
@@ -174,6 +189,9 @@ impl Watch for Desk<'_> {
         }
         if self.reopen.swap(false, Ordering::SeqCst) {
             self.lines.reopen()?;
+            if let Some(saved) = &mut self.saved {
+                saved.reopen()?;
+            }
         }
         self.judge.tell(self.now_ns);
         self.news()?;
@@ -188,7 +206,11 @@ impl Watch for Desk<'_> {
         if over {
             self.progress.stop.store(true, Ordering::SeqCst);
         }
-        self.lines.tick(Timestamp(status.time_ns))
+        let now = Timestamp(status.time_ns);
+        if let Some(saved) = &mut self.saved {
+            saved.tick(now)?;
+        }
+        self.lines.tick(now)
     }
 }
 

@@ -13,7 +13,10 @@ use landlock::{
 };
 use nix::unistd::{self, User};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What is wanted of the fence.
 pub(super) struct Fence<'a> {
@@ -48,6 +51,16 @@ pub(super) fn put_up(fence: &Fence<'_>) -> anyhow::Result<Vec<&'static str>> {
         missing.push("seccomp: all system calls stay open");
     }
     Ok(missing)
+}
+
+/// Gives a folder to the user that root will become.
+pub(super) fn give(folder: &Path, user: &str) -> anyhow::Result<()> {
+    let user = User::from_name(user).ok().flatten();
+    if let Some(user) = user.filter(|_| unistd::geteuid().is_root()) {
+        std::os::unix::fs::chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            .with_context(|| format!("{}: can't be given away", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn become_user(name: &str) -> anyhow::Result<()> {

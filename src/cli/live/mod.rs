@@ -9,6 +9,7 @@ mod fence;
 mod judge;
 mod lines;
 mod metrics;
+mod saved;
 mod series;
 mod signals;
 
@@ -24,6 +25,7 @@ use clap::ColorChoice;
 use desk::{Desk, Voice};
 use lines::{Lines, Place};
 use metrics::{Board, Metrics};
+use saved::Saved;
 use series::{Rotation, Series};
 use std::{
     io::{self, IsTerminal},
@@ -69,6 +71,13 @@ pub(crate) struct Args {
     /// The file steps aside under a name with its time when it is large or old enough. SIGHUP opens it anew.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Keep the packets of handshakes in this folder, as pcapng, rotated
+    ///
+    /// Hellos, certificates, alerts and what opens and closes connections; never application data, also not encrypted,
+    /// and nothing that was said in clear. Under TLS 1.3 this leaves the encrypted rest of the handshake out, too.
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
 
     /// Size at which a file steps aside
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = size::parse)]
@@ -153,23 +162,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let signals = signals::Signals::hold()?;
     let voice = Voice::default();
     let watched = open(args, &voice)?;
-    let lines = Lines::new(args.place()?);
     let listener = args.metrics.map(metrics::bind).transpose()?;
     let board = Arc::new(Board::new(watched.names(), watched.counters()));
     args.drop_rights()?;
 
+    // With the rights that are left, so that it shows at once if they are too few.
+    let lines = Lines::new(args.place()?);
+    let saved = (args.write.as_deref())
+        .map(|folder| Saved::open(folder, args.rotation(), watched.names()))
+        .transpose()?;
     let progress = Arc::new(Progress::default());
     let reopen = Arc::new(AtomicBool::new(false));
     signals.heed(Arc::clone(&progress), Arc::clone(&reopen));
     if let Some(listener) = listener {
         Metrics::serve(listener, Arc::clone(&board), Arc::clone(&progress));
     }
-    args.watch(
-        &settings,
-        watched,
-        Desk::new(args, &settings, voice, lines, board, progress, reopen),
-    )
+    let places = (lines, saved);
+    let desk = Desk::new(args, &settings, voice, places, board, progress, reopen);
+    args.watch(&settings, watched, desk)
 }
+
+/// Why a file could not be made, mostly.
+const NO_FILE: &str = "can't be written with the rights that are left; give the folder to the user that tlscope becomes \
+                       (chown nobody), name another one by --user, or keep all rights by --no-drop";
 
 fn open(args: &Args, voice: &Voice) -> anyhow::Result<Watched> {
     let wanted = Wanted {
@@ -227,7 +242,7 @@ impl Args {
             bail!("--output wants lines: give --format ndjson");
         }
         let series = Series::open(path, self.rotation())
-            .with_context(|| format!("{}: can't be written", path.display()))?;
+            .with_context(|| format!("{}: {NO_FILE}", path.display()))?;
         Ok(Place::File(Box::new(series)))
     }
 
@@ -239,14 +254,22 @@ impl Args {
                 .filter(|folder| !folder.as_os_str().is_empty());
             parent.unwrap_or(Path::new(".")).to_owned()
         };
-        self.output.iter().map(folder).collect()
+        let output = self.output.iter().filter(|path| path.as_os_str() != "-");
+        output.map(folder).chain(self.write.clone()).collect()
     }
 
     fn drop_rights(&self) -> anyhow::Result<()> {
+        let folders = self.folders();
+        if let Some(folder) = self.write.as_deref().filter(|folder| !folder.exists()) {
+            std::fs::create_dir(folder)
+                .with_context(|| format!("{}: can't be made", folder.display()))?;
+            if !self.no_drop {
+                fence::give(folder, &self.user)?;
+            }
+        }
         if self.no_drop {
             return Ok(());
         }
-        let folders = self.folders();
         let fence = fence::Fence {
             user: &self.user,
             folders: &folders,
@@ -256,9 +279,6 @@ impl Args {
             if !self.quiet {
                 say(&format!("this system has no {what}"));
             }
-        }
-        for folder in folders {
-            probe(&folder)?;
         }
         Ok(())
     }
@@ -278,6 +298,7 @@ impl Args {
             threads: usize::from(self.threads),
             limits,
             all_connections: self.all_connections,
+            keep_handshakes: self.write.is_some(),
             tls_ports: settings.tls_ports.clone(),
             settings: settings.clone(),
             render: self.format().render,
@@ -299,20 +320,6 @@ impl Args {
             Exit::Fine
         })
     }
-}
-
-/// Files must be made in this folder later, with the rights that are left.
-fn probe(folder: &Path) -> anyhow::Result<()> {
-    let path = folder.join(format!(".tlscope-{}.probe", std::process::id()));
-    std::fs::File::create(&path).with_context(|| {
-        format!(
-            "{}: no file can be made here without rights; give the folder to that user (chown), name another one by \
-             --user, or keep all rights by --no-drop",
-            folder.display()
-        )
-    })?;
-    let _ = std::fs::remove_file(path); // it is empty
-    Ok(())
 }
 
 /// Times as people write them: `30s`, `5m`, `1h`, `7d`.
