@@ -34,7 +34,7 @@ const PACKET_COST: usize = size_of::<Waiting>();
 
 /// A packet that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptPacket {
     /// Its number in the run.
     pub order: u64,
     /// Which capture of the run.
@@ -63,8 +63,8 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn kept(&self, length: usize) -> Kept {
-        Kept {
+    fn kept(&self, length: usize) -> KeptPacket {
+        KeptPacket {
             order: self.order,
             capture: self.capture,
             time_ns: self.packet.time_ns,
@@ -167,7 +167,7 @@ impl Side {
 /// A packet whose part is not known yet.
 #[derive(Debug)]
 struct Waiting {
-    kept: Kept,
+    kept: KeptPacket,
     direction: Direction,
     at: Seq,
     head: usize,
@@ -224,7 +224,7 @@ impl Conversation {
     }
 
     /// Hands over what is decided.
-    fn settle(&mut self, out: &mut Vec<Kept>) {
+    fn settle(&mut self, out: &mut Vec<KeptPacket>) {
         if !self.tls {
             return;
         }
@@ -308,7 +308,7 @@ impl Keeper {
         segment: &Segment<'_>,
         seen: &Seen<'_>,
         bytes_max: usize,
-        out: &mut Vec<Kept>,
+        out: &mut Vec<KeptPacket>,
     ) {
         let Some(id) = self.entry(key, segment, seen) else {
             return;
@@ -362,7 +362,12 @@ impl Keeper {
 
     /// Takes a UDP datagram: Initial, Handshake, Retry and Version Negotiation packets of QUIC, and handshake records of
     /// DTLS are kept, up to the first thing in it that is none.
-    pub fn take_datagram(&self, datagram: &Datagram<'_>, seen: &Seen<'_>, out: &mut Vec<Kept>) {
+    pub fn take_datagram(
+        &self,
+        datagram: &Datagram<'_>,
+        seen: &Seen<'_>,
+        out: &mut Vec<KeptPacket>,
+    ) {
         let part = match (first(datagram), datagram.payload) {
             (First::Dtls | First::Later, [20..=22, ..]) => part_of_dtls(datagram.payload),
             (First::Quic | First::Later, [0x80..=0xFF, ..]) => part_of_quic(datagram.payload),

@@ -24,7 +24,7 @@ use crate::connection::{
 use crate::error::Error;
 use crate::findings::{Settings, Verdicts};
 use crate::flow::FlowKey;
-use crate::keep::{Kept, Seen};
+use crate::keep::{KeptPacket, Seen};
 use crate::limits::Limits;
 use crate::packet::{self, Decoded, Encapsulation};
 use crate::record::{Dns, Handshake};
@@ -143,7 +143,7 @@ pub trait Watch {
     /// Takes a record; an error ends the run.
     fn record(&mut self, taken: Taken<'_>) -> io::Result<()>;
     /// Takes a packet of a handshake, where [`Options::keep_handshakes`] asks for them.
-    fn keep(&mut self, _kept: &Kept) -> io::Result<()> {
+    fn keep(&mut self, _kept: &KeptPacket) -> io::Result<()> {
         Ok(())
     }
     /// All records up to a time were handed over; comes with each block, so several times a second.

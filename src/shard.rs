@@ -13,7 +13,7 @@ use crate::connection::datagrams::Conversation;
 use crate::connection::dns;
 use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
-use crate::keep::{Keeper, Kept};
+use crate::keep::{Keeper, KeptPacket};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
 use crate::record::copy::Interner;
@@ -34,7 +34,7 @@ pub struct Bench {
     /// Records that are ready.
     pub records: Vec<Finished>,
     /// Packets of handshakes, where they are to be kept.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptPacket>,
     keyring: Keyring,
     /// There are secrets for what is worked on now.
     keyed: bool,

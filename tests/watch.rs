@@ -16,7 +16,7 @@ use support::{
 use tlscope::{
     capture::{self, Block, LinkType, live::Interfaces},
     error::Error,
-    keep::Kept,
+    keep::KeptPacket,
     pipeline::{self, Options, Progress, Status, Taken, Watch},
     record::Handshake,
     stats::{KernelCounts, Summary},
@@ -79,7 +79,7 @@ impl Interfaces for Made {
 #[derive(Default)]
 struct Heard {
     records: Vec<(i64, Handshake)>,
-    kept: Vec<Kept>,
+    kept: Vec<KeptPacket>,
     now_ns: i64,
     ticks: u64,
 }
@@ -92,7 +92,7 @@ impl Watch for Heard {
         Ok(())
     }
 
-    fn keep(&mut self, kept: &Kept) -> io::Result<()> {
+    fn keep(&mut self, kept: &KeptPacket) -> io::Result<()> {
         self.kept.push(kept.clone());
         Ok(())
     }
@@ -227,13 +227,13 @@ fn keeping(threads: usize) -> Options {
     }
 }
 
-fn holds(kept: &[Kept], bytes: &[u8]) -> bool {
+fn holds(kept: &[KeptPacket], bytes: &[u8]) -> bool {
     kept.iter()
         .any(|kept| kept.bytes.windows(bytes.len()).any(|part| part == bytes))
 }
 
 /// The bytes of a secret that any kept packet holds in a row.
-fn longest_secret(kept: &[Kept]) -> usize {
+fn longest_secret(kept: &[KeptPacket]) -> usize {
     (1..=SECRET.len())
         .rev()
         .find(|&length| holds(kept, &SECRET[..length]))
@@ -268,7 +268,7 @@ fn no_byte_of_application_data_is_kept_however_segments_lie() {
 fn order_and_repetition_do_not_change_what_is_kept() {
     let packets = conversation(200, false).packets;
     let one_block = |packets: Vec<Packet>| watch(vec![(0, packets)], &keeping(1)).0.kept;
-    let payloads = |mut kept: Vec<Kept>| {
+    let payloads = |mut kept: Vec<KeptPacket>| {
         kept.sort_by(|a, b| a.bytes.cmp(&b.bytes));
         kept.dedup_by(|a, b| a.bytes == b.bytes);
         kept.into_iter().map(|kept| kept.bytes).collect::<Vec<_>>()

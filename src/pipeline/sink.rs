@@ -3,7 +3,7 @@
 use super::{Options, Shared, Status, Taken, Watch};
 use crate::connection::Finished;
 use crate::findings::{self, Verdicts};
-use crate::keep::Kept;
+use crate::keep::KeptPacket;
 use crate::record::{Handshake, Outcome};
 use crate::stats::Summary;
 use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
@@ -14,7 +14,7 @@ pub(super) struct Batch {
     records: Vec<Ready>,
     lines: Vec<u8>,
     /// Packets of handshakes, where they are to be kept.
-    pub(super) kept: Vec<Kept>,
+    pub(super) kept: Vec<KeptPacket>,
     /// About the time of the block's packets.
     pub(super) time_ns: i64,
 }
@@ -102,7 +102,7 @@ impl<'a, 't> Sink<'a, 't> {
             return Ok(());
         }
         let all = batches.iter_mut().flat_map(|batch| batch.kept.drain(..));
-        let mut all: Vec<Kept> = all.collect();
+        let mut all: Vec<KeptPacket> = all.collect();
         all.sort_unstable_by_key(|kept| kept.order);
         all.iter().try_for_each(|kept| self.watcher.keep(kept))
     }

@@ -20,7 +20,7 @@ use std::{
 use tlscope::{
     capture::live::{Notice, Tell},
     findings::{Settings, Standing},
-    keep::Kept,
+    keep::KeptPacket,
     pipeline::{Progress, Status, Taken, Watch},
     record::{Finding, FindingState, Severity, Timestamp},
     report::Report,
@@ -178,7 +178,7 @@ impl Watch for Desk<'_> {
         Ok(())
     }
 
-    fn keep(&mut self, kept: &Kept) -> io::Result<()> {
+    fn keep(&mut self, kept: &KeptPacket) -> io::Result<()> {
         (self.saved.as_mut()).map_or(Ok(()), |saved| saved.packet(kept))
     }
 

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tlscope::{capture::LinkType, keep::Kept, record::Timestamp};
+use tlscope::{capture::LinkType, keep::KeptPacket, record::Timestamp};
 
 /// Longest time for which a packet waits in memory, and bytes that wait at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -121,7 +121,7 @@ impl Saved {
     }
 
     /// Adds a packet.
-    pub(super) fn packet(&mut self, kept: &Kept) -> io::Result<()> {
+    pub(super) fn packet(&mut self, kept: &KeptPacket) -> io::Result<()> {
         let interface = self.interface(kept.capture, kept.link);
         let time = kept.time_ns.cast_unsigned();
         let mut body = Vec::with_capacity(kept.bytes.len() + 20);
