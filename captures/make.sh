@@ -13,6 +13,7 @@ set -euo pipefail
 OUT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 C=tlsc-c-$$ S=tlsc-s-$$ M=tlsc-m-$$          # client, server, middle namespace
 W=$(mktemp -d); chmod 755 "$W"
+HOSTS=()                                      # namespaces of a field case's hosts
 PIDS=() CAPPID="" FAILED=()
 PY=/usr/bin/python3
 export LC_ALL=C TZ=UTC
@@ -38,7 +39,9 @@ down() {
   local n
   if [[ -n $CAPPID ]]; then kill "$CAPPID" 2>/dev/null || true; CAPPID=""; fi
   stop_servers
-  for n in "$C" "$S" "$M"; do ip netns del "$n" 2>/dev/null || true; done
+  for n in "$C" "$S" "$M" "${HOSTS[@]}"; do ip netns del "$n" 2>/dev/null || true; done
+  HOSTS=()
+  rm -rf /etc/netns/"$C"
 }
 
 trap 'down; rm -rf "$W"' EXIT
@@ -49,7 +52,7 @@ install_tools() {
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1   # RUNLEVEL: start no service
   apt-get update -q
   apt-get install -y -q --no-install-recommends openssl nginx-light curl tcpdump \
-    tshark iproute2 ethtool gnutls-bin python3 python3-pip
+    tshark iproute2 ethtool gnutls-bin python3 python3-pip haproxy squid dnsmasq-base
 }
 
 # ---------------------------------------------------------------- network
@@ -98,6 +101,21 @@ net_middle() {  # client -- [box] == trunk == [box] -- server; $1: mode of the b
   sleep 0.5
 }
 
+lan() {     # hosts on one switch; each argument: name=address[,address]
+  local h n a
+  down
+  ip netns add "$M"; ip -n "$M" link add br0 type bridge; ip -n "$M" link set br0 up
+  for h; do
+    n=$(host "${h%%=*}"); HOSTS+=("$n"); ip netns add "$n"
+    ip -n "$n" link add eth0 type veth peer name "p-${h%%=*}" netns "$M"
+    ip -n "$M" link set "p-${h%%=*}" master br0 up
+    for a in $(tr , ' ' <<<"${h#*=}"); do ip -n "$n" addr add "$a/24" dev eth0; done
+    ip -n "$n" link set lo up; ip -n "$n" link set eth0 up
+    ip netns exec "$n" ethtool -K eth0 tx off rx off tso off gso off gro off >/dev/null 2>&1
+  done
+}
+host() { echo "tlsc-$1-$$"; }
+
 cap() {     # start capturing: $1 namespace, $2 interface, rest: filter
   local ns=$1 ifc=$2; shift 2
   rm -f "$W/raw.pcap"
@@ -140,17 +158,18 @@ sserver() { # openssl s_server, serving files; $1: address:port
 }
 www() { sserver $SRV:443 $(cert www) "$@"; }   # as www.contoso.com
 
-ngx() {     # nginx with the server{} blocks on stdin
+ngx() {     # nginx with the server{} blocks on stdin; $1: name of its files
+  local f=$W/${1:-nginx}
   { cat <<N
-daemon off; master_process off; user root; pid $W/nginx.pid; error_log $W/error.log;
+daemon off; master_process off; user root; pid $f.pid; error_log $W/error.log;
 events { }
 http {
   access_log off; server_tokens off; ssl_protocols TLSv1.2 TLSv1.3; default_type text/plain; root $W/www;
   client_body_temp_path $W/n1; proxy_temp_path $W/n2; fastcgi_temp_path $W/n3;
   uwsgi_temp_path $W/n4; scgi_temp_path $W/n5;
 N
-    cat; echo "}"; } >"$W/nginx.conf"
-  server nginx -e "$W/error.log" -c "$W/nginx.conf"; listening 443
+    cat; echo "}"; } >"$f.conf"
+  server nginx -e "$W/error.log" -c "$f.conf"; listening 443
 }
 ngxcert() { echo "ssl_certificate $W/$1.pem; ssl_certificate_key $W/$1.key;"; }
 
@@ -196,7 +215,9 @@ prepare() {
   leaf mail ca rsa:2048 mail.contoso.com autodiscover.contoso.com
   leaf www ca rsa:2048 www.contoso.com
   leaf wwwec ca ec www.contoso.com
-  leaf office pub rsa:2048 outlook.office365.com
+  leaf office pub rsa:2048 outlook.office365.com login.microsoftonline.com
+  leaf mail2 ca rsa:2048 mail.contoso.com autodiscover.contoso.com
+  ca fiddler DO_NOT_TRUST_FiddlerRoot; leaf login fiddler rsa:2048 login.microsoftonline.com
   leaf user ca rsa:2048 user1.contoso.com
   leaf biguser ca rsa:4096 user2.contoso.com
   cat >"$W/old.cnf" <<'N'
@@ -411,6 +432,33 @@ def cmd_quicclient(addr, name, ca):
             p.h3.send_headers(i, [(b':method', b'GET'), (b':scheme', b'https'), (b':authority', name.encode()), (b':path', b'/')], True)
             p.transmit(); await asyncio.wait_for(p.done.wait(), 5)
     asyncio.run(main())
+
+def cmd_first(name, port, wait, ca=None):   # tries each address in DNS' order, as old programs do; then TLS
+    for family, kind, proto, _, address in socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM):
+        c = socket.socket(family, kind, proto); c.settimeout(float(wait))
+        try: c.connect(address)
+        except OSError: c.close(); continue
+        t = ssl.create_default_context(cafile=ca).wrap_socket(c, server_hostname=name)
+        t.sendall(b'GET / HTTP/1.0\r\n\r\n')
+        while t.recv(4096): pass
+        return
+
+def cmd_mute(src, addr, port):      # opens, says nothing, closes
+    c = socket.create_connection((addr, int(port)), source_address=(src, 0)); time.sleep(0.02); c.close()
+
+def cmd_ntlm(version):              # an AUTHENTICATE message as [MS-NLMP] 2.2.1.3 draws it, with no secret in it
+    import base64, os
+    u = lambda text: text.encode('utf-16le')
+    pair = lambda i, v: struct.pack('<HH', i, len(v)) + v
+    lm, nt = os.urandom(24), os.urandom(24)
+    if version == 'v2':             # with zero channel bindings
+        pairs = pair(2, u('CONTOSO')) + pair(10, bytes(16)) + pair(0, b'')
+        nt = os.urandom(16) + b'\x01\x01' + bytes(26) + pairs
+    parts = [lm, nt, u('CONTOSO'), u('user1'), u('PC1'), b'']
+    at, head = 88, b'NTLMSSP\0' + struct.pack('<I', 3)
+    for part in parts: head += struct.pack('<HHI', len(part), len(part), at); at += len(part)
+    head += struct.pack('<I', 0xa2888205) + bytes(8) + bytes(16)
+    print(base64.b64encode(head + b''.join(parts)).decode())
 
 globals()['cmd_' + sys.argv[1]](*sys.argv[2:])
 PYEND
@@ -764,6 +812,173 @@ make_keys_tls13_inside() {
   keep_with_keys keys-tls13-inside.pcapng
 }
 
+# ---------------------------------------------------------------- field cases
+
+# A load balancer (haproxy) in front of two Exchange-like servers: other certificate behind it, one server with
+# another order of suites, one path without TLS behind it, and NTLM that can be read there.
+make_s1_exchange_behind_a_balancer() {
+  local n lb; lb=$(host lb)
+  lan cl=10.0.1.10 lb=10.0.1.20 ex1=10.0.1.5 ex2=10.0.1.6
+  for n in 1 2; do
+    S=$(host ex$n) ngx ex$n <<N
+server { listen 443 ssl; listen 80; server_name mail.contoso.com; $(ngxcert mail2) ssl_protocols TLSv1.2;
+  ssl_prefer_server_ciphers on; keepalive_timeout 0;
+  ssl_ciphers $( ((n == 1)) && echo ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-SHA || echo ECDHE-RSA-AES256-SHA:ECDHE-RSA-AES256-GCM-SHA384 );
+  location / { return 200 "ok"; } location /EWS/ { return 401 "no"; } }
+N
+  done
+  cat "$W/mail.pem" "$W/mail.key" >"$W/lb.pem"
+  cat >"$W/lb.cfg" <<N
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 10s
+  timeout server 10s
+  option httpclose
+frontend owa
+  bind 10.0.1.20:443 ssl crt $W/lb.pem ssl-min-ver TLSv1.2 ssl-max-ver TLSv1.2
+  use_backend plain if { path_beg /EWS }
+  default_backend exchange
+backend exchange
+  server ex1 10.0.1.5:443 ssl verify none sni str(mail.contoso.com) no-ssl-reuse
+  server ex2 10.0.1.6:443 ssl verify none sni str(mail.contoso.com) no-ssl-reuse
+backend plain
+  http-request set-header X-Forwarded-Proto https
+  server ex1 10.0.1.5:80
+N
+  S=$lb server haproxy -q -db -f "$W/lb.cfg"; S=$lb listening 443
+  cap "$lb" eth0 'tcp'
+  for n in 1 2 3 4 5 6; do
+    C=$(host cl) client curl -sS --tls-max 1.2 --resolve mail.contoso.com:443:10.0.1.20 --cacert "$W/cas.pem" https://mail.contoso.com/owa/
+    sleep 0.3
+  done
+  for n in v1 v2; do
+    C=$(host cl) client curl -sS --tls-max 1.2 --resolve mail.contoso.com:443:10.0.1.20 --cacert "$W/cas.pem" \
+      -H "Authorization: NTLM $($PY "$W/tool.py" ntlm $n)" https://mail.contoso.com/EWS/Exchange.asmx
+  done
+  keep s1-exchange-behind-a-balancer.pcapng
+}
+
+# Microsoft 365 accepts TLS 1.2 only: who still offers less, to which name.
+make_s2_office365_old_clients() {
+  net
+  ngx <<N
+server { listen $OFFICE:443 ssl; listen $OFFICE:995 ssl; $(ngxcert office) ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_ciphers ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256; }
+N
+  start
+  old web outlook.office365.com $OFFICE --tlsv1.0 --tls-max 1.0 --interface $CLI1
+  sleep 0.4
+  old web outlook.office365.com $OFFICE --tlsv1.0 --tls-max 1.0 --interface $CLI1
+  old client openssl s_client -bind $CLI2:0 -connect $OFFICE:443 -servername login.microsoftonline.com -tls1_1 </dev/null || true
+  old client openssl s_client -bind $CLI2:0 -connect $OFFICE:995 -servername outlook.office365.com -tls1 </dev/null || true
+  web outlook.office365.com $OFFICE --interface $CLI3
+  client openssl s_client -bind $CLI4:0 -connect $OFFICE:443 -servername outlook.office365.com -tls1_2 \
+    -cipher ECDHE-ECDSA-AES128-GCM-SHA256 </dev/null || true
+  keep s2-office365-old-clients.pcapng
+}
+
+# A proxy (nginx) that publishes autodiscover and asks the server behind it for mail, one path without TLS where the
+# server refuses the token, a client without the root certificate, and a debugging proxy in front of the log-on.
+make_s3_hybrid_sign_in() {
+  local n wap cl; wap=$(host wap) cl=$(host cl)
+  lan cl=10.0.1.10 wap=10.0.1.20 ex1=10.0.1.5 fid=10.0.1.30
+  S=$(host ex1) ngx ex1 <<N
+server { listen 443 ssl; $(ngxcert mail) ssl_protocols TLSv1.2; keepalive_timeout 0; location / { return 200 "ok"; } }
+server { listen 80; keepalive_timeout 0; location / {
+  add_header x-ms-diagnostics '2000003;reason="The hostname component of the audience claim value is invalid. Expected \'https://autodiscover.contoso.com\'. Actual \'http://autodiscover.contoso.com\'.";error_category="invalid_resource"' always;
+  return 401 "no"; } }
+N
+  S=$(host fid) ngx fid <<N
+server { listen 443 ssl; $(ngxcert login) ssl_protocols TLSv1.2; location / { return 200 "ok"; } }
+N
+  S=$wap ngx wap <<N
+server { listen 443 ssl; server_name autodiscover.contoso.com; $(ngxcert mail) ssl_protocols TLSv1.2; keepalive_timeout 0;
+  location / { proxy_pass https://10.0.1.5:443; proxy_ssl_server_name on; proxy_ssl_name mail.contoso.com;
+    proxy_set_header Host mail.contoso.com; proxy_ssl_session_reuse off; }
+  location /EWS/ { proxy_pass http://10.0.1.5:80; proxy_set_header Host \$host; } }
+N
+  cap "$wap" eth0 'tcp'
+  for n in 1 2 3 4; do
+    C=$cl client curl -sS --tls-max 1.2 --resolve autodiscover.contoso.com:443:10.0.1.20 --cacert "$W/cas.pem" https://autodiscover.contoso.com/autodiscover/autodiscover.xml
+    sleep 0.3
+  done
+  for n in 1 2; do
+    C=$cl client curl -sS --tls-max 1.2 --resolve autodiscover.contoso.com:443:10.0.1.20 --cacert "$W/cas.pem" \
+      -H 'Authorization: Bearer eyJub3QiOiJhIHRva2VuIn0' https://autodiscover.contoso.com/EWS/Exchange.asmx
+    sleep 0.3
+  done
+  C=$cl client openssl s_client -connect 10.0.1.20:443 -servername autodiscover.contoso.com -tls1_2 -verify_return_error \
+    -CAfile "$W/pub.pem" </dev/null || true
+  # what the proxy itself sees of the log-on
+  C=$wap client curl -sS -k --tls-max 1.2 --resolve login.microsoftonline.com:443:10.0.1.30 https://login.microsoftonline.com/
+  keep s3-hybrid-sign-in.pcapng
+}
+
+# A server boots: served, refused, reset after the hello, served again; and one client that never recovers.
+make_s4_server_that_boots() {
+  local n
+  net; www -tls1_2; start
+  for n in 1 2 3; do get www.contoso.com -tls1_2; sleep 1; done
+  stop_servers; sleep 0.5
+  for n in 1 2 3; do get www.contoso.com -tls1_2; sleep 1; done
+  server $PY "$W/tool.py" reset $SRV 443; listening 443
+  for n in 1 2 3 4 5 6 7 8; do get www.contoso.com -tls1_2; sleep 1.5; done
+  stop_servers; www -tls1_2
+  for n in 5 11 7 13 6 12 9 4; do
+    client $PY "$W/tool.py" mute $CLI1 $SRV 443
+    client openssl s_client -bind $CLI2:0 -connect $SRV:443 -servername www.contoso.com -tls1_2 </dev/null || true
+    sleep $n
+  done
+  keep s4-server-that-boots.pcapng
+}
+
+# DNS gives nine IPv6 addresses that nobody answers, and one IPv4 address that works.
+make_s4_ipv6_first() {
+  local n
+  net
+  { for n in 1 2 3 4 5 6 7 8 9; do echo "2001:db8:3::$n www.contoso.com"; done
+    echo "$SRV www.contoso.com"; } >"$W/hosts"
+  ip -n "$C" -6 route add 2001:db8:3::/64 via $SRV6 dev eth0 onlink
+  mkdir -p /etc/netns/"$C"; echo "nameserver $SRV" >/etc/netns/"$C"/resolv.conf
+  server dnsmasq -k -C /dev/null -R -h -u root --log-facility=/dev/null --listen-address=$SRV --bind-interfaces --addn-hosts="$W/hosts"
+  www -tls1_2; start
+  client $PY "$W/tool.py" first www.contoso.com 443 1 "$W/cas.pem" || true
+  sleep 1
+  client $PY "$W/tool.py" first www.contoso.com 443 1 "$W/cas.pem" || true
+  keep s4-ipv6-first.pcapng
+}
+
+# An explicit proxy (squid): one target that it forbids, one that is down, one that works.
+make_s4_explicit_proxy() {
+  net
+  cat >"$W/squid.conf" <<N
+http_port $SRV3:3128
+acl ssl_ports port 443
+acl connect method CONNECT
+http_access deny connect !ssl_ports
+http_access allow all
+cache deny all
+pid_filename none
+access_log none
+cache_log /dev/null
+hosts_file $W/hosts
+dns_nameservers 127.0.0.1
+shutdown_lifetime 1 seconds
+netdb_filename none
+visible_hostname proxy.contoso.com
+N
+  printf '%s\n' "$SRV www.contoso.com" "$SRV2 down.contoso.com" >"$W/hosts"
+  www -tls1_2
+  rm -f /dev/shm/squid-*      # what a squid that was stopped leaves
+  server squid -N -f "$W/squid.conf"; listening 3128
+  start
+  client curl -sS -p -x http://$SRV3:3128 --tls-max 1.2 --cacert "$W/cas.pem" https://www.contoso.com/index.html || true
+  client curl -sS -p -x http://$SRV3:3128 https://www.contoso.com:8443/ || true
+  client curl -sS -p -x http://$SRV3:3128 https://down.contoso.com/ || true
+  keep s4-explicit-proxy.pcapng
+}
+
 # ---------------------------------------------------------------- check and main
 
 # What must be in each capture: file, display filter, how many packets.
@@ -808,6 +1023,14 @@ starttls-smtp.pcap|tcp.port==25 && tls.handshake.type==2|1
 http-connect.pcap|tcp.port==3128 && tls.handshake.type==2|2
 quic.pcapng|quic && tls.handshake.type==1|1
 dtls12.pcap|dtls.handshake.type==1 || dtls.handshake.type==3 || dtls.handshake.type==2|4
+s1-exchange-behind-a-balancer.pcapng|tls.handshake.type==11 && ip.src==10.0.1.20|8
+s1-exchange-behind-a-balancer.pcapng|ntlmssp.messagetype==0x00000003|2
+s2-office365-old-clients.pcapng|tls.alert_message.desc==70|4
+s3-hybrid-sign-in.pcapng|tls.handshake.type==1 && ip.src==10.0.1.20 && tls.handshake.extensions_server_name=="mail.contoso.com"|4
+s3-hybrid-sign-in.pcapng|http.response.code==401|2
+s4-server-that-boots.pcapng|tcp.flags.reset==1 && tcp.flags.syn==0 && ip.src==198.51.100.25|11
+s4-ipv6-first.pcapng|dns.flags.response==1 && dns.aaaa|2
+s4-explicit-proxy.pcapng|http.response.code==403 || http.response.code==503|2
 with-keys-embedded.pcapng|http2.headers.status==200|2
 keys-suites.pcapng|tls.handshake.type==2|21
 keys-suites.pcapng|http.response.code==200|21
@@ -843,6 +1066,11 @@ ALL=(owa-http2-blocklisted h2-healthy tls10 tls11 tls12 tls13 sni-missing name-m
   connection-refused resumption hello-retry-request hello-two-segments out-of-order ipv6 vlan
   mutual-tls client-rejects-cert renegotiation dhe-1024 rsa-key-exchange ecdsa starttls-smtp
   http-connect quic dtls12 with-keys keys-suites keys-h2-goaway keys-tls13-inside)
+}
+
+  http-connect quic dtls12 with-keys
+  s1-exchange-behind-a-balancer s2-office365-old-clients s3-hybrid-sign-in
+  s4-server-that-boots s4-ipv6-first s4-explicit-proxy)
 
 main() {
   local n

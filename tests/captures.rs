@@ -64,6 +64,198 @@ fn every_capture_gives_its_golden() {
     );
 }
 
+/// The field cases: their reports for people are goldens, too, in both languages.
+const FIELD_CASES: &[&str] = &[
+    "owa-http2-blocklisted.pcapng",
+    "s1-exchange-behind-a-balancer.pcapng",
+    "s2-office365-old-clients.pcapng",
+    "s3-hybrid-sign-in.pcapng",
+    "s4-server-that-boots.pcapng",
+    "s4-ipv6-first.pcapng",
+    "s4-explicit-proxy.pcapng",
+];
+
+#[test]
+fn every_field_case_gives_its_report_in_both_languages() {
+    let update = std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1");
+    for name in FIELD_CASES {
+        for lang in ["en", "ja"] {
+            let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_tlscope"))
+                .args(["--lang", lang, "--color", "never"])
+                .arg(format!("captures/{name}"))
+                .output()
+                .unwrap();
+            let ours = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.stderr, b"", "{name}");
+            let golden = PathBuf::from(format!("captures/{name}.{lang}.txt"));
+            if update {
+                fs::write(&golden, ours).unwrap();
+                continue;
+            }
+            let theirs = fs::read_to_string(&golden).unwrap();
+            let lines = theirs.lines().zip(ours.lines());
+            for (number, (theirs, ours)) in (1..).zip(lines) {
+                assert_eq!(theirs, ours, "{name}.{lang}.txt:{number}");
+            }
+            assert_eq!(theirs.len(), ours.len(), "{name}.{lang}.txt");
+        }
+    }
+}
+
+/// The findings of a capture: id, severity, subject.
+fn found(name: &str) -> Vec<(String, String, String)> {
+    let findings = run(name).findings;
+    findings
+        .iter()
+        .map(|one| {
+            let severity = format!("{:?}", one.severity).to_lowercase();
+            (one.id.to_string(), severity, one.subject.to_string())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn has(found: &[(String, String, String)], id: &str, severity: &str, subject: &str) {
+    let wanted = (id.to_owned(), severity.to_owned(), subject.to_owned());
+    assert!(found.contains(&wanted), "{wanted:?} is not in {found:#?}");
+}
+
+#[test]
+fn s1_exchange_behind_a_balancer() {
+    let found = found("s1-exchange-behind-a-balancer.pcapng");
+    let name = "mail.contoso.com";
+    has(
+        &found,
+        "ntlm-weak-or-unbound",
+        "error",
+        &format!("10.0.1.20 → {name}"),
+    );
+    has(&found, "farm-tls-inconsistent", "warning", name);
+    has(
+        &found,
+        "cleartext-backend-leg",
+        "warning",
+        &format!("10.0.1.20 → 10.0.1.5:80 ({name})"),
+    );
+    has(
+        &found,
+        "bridge-cert-mismatch",
+        "warning",
+        &format!("{name} at 10.0.1.20"),
+    );
+    // Declared names make errors of it.
+    let run = run::inputs_with(
+        &[Input::File(
+            "captures/s1-exchange-behind-a-balancer.pcapng".into(),
+        )],
+        &tlscope::pipeline::Options {
+            settings: tlscope::findings::Settings {
+                extended_protection: vec![name.into()],
+                ..tlscope::findings::Settings::default()
+            },
+            ..run::options()
+        },
+    );
+    for id in ["cleartext-backend-leg", "bridge-cert-mismatch"] {
+        let finding = run.findings.iter().find(|one| one.id == id).unwrap();
+        assert_eq!(finding.severity, tlscope::record::Severity::Error, "{id}");
+    }
+}
+
+#[test]
+fn s2_office365_old_clients() {
+    let found = found("s2-office365-old-clients.pcapng");
+    let old = "client-max-version-o365";
+    has(&found, old, "error", "192.0.2.10 → outlook.office365.com");
+    has(
+        &found,
+        old,
+        "error",
+        "192.0.2.11 → login.microsoftonline.com",
+    );
+    has(&found, old, "error", "192.0.2.11 → outlook.office365.com");
+    has(
+        &found,
+        "o365-no-common-cipher",
+        "error",
+        "192.0.2.13 → outlook.office365.com",
+    );
+    // The client with TLS 1.3 is well, and the alert is told once.
+    assert!(
+        !found.iter().any(|one| one.2.contains("192.0.2.12")),
+        "{found:#?}"
+    );
+    assert!(!found.iter().any(|one| one.0 == "protocol-version-rejected"));
+}
+
+#[test]
+fn s3_hybrid_sign_in() {
+    let found = found("s3-hybrid-sign-in.pcapng");
+    let name = "autodiscover.contoso.com";
+    has(
+        &found,
+        "proxy-name-rewrite",
+        "error",
+        &format!("{name} → mail.contoso.com at 10.0.1.20"),
+    );
+    has(
+        &found,
+        "hma-bearer-diagnostics",
+        "error",
+        &format!("10.0.1.20 → {name}"),
+    );
+    has(
+        &found,
+        "cert-rejected-by-client",
+        "error",
+        &format!("10.0.1.10 → {name}"),
+    );
+    has(
+        &found,
+        "tls-interception-suspected",
+        "warning",
+        "login.microsoftonline.com",
+    );
+    // Both legs show one certificate; a call to somewhere else is no back leg.
+    assert!(
+        !found.iter().any(|one| one.0 == "bridge-cert-mismatch"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn s4_server_that_boots() {
+    let found = found("s4-server-that-boots.pcapng");
+    let ids: Vec<&str> = found.iter().map(|one| one.0.as_str()).collect();
+    has(
+        &found,
+        "client-stuck-on-fallback",
+        "error",
+        "192.0.2.10 → 198.51.100.25:443",
+    );
+    // One cause each: neither resets nor refused connections are told again.
+    assert_eq!(
+        ids,
+        ["client-stuck-on-fallback", "backend-unready-series"],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn s4_ipv6_first_and_the_explicit_proxy() {
+    let delay = found("s4-ipv6-first.pcapng");
+    has(
+        &delay,
+        "ipv6-fallback-delay",
+        "warning",
+        "192.0.2.10 → www.contoso.com",
+    );
+    let proxy = found("s4-explicit-proxy.pcapng");
+    assert_eq!(proxy.len(), 2, "{proxy:#?}");
+    let pair = "192.0.2.10 → 198.51.100.80:3128";
+    has(&proxy, "explicit-proxy-connect", "warning", pair);
+}
+
 #[test]
 fn every_golden_has_its_capture() {
     for entry in fs::read_dir("captures").unwrap() {

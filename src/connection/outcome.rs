@@ -89,6 +89,10 @@ impl Connection {
         if draft.complete_ns.is_some() {
             return self.outcome_complete(draft);
         }
+        // A server may answer a close with an alert; the client said nothing all the same.
+        if self.closed_before_hello(draft) {
+            return Outcome::NoClientHello;
+        }
         // A clear fatal alert proves itself, whatever else was lost.
         if draft.fatal_alert(Side::Server) {
             return Outcome::ServerAlert;
@@ -103,6 +107,19 @@ impl Connection {
             return self.outcome_after_server_hello(draft);
         }
         self.outcome_after_client_hello(draft, ended)
+    }
+
+    /// The client opened the connection and closed it first, without a byte.
+    fn closed_before_hello(&self, draft: &Draft) -> bool {
+        let client = self.client(draft);
+        self.syn_seen
+            && self.syn_ack_seen
+            && draft.client_hello.is_none()
+            && draft.server_hello.is_none()
+            && !self.payload_seen[client as usize]
+            && !self.snapped
+            && self.streams.iter().all(|stream| stream.gaps() == 0)
+            && self.closed_first(draft, Side::Client).is_some()
     }
 
     /// The capture lacks what a judgement needs: one direction, or bytes of the handshake.

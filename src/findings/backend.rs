@@ -177,6 +177,12 @@ fn unready_series(report: &mut Report<'_>) {
             );
         }
         report.explain(&series);
+        // What failed to connect meanwhile is part of the story.
+        let clients: BTreeSet<_> = past.of(&tries).map(|(_, trace)| trace.client).collect();
+        for client in clients {
+            let subject = Subject::Pair(client, *server);
+            report.groups.take_back("tcp-connect-failed", &subject);
+        }
     }
 }
 

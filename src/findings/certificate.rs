@@ -3,15 +3,19 @@
 //! Times are compared with the packet's time, never a clock. TLS 1.3 hides certificates, and resumed handshakes show none:
 //! then nothing is said. On the ports of Exchange Back End a self-signed certificate is the product's default.
 
-use super::facts::Facts;
+use super::facts::{Facts, minute, moment};
 use super::groups::server_subject;
 use super::names::{certificate_name, common_name, covers, leaf};
+use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
 use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
+use std::net::IpAddr;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -107,8 +111,10 @@ fn why_rejected(facts: &Facts<'_>, leaf: &Certificate, code: u8) -> &'static str
         "clock"
     } else if leaf.self_signed {
         "self-signed"
-    } else if code == 48 && facts.record.certificates.len() == 1 {
+    } else if code == 48 && facts.record.certificates.len() == 1 && leaf.ca_issuers {
         "chain-incomplete"
+    } else if code == 48 && facts.record.certificates.len() == 1 {
+        "issuer-unknown"
     } else if code == 48 {
         "unknown-ca"
     } else if misnamed {
@@ -134,10 +140,35 @@ fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     describe_alerts(facts, sheet);
 }
 
+/// `cert-rejected-by-client`: where others accept the same certificate, it is this client's store or clock.
+pub(super) fn accepted_by_others(report: &mut Report<'_>) {
+    let past = report.past;
+    let mut accepted: HashMap<u32, usize> = HashMap::new();
+    for trace in past.traces.iter().filter(|trace| trace.is_complete()) {
+        if let Some(leaf) = trace.leaf {
+            *accepted.entry(leaf).or_default() += 1;
+        }
+    }
+    let mut rejected: HashMap<(IpAddr, Box<str>), u32> = HashMap::new();
+    for trace in &past.traces {
+        if let (Some(leaf), Some((Side::Client, _))) = (trace.leaf, trace.alert) {
+            rejected.insert((trace.client, past.target(trace)), leaf);
+        }
+    }
+    for (subject, group) in report.groups.of("cert-rejected-by-client") {
+        let Subject::Client(client, target) = subject else {
+            continue;
+        };
+        let leaf = rejected.get(&(*client, target.clone()));
+        if let Some(times) = leaf.and_then(|leaf| accepted.get(leaf)) {
+            group.set("accepted", &times.to_string());
+        }
+    }
+}
+
 /// What administrators compare of a certificate.
 pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
-    let time =
-        |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| time.to_string());
+    let time = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), minute);
     say(lang, "cert-card")
         .with("certificate", certificate_name(certificate))
         .with("issuer", certificate.issuer.as_deref().unwrap_or("?"))
@@ -195,7 +226,7 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(end) = leaf.not_after {
         let days = (end.0 - facts.record.start.0).div_euclid(DAY_NS);
         sheet.note("days", &days.to_string());
-        sheet.note("not_after", &end.to_string());
+        sheet.note("not_after", &minute(end));
     }
     for certificate in &facts.record.certificates {
         let now = facts.record.start;
@@ -205,7 +236,7 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         if shown {
             sheet.fact(facts.frame(), |lang| {
                 say(lang, "cert-at-time")
-                    .with("now", now)
+                    .with("now", moment(now))
                     .with("card", card(certificate, lang))
             });
         }
@@ -321,9 +352,9 @@ fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     // A leaf alone proves nothing: a root may have issued it itself. The client's word does; and where the certificate says
     // where to fetch its issuer's, it is meant to be sent with it.
     let refused = facts.fatal_code(Side::Client) == Some(48);
-    let (severity, confidence) = match refused {
-        true => (Severity::Error, Confidence::Likely),
-        false => (Severity::Warning, Confidence::Possible),
+    let (severity, confidence) = match (refused, leaf.ca_issuers) {
+        (true, true) => (Severity::Error, Confidence::Likely),
+        _ => (Severity::Warning, Confidence::Possible),
     };
     let by_root = || {
         let issuer = leaf.issuer.as_deref();

@@ -4,7 +4,7 @@
 //! capture could not show is `None`, and [`Facts::whole`] says whether the absence of something proves anything.
 
 use crate::record::{
-    Alert, ClientHello, Code16, Defect, Handshake, Observed, Outcome, ServerHello, Side,
+    Alert, ClientHello, Code16, Defect, Handshake, Observed, Outcome, ServerHello, Side, Timestamp,
 };
 use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
 
@@ -150,6 +150,22 @@ pub(super) fn offer_max(hello: &ClientHello) -> Option<VersionRank> {
             .rank()
             .map(|rank| rank.min(VersionRank::Tls12)),
     }
+}
+
+/// A time for people, as `2026-11-25 15:36:39.107` (UTC): Wireshark shows it so, too.
+pub(super) fn moment(time: Timestamp) -> String {
+    shortened(time, 23)
+}
+
+/// A time for people to the minute: certificates begin and end with one.
+pub(super) fn minute(time: Timestamp) -> String {
+    shortened(time, 16)
+}
+
+fn shortened(time: Timestamp, length: usize) -> String {
+    let mut text = time.to_string().replacen('T', " ", 1);
+    text.truncate(length);
+    text
 }
 
 /// The name that people use for a version rank.

@@ -192,6 +192,8 @@ fn retries(report: &mut Report<'_>) {
             ""
         };
         let verdict = Verdict::new(Severity::Warning, confidence, cause);
+        let first = rungs.first().and_then(|index| past.traces.get(*index));
+        let stack = first.and_then(|trace| past.hello(trace)?.stack);
         if let Some(group) = report.tell(
             "version-fallback-retry",
             verdict,
@@ -199,6 +201,7 @@ fn retries(report: &mut Report<'_>) {
             &rungs,
             &[],
         ) {
+            group.set("stack_kind", Stack::cause(stack));
             group.set("ladder", &ladder(past, &rungs));
         }
     }
@@ -259,15 +262,29 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         };
         let stack = past.hello(example).and_then(|hello| hello.stack);
         let verdict = Verdict::new(Severity::Error, Confidence::Certain, Stack::cause(stack));
+        // The alert of the server is the same story, told better here.
+        let all = old.len() == list.len();
+        let servers: Vec<_> = past.of(&old).map(|(_, trace)| trace.server).collect();
         if let Some(group) = report.tell(
             "client-max-version-o365",
             verdict,
             Subject::Client(client, target),
             &old,
             &[],
-        ) && let Some(stack) = stack
-        {
-            group.note("stack", &stack.words(past.lang));
+        ) {
+            group.set("stack_kind", Stack::cause(stack));
+            if let Some(stack) = stack {
+                group.note("stack", &stack.words(past.lang));
+            }
+        }
+        for server in servers.into_iter().filter(|_| all) {
+            let subject = Subject::Pair(client, server);
+            let only_this = past.pairs.get(&(client, server));
+            if only_this.is_some_and(|pair| pair.iter().all(|index| old.contains(index))) {
+                report
+                    .groups
+                    .take_back("protocol-version-rejected", &subject);
+            }
         }
     }
 }

@@ -499,6 +499,12 @@ impl Groups {
             .map(|(key, group)| (&key.2, group))
     }
 
+    /// Takes one finding about one subject away: another one tells it better.
+    pub(super) fn take_back(&mut self, id: &str, subject: &Subject) {
+        self.groups
+            .retain(|key, _| key.0 != id || key.2 != *subject);
+    }
+
     /// Takes the groups of one finding and cause away.
     pub(super) fn forget(&mut self, id: &str, cause: &str) {
         self.groups.retain(|key, _| key.0 != id || key.1 != cause);

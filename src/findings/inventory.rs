@@ -41,6 +41,10 @@ pub(super) static SURVEYS: &[Survey] = &[
         run: leaf_alone,
     },
     Survey {
+        entries: &[],
+        run: super::certificate::accepted_by_others,
+    },
+    Survey {
         entries: &[Entry::new(
             "resumption-low",
             Severity::Info,

@@ -1,7 +1,7 @@
 //! All traces at the end, in order of time, with the questions that surveys ask of them.
 
 use super::Lang;
-use super::facts::{suite_name, version_name};
+use super::facts::{moment, suite_name, version_name};
 use super::history::{Hello, Trace};
 use super::resolved::Resolved;
 use super::text::say;
@@ -168,7 +168,7 @@ impl Past {
     fn story(&self, trace: &Trace) -> String {
         let lang = self.lang;
         let mut story = say(lang, "story-parties")
-            .with("start", trace.start)
+            .with("start", moment(trace.start))
             .with("client", trace.client)
             .with("server", trace.server)
             .with("outcome", trace.outcome.as_str());

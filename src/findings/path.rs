@@ -71,9 +71,12 @@ fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     let Some(tcp) = &facts.record.tcp else { return };
     sheet.fact(tcp.syn_frame.unwrap_or(0), |lang| {
-        say(lang, "syn")
-            .with("count", tcp.syn_retransmits)
-            .with("outcome", facts.record.outcome.as_str())
+        match tcp.syn_retransmits {
+            0 => say(lang, "syn"),
+            count => say(lang, "syn-again").with("count", count),
+        }
+        .and("syn-outcome")
+        .with("outcome", facts.record.outcome.as_str())
     });
 }
 

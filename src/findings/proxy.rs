@@ -159,7 +159,8 @@ fn legs(report: &Report<'_>) -> Vec<Leg> {
         }
         back.sort_unstable();
         // Pooled back connections fall into no window: where the proxy is known and serves few names, all are its names'.
-        let few = configured.is_some() && fronts.by_name.len() <= RECENT;
+        let few = configured.is_some_and(|known| !known.backends.is_empty())
+            && fronts.by_name.len() <= RECENT;
         let mut paired = if few {
             BTreeMap::new()
         } else {
@@ -214,8 +215,15 @@ fn coincident(
     }
     let mut found: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
     for ((name, _), (followed, calls)) in pairs {
-        let all = fronts.by_name.get(name).map_or(0, Vec::len);
-        if configured || (followed.len() >= PAIRS_MIN && followed.len() * 10 >= all * 6) {
+        // A front connection that failed has nothing to ask for.
+        let all = fronts.by_name.get(name).map_or(&[][..], Vec::as_slice);
+        let all = past
+            .of(all)
+            .filter(|(_, trace)| trace.is_complete())
+            .count();
+        // One call after many front connections is one coincidence.
+        let times = followed.len().min(calls.len());
+        if times >= PAIRS_MIN && (configured || followed.len() * 10 >= all * 6) {
             found.entry(name.into()).or_default().extend(calls);
         }
     }
@@ -288,8 +296,9 @@ fn certificates(report: &mut Report<'_>) {
             &[],
         ) {
             group.replace_examples(verdict.severity, evidence);
-            group.set("front", &outer.sha1.to_string());
-            group.set("back", &inner.sha1.to_string());
+            group.set("proxy", &leg.proxy.to_string());
+            group.set("server", &other.server.to_string());
+            group.set("name", &leg.name);
         }
     }
 }

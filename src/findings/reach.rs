@@ -3,6 +3,7 @@
 //! Both rest on times of the capture, not on assumed time-outs. Without DNS in the capture (port 53 filtered out, DNS over
 //! TLS or HTTPS) its absence proves nothing, and nothing is said. RFC 8305, RFC 6724, RFC 1035.
 
+use super::facts::minute;
 use super::groups::Subject;
 use super::history::Trace;
 use super::past::Past;
@@ -451,7 +452,7 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
             .collect();
         group.replace_examples(verdict.severity, evidence);
         group.set("client", &client.ip.to_string());
-        group.set("from", &from.to_string());
+        group.set("from", &minute(from));
         group.set("minutes", &(lasts / 60_000_000).to_string());
         group.set("queries", &span.queries.to_string());
         group.set("ports", &span.ports.to_string());

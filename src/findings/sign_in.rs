@@ -111,17 +111,13 @@ fn describe_ntlm(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             sheet.note("name", host_name(host));
         }
         sheet.fact(request.frame, |lang| {
-            let binding = ntlm.channel_binding.as_deref();
-            let mic = match ntlm.mic {
-                Some(true) => "with",
-                Some(false) => "without",
-                None => "not observable",
-            };
-            say(lang, "ntlm-authenticate")
+            let mut fact = say(lang, "ntlm-authenticate")
                 .with("line", format!("{} {}", request.method, request.path))
-                .with("version", ntlm.version.as_deref().unwrap_or("?"))
-                .with("binding", binding.unwrap_or("-"))
-                .with("mic", super::text::word(lang, mic))
+                .with("version", ntlm.version.as_deref().unwrap_or("?"));
+            if let Some(binding) = ntlm.channel_binding.as_deref() {
+                fact = fact.and("ntlm-binding").with("binding", binding);
+            }
+            fact.and_if(ntlm.mic == Some(false), "ntlm-no-mic")
         });
     }
 }

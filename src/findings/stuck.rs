@@ -6,6 +6,7 @@
 use super::Verdict;
 use super::facts::version_name;
 use super::groups::Subject;
+use super::stack::Stack;
 use super::survey::{Report, severity_if};
 use crate::record::{Confidence, Endpoint, Outcome};
 use crate::tls::code_points::VersionRank;
@@ -70,6 +71,14 @@ pub(super) fn stuck(report: &mut Report<'_>) {
             &contrast,
         ) {
             group.set("usual", version_name(usual));
+            let before = past
+                .of(before)
+                .last()
+                .and_then(|(_, trace)| past.hello(trace));
+            group.set(
+                "stack_kind",
+                Stack::cause(before.and_then(|hello| hello.stack)),
+            );
             group.set("failures", &outage.len().to_string());
             group.set("seconds", &lasts.to_string());
         }

@@ -49,6 +49,8 @@ struct Headings {
     remedy: String,
     limits: String,
     verify: String,
+    /// The last step of a remedy that does not say how to verify it.
+    again: String,
     reference: String,
     error: String,
     warning: String,
@@ -173,7 +175,9 @@ fn section(out: &mut String, heading: &str, text: &str) {
 fn listed<'t>(texts: &'t Texts, steps: impl Iterator<Item = &'t String>, numbered: bool) -> String {
     let mut out = String::new();
     let general = |key: &str| Some(format!("<{key}>"));
-    for (index, step) in steps.flat_map(|step| expand(texts, step)).enumerate() {
+    let every = [String::new()];
+    let steps = steps.flat_map(|step| expand_for(texts, step, &every));
+    for (index, step) in steps.enumerate() {
         let step = fill(step.trim_end(), &general).unwrap_or_default();
         let step = step.replace('\n', "\n   ");
         let _ = match numbered {
@@ -189,6 +193,45 @@ fn expand<'t>(texts: &'t Texts, step: &'t String) -> &'t [String] {
     step.strip_prefix('@')
         .and_then(|name| texts.blocks.get(name.trim()))
         .map_or(core::slice::from_ref(step), Vec::as_slice)
+}
+
+/// The step that stands for the blocks of the stacks that sent the hellos.
+const BY_STACK: &str = "@by-stack";
+
+/// Blocks that raise the version, by the kind of stack ([`Stack::cause`](super::stack::Stack::cause)); all where it is
+/// not known.
+fn blocks_of(stack: &str) -> &'static [&'static str] {
+    match stack {
+        "wininet-winhttp" => &["winhttp", "wininet", "schannel-tls12-client"],
+        "browser" => &["wininet", "schannel-tls12-client"],
+        "dotnet-winhttp" => &["dotnet", "winhttp", "schannel-tls12-client"],
+        "schannel" => &["winhttp", "dotnet", "wininet", "schannel-tls12-client"],
+        "own-stack" => &["own-stack"],
+        _ => &[
+            "not-windows",
+            "winhttp",
+            "dotnet",
+            "wininet",
+            "schannel-tls12-client",
+        ],
+    }
+}
+
+/// As [`expand`], where a step may stand for the blocks of the stacks that were seen.
+fn expand_for<'t>(texts: &'t Texts, step: &'t String, stacks: &[String]) -> Vec<&'t String> {
+    if step != BY_STACK {
+        return expand(texts, step).iter().collect();
+    }
+    let mut names: Vec<&'static str> = Vec::new();
+    for stack in stacks {
+        for name in blocks_of(stack) {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+    }
+    let blocks = names.into_iter().filter_map(|name| texts.blocks.get(name));
+    blocks.flatten().collect()
 }
 
 /// The words of one finding about one subject.
@@ -221,20 +264,26 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
         .and_then(|text| fill(text, values))
         .or_else(|| page.headline.as_ref().and_then(|text| fill(text, values)))
         .unwrap_or_else(|| page.title.clone());
+    let stacks = values("stack_kind").unwrap_or_default();
+    let stacks: Vec<String> = stacks.split(", ").map(str::to_owned).collect();
     let lines = |of_cause: Option<&'static Vec<String>>, of_page: &'static Vec<String>| {
         of_cause
             .into_iter()
             .flatten()
             .chain(of_page)
-            .flat_map(|step| expand(texts, step))
+            .flat_map(|step| expand_for(texts, step, &stacks))
             .filter_map(|step| fill(step.trim_end(), values))
             .map(Box::from)
             .collect()
     };
+    let mut remedy: Vec<Box<str>> = lines(cause.map(|cause| &cause.remedy), &page.remedy);
+    if !remedy.iter().any(|step| step.contains("tlscope")) {
+        remedy.push(texts.headings.again.as_str().into());
+    }
     Words {
         title,
         affects: lines(cause.map(|cause| &cause.affects), &page.affects),
-        remedy: lines(cause.map(|cause| &cause.remedy), &page.remedy),
+        remedy,
     }
 }
 
@@ -412,8 +461,46 @@ mod tests {
                     .iter()
                     .chain(page.cause.values().flat_map(|cause| &cause.remedy))
             });
-            for name in steps.filter_map(|step| step.strip_prefix('@')) {
+            let named = steps.filter(|step| *step != BY_STACK);
+            for name in named.filter_map(|step| step.strip_prefix('@')) {
                 assert!(texts.blocks.contains_key(name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn remedies_are_those_of_the_stack() {
+        let remedy = |kind: &str| {
+            let values = |key: &str| match key {
+                "stack_kind" => Some(kind.to_owned()),
+                "version" | "offered" => Some("TLS 1.0".to_owned()),
+                _ => None,
+            };
+            let words = words("legacy-version-negotiated", "client", Lang::En, &values);
+            words.remedy.join("\n")
+        };
+        assert!(remedy("dotnet-winhttp").contains("SchUseStrongCrypto"));
+        assert!(!remedy("browser").contains("SchUseStrongCrypto"));
+        assert!(!remedy("own-stack").contains("reg add"));
+        // Unknown, or several: all that may help, each once.
+        assert!(remedy("").contains("SchUseStrongCrypto"));
+        let both = remedy("browser, dotnet-winhttp");
+        assert_eq!(both.matches("calling side").count(), 1);
+        for kind in [
+            "wininet-winhttp",
+            "browser",
+            "dotnet-winhttp",
+            "schannel",
+            "own-stack",
+            "",
+        ] {
+            for lang in Lang::ALL {
+                let blocks = parsed(lang).blocks;
+                assert!(
+                    blocks_of(kind)
+                        .iter()
+                        .all(|name| blocks.contains_key(*name))
+                );
             }
         }
     }

@@ -7,7 +7,7 @@ use super::facts::{Facts, suite_name, version_name};
 use super::stack::Stack;
 use super::text::{Say, say, word};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, hosts};
-use crate::record::{Confidence, Scope, Sentinel, Severity, Side};
+use crate::record::{ClientHello, Confidence, Scope, Sentinel, Severity, Side};
 use crate::tls::code_points::{AlertDescription, VersionRank};
 
 /// The group's rules.
@@ -204,13 +204,7 @@ fn offer_fact(facts: &Facts<'_>, lang: Lang) -> Say {
 fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     note_parties(facts, sheet);
     if let Some(hello) = facts.client_hello {
-        // Recognising a stack costs more than the rest, so only examples are asked.
-        if sheet.wants_evidence()
-            && let Some(stack) = Stack::of(&hello.shape)
-        {
-            let words = stack.words(sheet.lang());
-            sheet.note("stack", &words);
-        }
+        note_stack(hello, sheet);
         sheet.fact(hello.frame, |lang| offer_fact(facts, lang));
     }
     if let (Some(hello), Some(suite)) = (facts.server_hello, facts.suite()) {
@@ -253,9 +247,23 @@ pub(super) fn describe_alerts(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
     }
 }
 
+/// Who sent the hello, as far as its shape tells; asked of examples only.
+pub(super) fn note_stack(hello: &ClientHello, sheet: &mut Sheet<'_>) {
+    if !sheet.wants_evidence() {
+        return;
+    }
+    let stack = Stack::of(&hello.shape);
+    sheet.note("stack_kind", Stack::cause(stack));
+    if let Some(stack) = stack {
+        let words = stack.words(sheet.lang());
+        sheet.note("stack", &words);
+    }
+}
+
 fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     note_parties(facts, sheet);
     if let Some(hello) = facts.client_hello {
+        note_stack(hello, sheet);
         sheet.fact(hello.frame, |lang| offer_fact(facts, lang));
     }
     if let Some(hello) = facts.server_hello {

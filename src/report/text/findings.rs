@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use anstyle::{AnsiColor, Style};
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 use unicode_width::UnicodeWidthStr;
 
 /// Evidence shown of one finding.
@@ -84,18 +84,16 @@ fn one<'f>(finding: &'f Finding, captures: Captures, printed: &mut Printed<'f>, 
             page.hang("    - ", &clean_lines(item));
         }
     }
-    let whole = steps(finding, printed, page);
+    steps(finding, printed, page);
     if !finding.reference.is_empty() {
         let reference = clean(&finding.reference);
         let line = words.fill("findings.reference", &[("reference", &reference)]);
         page.hang(INDENT, &line);
     }
-    let more = if whole {
-        "findings.explain"
-    } else {
-        "findings.explain_all"
-    };
-    page.hang(INDENT, &words.fill(more, &[("id", &finding.id)]));
+    page.hang(
+        INDENT,
+        &words.fill("findings.explain", &[("id", &finding.id)]),
+    );
 }
 
 fn evidence(finding: &Finding, captures: Captures, page: &mut Page) {
@@ -169,16 +167,14 @@ impl<'f> Printed<'f> {
     }
 }
 
-/// The numbered steps. Those that stand above already are referred to, where that is shorter. Says whether all commands
-/// were shown.
-fn steps<'f>(finding: &'f Finding, printed: &mut Printed<'f>, page: &mut Page) -> bool {
+/// The numbered steps. Those that stand above already are referred to, where that is shorter.
+fn steps<'f>(finding: &'f Finding, printed: &mut Printed<'f>, page: &mut Page) {
     let items = &finding.remediation;
     if items.is_empty() {
-        return true;
+        return;
     }
     let words = page.words;
     label(words.say("findings.remedy"), page);
-    let mut whole = true;
     let mut own = false;
     let mut index = 0;
     while let Some(item) = items.get(index) {
@@ -205,7 +201,7 @@ fn steps<'f>(finding: &'f Finding, printed: &mut Printed<'f>, page: &mut Page) -
             index += length;
             continue;
         }
-        whole &= step(item, index + 1, page);
+        step(item, index + 1, page);
         printed.steps.entry(item).or_insert((finding, index));
         own = true;
         index += 1;
@@ -213,7 +209,6 @@ fn steps<'f>(finding: &'f Finding, printed: &mut Printed<'f>, page: &mut Page) -
     if own {
         *printed.ids.entry(&finding.id).or_default() += 1;
     }
-    whole
 }
 
 /// The step takes more than two lines.
@@ -221,47 +216,23 @@ fn is_long(item: &str, page: &Page) -> bool {
     item.contains('\n') || item.width() > 2 * page.prose_width().saturating_sub(8)
 }
 
-/// One step: a line of words, and below it commands, one a line. A command is shown as it is to be typed or not at all,
-/// since half a registry path does harm; says whether all were shown.
-fn step(item: &str, number: usize, page: &mut Page) -> bool {
+/// One step: a line of words, and below it commands, one a line. What is to be typed (commands, paths, cipher lists) is
+/// never broken or cut, however long: half a registry path does harm.
+fn step(item: &str, number: usize, page: &mut Page) {
     let first = format!("    {number}. ");
     let indent = " ".repeat(first.width());
     let item = clean_lines(item);
     let (words, commands) = item.split_once('\n').unwrap_or((&item, ""));
     let room = page.prose_width().saturating_sub(first.width());
-    let mut whole = true;
-    match without_long_words(words, room) {
-        Cow::Owned(_) if page.view.all_rows => {
-            page.text.push_str(&format!("{first}{words}\n"));
-        }
-        shown => {
-            whole &= matches!(shown, Cow::Borrowed(_));
-            page.hang(&first, &shown);
-        }
+    if pieces(words).any(|(_, piece)| piece.width() > room) {
+        page.text.push_str(&format!("{first}{words}\n"));
+    } else {
+        page.hang(&first, words);
     }
-    let room = page.view.width.saturating_sub(first.width());
-    let fits = commands.lines().all(|command| command.width() <= room);
-    if fits || page.view.all_rows {
-        for command in commands.lines() {
-            page.text.push_str(format!("{indent}{command}").trim_end());
-            page.text.push('\n');
-        }
+    for command in commands.lines() {
+        page.text.push_str(format!("{indent}{command}").trim_end());
+        page.text.push('\n');
     }
-    whole && (fits || page.view.all_rows)
-}
-
-/// The text with `...` for words (paths, cipher lists) that would have to be broken.
-fn without_long_words(text: &str, width: usize) -> Cow<'_, str> {
-    let long = |piece: &str| piece.width() > width;
-    if !pieces(text).any(|(_, piece)| long(piece)) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for (blank, piece) in pieces(text) {
-        shown.extend(blank.then_some(' '));
-        shown.push_str(if long(piece) { "..." } else { piece });
-    }
-    Cow::Owned(shown)
 }
 
 fn label(name: &str, page: &mut Page) {
