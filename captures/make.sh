@@ -1065,10 +1065,7 @@ ALL=(owa-http2-blocklisted h2-healthy tls10 tls11 tls12 tls13 sni-missing name-m
   no-common-suite no-common-version hello-reset hello-unanswered syn-unanswered
   connection-refused resumption hello-retry-request hello-two-segments out-of-order ipv6 vlan
   mutual-tls client-rejects-cert renegotiation dhe-1024 rsa-key-exchange ecdsa starttls-smtp
-  http-connect quic dtls12 with-keys keys-suites keys-h2-goaway keys-tls13-inside)
-}
-
-  http-connect quic dtls12 with-keys
+  http-connect quic dtls12 with-keys keys-suites keys-h2-goaway keys-tls13-inside
   s1-exchange-behind-a-balancer s2-office365-old-clients s3-hybrid-sign-in
   s4-server-that-boots s4-ipv6-first s4-explicit-proxy)
 

@@ -277,7 +277,8 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
             .collect()
     };
     let mut remedy: Vec<Box<str>> = lines(cause.map(|cause| &cause.remedy), &page.remedy);
-    if !remedy.iter().any(|step| step.contains("tlscope")) {
+    let verifies = |step: &Box<str>| step.contains("tlscope:") || step.contains("tlscope を");
+    if !remedy.iter().any(verifies) {
         remedy.push(texts.headings.again.as_str().into());
     }
     Words {
