@@ -84,6 +84,18 @@ pub const FOREIGN: &[Foreign] = &[
         advice: "convert it with Fortinet's fgt2eth.pl -in INPUT -out OUTPUT.pcap (record with diagnose sniffer packet any '' 6 0 a)",
     },
     Foreign {
+        name: "an InfoVista 5View capture",
+        matches: |b| b.starts_with(&[0xAA; 4]),
+        advice: EDITCAP,
+    },
+    Foreign {
+        name: "a Tektronix K12 or K15 recording",
+        matches: |b| {
+            b.starts_with(&[0, 0, 2, 0, 0x12, 5, 0, 0x10]) || b.starts_with(b"+---------+---")
+        },
+        advice: EDITCAP,
+    },
+    Foreign {
         name: "a Bluetooth btsnoop log",
         matches: |b| b.starts_with(b"btsnoop\0"),
         advice: "it holds no IP traffic of a network card",
@@ -191,6 +203,11 @@ pub const FOREIGN: &[Foreign] = &[
         advice: "ask for the capture file itself",
     },
     Foreign {
+        name: "a CommView capture",
+        matches: commview,
+        advice: EDITCAP,
+    },
+    Foreign {
         name: "Wireshark's packets as XML (PDML or PSML)",
         matches: |b| starts_with_text(b, &["<?xml", "<pdml", "<psml"]),
         advice: "give the capture that it was made of: text does not hold the bytes",
@@ -251,6 +268,23 @@ pub fn name(first_bytes: &[u8]) -> String {
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// A CommView record has no mark of its own: a length (in the older form twice, and a version of 0), then the date.
+fn commview(bytes: &[u8]) -> bool {
+    let dated = |at: usize| match bytes.get(at..at + 7) {
+        Some(&[low, high, month, day, hour, minute, second]) => {
+            (1995..2100).contains(&u16::from_le_bytes([low, high]))
+                && (1..=12).contains(&month)
+                && (1..=31).contains(&day)
+                && hour < 24
+                && minute < 60
+                && second < 60
+        }
+        _ => false,
+    };
+    let older = bytes.get(..2) == bytes.get(2..4) && bytes.get(4) == Some(&0) && dated(5);
+    older || (bytes.get(2..4) == Some(&[0, 0]) && dated(4))
 }
 
 /// An ERF record: a time of this century (seconds in the upper half, little-endian), a type and a length that fit.
@@ -354,6 +388,16 @@ mod tests {
             ),
             (b"interfaces=[any]\nfilters=[port 443]\n", "FortiGate"),
             (b"PML_\x09\0\0\0", "Process Monitor"),
+            (&[0xAA, 0xAA, 0xAA, 0xAA, 0x20, 0, 0, 0], "5View"),
+            (b"+---------+---------------+----------+\r\n", "K12"),
+            (
+                &[0x4A, 0, 0x4A, 0, 0, 0xEA, 7, 11, 22, 10, 50, 44, 1, 2],
+                "CommView",
+            ),
+            (
+                &[0x4A, 0, 0, 0, 0xEA, 7, 11, 22, 10, 50, 44, 1, 2, 3],
+                "CommView",
+            ),
             (b"TRSNIFF data    \x1a", "DOS Sniffer"),
             (b"MSCF\0\0\0\0", "cabinet"),
             (b"ElfFile\0\0\0", ".evtx"),

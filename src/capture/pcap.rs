@@ -142,29 +142,66 @@ impl Pcap {
     }
 
     fn incomplete(&self, rest: &[u8], used: usize, header: usize) -> Step {
+        let number = self.frame + 1;
         match self.u32_at(rest, 8) {
             Some(caplen) if caplen as usize > self.packet_bytes_max => Step {
                 used,
                 need: 0,
                 fault: Some(Fault::Broken(format!(
-                    "the record of packet {} claims {caplen} bytes, the cap is {}",
-                    self.frame + 1,
-                    self.packet_bytes_max
+                    "the record of packet {number} claims {caplen} bytes, the cap is {}{}",
+                    self.packet_bytes_max,
+                    self.variant_hint(caplen)
                 ))),
             },
             Some(caplen) if rest.len() >= header => Step::need(
                 used,
                 header + caplen as usize,
-                format_args!("the {caplen} bytes of packet {}", self.frame + 1),
+                format_args!(
+                    "the {caplen} bytes of packet {number}{}",
+                    self.variant_hint(caplen)
+                ),
             ),
             _ => Step::need(
                 used,
                 header,
-                format_args!(
-                    "the {header}-byte record header of packet {}",
-                    self.frame + 1
-                ),
+                format_args!("the {header}-byte record header of packet {number}"),
             ),
         }
+    }
+
+    /// Some programs write longer record headers under the usual magic number. Then the second packet's length is
+    /// something else, and most often absurd.
+    fn variant_hint(&self, caplen: u32) -> &'static str {
+        if self.frame == 1 && caplen > 65_535 {
+            " (recorded by Nokia IPSO or a very old Linux? Then convert it with: editcap -F pcapng INPUT OUTPUT.pcapng)"
+        } else {
+            ""
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variant_with_longer_record_headers_is_named() {
+        let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        file.extend([0, 0, 4, 0, 1, 0, 0, 0]);
+        for second in [1u32, 2] {
+            // As Nokia's IPSO does: four more bytes behind the lengths.
+            for word in [1_700_000_000 + second, 700_000, 4, 4, 0] {
+                file.extend(word.to_le_bytes());
+            }
+            file.extend([0; 4]);
+        }
+        let mut packets = Vec::new();
+        let step = Pcap::new(&file, 1 << 20).step(&file, &mut packets);
+        assert_eq!(packets.len(), 1);
+        let fault = format!("{:?}", step.fault);
+        assert!(fault.contains("Nokia"), "{fault}");
+        // A file that is merely cut is not suspected of it.
+        let step = Pcap::new(&file, 1 << 20).step(&file[..41], &mut packets);
+        assert!(!format!("{:?}", step.fault).contains("Nokia"));
     }
 }
