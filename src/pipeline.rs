@@ -70,7 +70,7 @@ pub struct Options {
     /// Follow the inputs as they grow and rotate until the run is stopped; it names the files that folders and
     /// patterns stand for now.
     pub follow: Option<Lister>,
-    /// Secrets of sessions in the captures; those inside the captures are added as they are read.
+    /// Secrets of sessions in the captures; those that the captures themselves hold are known without.
     pub secrets: Arc<Secrets>,
 }
 
@@ -182,7 +182,11 @@ pub fn run(
     progress: &Progress,
     take: &mut Take<'_>,
 ) -> io::Result<(Summary, Vec<Error>)> {
-    let shared = Shared { options, progress };
+    let shared = Shared {
+        options,
+        progress,
+        found: &Arc::default(),
+    };
     drive(shared, Reader::new(inputs, shared), &mut Records(take))
 }
 
@@ -194,7 +198,11 @@ pub fn watch(
     progress: &Progress,
     watcher: &mut dyn Watch,
 ) -> io::Result<(Summary, Vec<Error>)> {
-    let shared = Shared { options, progress };
+    let shared = Shared {
+        options,
+        progress,
+        found: &Arc::default(),
+    };
     let mut reader = Reader::new(&[], shared);
     reader.watch(interfaces);
     drive(shared, reader, watcher)
@@ -224,11 +232,13 @@ fn drive<'a>(
     }
     names.settle();
     summary.dns = (!names.is_empty()).then(|| Box::new(names));
-    let (unreadable, beyond_cap) = options.secrets.passed_over();
-    counters.skip_many(Skip::KeyLogLine, unreadable);
-    counters.skip_many(Skip::KeyLogCap, beyond_cap);
-    if !options.secrets.is_empty() {
-        summary.secrets.get_or_insert_default().known = options.secrets.len() as u64;
+    for secrets in [&options.secrets, shared.found] {
+        let (unreadable, beyond_cap) = secrets.passed_over();
+        counters.skip_many(Skip::KeyLogLine, unreadable);
+        counters.skip_many(Skip::KeyLogCap, beyond_cap);
+        if !secrets.is_empty() {
+            summary.secrets.get_or_insert_default().known += secrets.len() as u64;
+        }
     }
     summary.connections = counters.connections;
     summary.captures = reader.summaries;
@@ -248,12 +258,15 @@ fn drive<'a>(
 struct Shared<'a> {
     options: &'a Options,
     progress: &'a Progress,
+    /// Secrets inside the captures.
+    found: &'a Arc<Secrets>,
 }
 
 impl Shared<'_> {
     fn bench(&self) -> Bench {
         let options = self.options;
-        Bench::new(&options.limits, options.keep_der, &options.secrets)
+        let secrets = [&options.secrets, self.found].map(Arc::clone);
+        Bench::new(&options.limits, options.keep_der, secrets)
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Bench {
 
 impl Bench {
     /// An empty one.
-    pub fn new(limits: &Limits, keep_der: bool, secrets: &Arc<Secrets>) -> Self {
+    pub fn new(limits: &Limits, keep_der: bool, secrets: [Arc<Secrets>; 2]) -> Self {
         let open_limits = OpenLimits {
             bytes_max: limits.opened_bytes_max,
             record_bytes_max: limits.opened_record_bytes_max,
@@ -51,14 +51,14 @@ impl Bench {
             interner: Interner::new(limits.interned_max).keeping_der(keep_der),
             records: Vec::new(),
             kept: Vec::new(),
-            keyring: Keyring::new(Arc::clone(secrets), open_limits),
+            keyring: Keyring::new(secrets, open_limits),
             keyed: false,
         }
     }
 
     /// Work goes on at packet `order` of the run.
     pub fn go_on_at(&mut self, order: u64) {
-        self.keyed = self.keyring.secrets().known_at(order);
+        self.keyed = self.keyring.known_at(order);
     }
 }
 

@@ -100,6 +100,51 @@ fn mistakes_on_the_command_line_exit_2_and_say_what_is_right() {
 }
 
 #[test]
+fn key_logs_are_read_and_told_of_where_they_give_nothing() {
+    let capture = "captures/with-keys.pcapng";
+    let quiet = ["--fail-on", "never"];
+    let with = |log: &str| exits(0, &[&[capture, "--keylog", log], &quiet[..]].concat());
+    let (out, err) = with("captures/with-keys.keys");
+    assert!(
+        out.contains("Decrypted: 2 of these, with 5 secrets"),
+        "{out}"
+    );
+    assert_eq!(err, "");
+    // A capture is no key log.
+    let (out, err) = with(capture);
+    assert!(err.contains("no secrets in it"), "{err}");
+    assert!(
+        !out.contains("Decrypted") && out.contains("lines of key logs that are none"),
+        "{out}"
+    );
+    let (_, err) = exits(2, &[capture, "--keylog", "no-such.keys"]);
+    assert!(err.contains("no-such.keys"), "{err}");
+    // And a key log is no capture.
+    let (_, err) = exits(2, &["captures/with-keys.keys"]);
+    assert!(err.contains("--keylog"), "{err}");
+    let (out, _) = exits(
+        0,
+        &["certs", capture, "--keylog", "captures/with-keys.keys"],
+    );
+    assert!(out.contains("shown 2 times") || out.contains('2'), "{out}");
+}
+
+#[test]
+fn help_says_how_to_get_a_key_log() {
+    let (long, _) = exits(0, &["--help"]);
+    for word in [
+        "SSLKEYLOGFILE",
+        "Chrome",
+        "Firefox",
+        "Schannel has none",
+        "IIS",
+        "reg delete",
+    ] {
+        assert!(long.contains(word), "{word}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let (out, err) = exits(2, &["no-such-file.pcap"]);
     assert_eq!(out, "");

@@ -176,7 +176,7 @@ pub const FOREIGN: &[Foreign] = &[
                 || b.starts_with(b"CLIENT_HANDSHAKE_TRAFFIC_SECRET ")
                 || b.starts_with(b"# SSL/TLS secrets log")
         },
-        advice: "give the capture itself: no keys are needed to diagnose handshakes",
+        advice: "give the capture itself, and this file with --keylog",
     },
     Foreign {
         name: "certificates or keys in text",

@@ -16,28 +16,40 @@ use tlscope::{
 /// Secrets of the sessions in the captures.
 #[derive(clap::Args)]
 pub(crate) struct KeyLogs {
-    /// Read encrypted handshakes with the secrets in this key log; may be given several times
+    /// Decrypt handshakes with the secrets in this key log; may be repeated
     ///
-    /// With them the report knows under TLS 1.3, too, which protocol the server chose (ALPN), which certificates both
-    /// sides showed and which alert ended it, and of HTTP/2 its SETTINGS and GOAWAY, such as INADEQUATE_SECURITY. Other
-    /// application data is neither kept nor shown. Secrets are never printed; keep the file as safe as a password, and
+    /// With them the report knows, under TLS 1.3 too, which protocol the
+    /// server chose (ALPN), which certificates both sides showed and which
+    /// alert ended it; and of HTTP/2 its SETTINGS and its GOAWAY, such as
+    /// INADEQUATE_SECURITY. Other application data is neither kept nor shown,
+    /// and secrets are never printed. Keep the file as safe as a password, and
     /// delete it afterwards.
     ///
-    /// The log must be of the sessions in the capture: it can't be made later. On the machine of the client, close the
-    /// program, then, before it is started again:
+    /// It must be of the sessions in the capture, and can't be made later.
+    /// On the client's machine close the program, set the variable, start the
+    /// program anew, then capture:
     ///
-    ///   Windows     setx SSLKEYLOGFILE C:\keys\keys.log    (undo: reg delete HKCU\Environment /v SSLKEYLOGFILE /f)
-    ///   Linux       SSLKEYLOGFILE=/tmp/keys.log google-chrome
-    ///   macOS       SSLKEYLOGFILE=/tmp/keys.log open -a Firefox
+    ///   Windows  setx SSLKEYLOGFILE C:\keys\keys.log
+    ///            (undo: reg delete HKCU\Environment /v SSLKEYLOGFILE /f)
+    ///   Linux    SSLKEYLOGFILE=/tmp/keys.log google-chrome
+    ///   macOS    launchctl setenv SSLKEYLOGFILE /tmp/keys.log
     ///
-    /// Chrome, Edge, Firefox and curl (not the curl.exe of Windows) heed it; Python, Node.js (--tls-keylog=FILE), Java
-    /// (agents such as jSSLKeyLog) and OpenSSL's s_client (-keylogfile FILE) have ways of their own. Schannel has none:
-    /// Internet Explorer, Outlook, .NET on Windows, Exchange and IIS write no key log. Then use a browser that does as
-    /// the client, or capture behind the load balancer that ends TLS.
+    /// Chrome, Edge, Firefox, Python and curl heed it (not the curl.exe of
+    /// Windows). Others have their own ways: node --tls-keylog=FILE, openssl
+    /// s_client -keylogfile FILE, agents for Java such as jSSLKeyLog.
+    /// Schannel has none: Internet Explorer, Outlook, .NET on Windows, AD FS,
+    /// Exchange and IIS write no key log. Let one of the above be the client,
+    /// or capture behind the device that ends TLS.
     ///
-    /// Secrets inside a pcapng file (`editcap --inject-secrets tls,keys.log in.pcapng out.pcapng`) are used without this
-    /// option; they should stand in front of the packets. Early data, DTLS, and suites with 3DES, RC4, Camellia or ARIA are
-    /// not opened.
+    /// Secrets inside a pcapng file are used without this option:
+    ///   editcap --inject-secrets tls,keys.log in.pcapng out.pcapng
+    /// They should stand in front of the packets.
+    ///
+    /// Not decrypted: early data, DTLS, sessions with Encrypted ClientHello
+    /// that the server accepted, and suites with 3DES, RC4, Camellia or ARIA.
+    /// Behind the handshake, the first 64 KiB of each direction are searched
+    /// for GOAWAY, alerts and late handshake messages, then records of up to
+    /// 1 KiB.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     keylog: Vec<PathBuf>,
 }

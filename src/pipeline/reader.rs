@@ -1,6 +1,6 @@
 //! Reads the inputs as blocks: one after the other, or, where they are followed, each as far as it goes for now.
 
-use super::{Job, Options, Shared, ahead, follow::Follow};
+use super::{Job, Shared, ahead, follow::Follow};
 use crate::capture::{
     About, Block, Catalog, LinkType, Named,
     feed::Fill,
@@ -230,7 +230,7 @@ impl<'a> Reader<'a> {
             let (fill, fault) = capture.fill(&mut block);
             self.errors.extend(fault);
             capture.name_interfaces(&mut self.captures);
-            learn(&block, self.order, self.shared.options);
+            learn(&block, self.order, &self.shared);
             let (bytes, packets) = capture.account(&block);
             let progress = self.shared.progress;
             progress.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -467,8 +467,9 @@ impl<'a> Reader<'a> {
 }
 
 /// Key logs inside the capture: what they hold is known from this block on.
-fn learn(block: &Block, order: u64, options: &Options) {
+fn learn(block: &Block, order: u64, shared: &Shared<'_>) {
     for log in block.tls_key_logs() {
-        options.secrets.read(log, order, options.limits.secrets_max);
+        let secrets_max = shared.options.limits.secrets_max;
+        shared.found.read(log, order, secrets_max);
     }
 }

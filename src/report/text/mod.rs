@@ -234,6 +234,13 @@ fn summarise(summary: &Summary, captures: Captures, page: &mut Page) {
         ];
         page.line(&words.fill("summary.dns", &values));
     }
+    if let Some(secrets) = &summary.secrets {
+        let values = [
+            ("secrets", &*words.count(secrets.known, "secret")),
+            ("n", &*grouped(secrets.decrypted)),
+        ];
+        page.line(&words.fill("summary.secrets", &values));
+    }
     if page.view.all_rows {
         let ms = grouped(summary.elapsed_us / 1_000);
         let bytes = grouped(summary.bytes);

@@ -46,14 +46,15 @@ pub struct OpenLimits {
 /// A run's secrets, with the memory into which records are opened; one for each thread.
 #[derive(Debug)]
 pub struct Keyring {
-    secrets: Arc<Secrets>,
+    /// Those of key logs, and those found inside the captures.
+    secrets: [Arc<Secrets>; 2],
     limits: OpenLimits,
     scratch: Vec<u8>,
 }
 
 impl Keyring {
     /// A keyring of these secrets.
-    pub fn new(secrets: Arc<Secrets>, limits: OpenLimits) -> Self {
+    pub fn new(secrets: [Arc<Secrets>; 2], limits: OpenLimits) -> Self {
         Self {
             secrets,
             limits,
@@ -61,9 +62,14 @@ impl Keyring {
         }
     }
 
-    /// The secrets.
-    pub fn secrets(&self) -> &Secrets {
-        &self.secrets
+    /// Is any secret known at packet `order` of the run?
+    pub fn known_at(&self, order: u64) -> bool {
+        self.secrets.iter().any(|secrets| secrets.known_at(order))
+    }
+
+    fn find(&self, client_random: &[u8; 32], label: Label, order: u64) -> Option<Secret> {
+        let mut secrets = self.secrets.iter();
+        secrets.find_map(|secrets| secrets.find(client_random, label, order))
     }
 }
 
@@ -147,7 +153,7 @@ impl Opener {
         let version = details.version.unwrap_or(hello.legacy_version);
         let tls13 = Version(version).rank() == Some(VersionRank::Tls13);
         self.h2 = details.alpn.is_some_and(is_h2);
-        let find = |label| ring.secrets.find(&self.random, label, order);
+        let find = |label| ring.find(&self.random, label, order);
         if tls13 {
             let secrets = [
                 Label::ClientHandshake,

@@ -88,7 +88,7 @@ fn ring(secrets: &[(&str, &str)]) -> Keyring {
         bytes_max: 1 << 16,
         record_bytes_max: 1024,
     };
-    Keyring::new(Arc::new(known), limits)
+    Keyring::new([Arc::new(known), Arc::default()], limits)
 }
 
 const LIMITS: MachineLimits = MachineLimits {
