@@ -46,7 +46,7 @@ fn large_hello(report: &mut Report<'_>) {
     const MSS: u32 = 1_460;
     const RECORD_HEADER: u32 = 5;
     let past = report.past;
-    for (server, list) in &past.servers {
+    for (server, list) in past.troubled_servers() {
         let is_large = |trace: &Trace| {
             let mss = if trace.mss == 0 {
                 MSS
@@ -120,7 +120,7 @@ fn followed_by(report: &Report<'_>, index: usize, later: &[usize]) -> bool {
 /// `backend-unready-series`: TCP is up again after an outage, TLS is not yet.
 fn unready_series(report: &mut Report<'_>) {
     let past = report.past;
-    for (server, list) in &past.servers {
+    for (server, list) in past.troubled_servers() {
         let tries = pick(report, list, |_, trace| {
             trace.failed_to_connect() || trace.failed_silently() || trace.is_complete()
         });

@@ -124,7 +124,7 @@ fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
 fn no_common_cipher(report: &mut Report<'_>) {
     let past = report.past;
     let mut ledgers: BTreeMap<Endpoint, Ledger> = BTreeMap::new();
-    for ((client, server), list) in &past.pairs {
+    for ((client, server), list) in past.troubled_pairs() {
         let failed = pick(report, list, |index, trace| {
             trace.failed_at_hello()
                 && trace.outcome != Outcome::HelloUnanswered
@@ -184,7 +184,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
 fn resets(report: &mut Report<'_>) {
     let past = report.past;
     let mut answered: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
-    for ((client, server), list) in &past.pairs {
+    for ((client, server), list) in past.troubled_pairs() {
         let failed = pick(report, list, |index, trace| {
             matches!(trace.outcome, Outcome::HelloReset | Outcome::HelloClosed)
                 && trace.failed_at_hello()
@@ -296,7 +296,7 @@ fn separating_feature(report: &Report<'_>, failed: &[usize], served: &[usize]) -
 /// `hello-unanswered`.
 fn silence(report: &mut Report<'_>) {
     let past = report.past;
-    for ((client, server), list) in &past.pairs {
+    for ((client, server), list) in past.troubled_pairs() {
         let silent = pick(report, list, |index, trace| {
             trace.outcome == Outcome::HelloUnanswered
                 && trace.failed_at_hello()
@@ -349,7 +349,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
         let list = past.servers.get(server).map_or(&[][..], Vec::as_slice);
         past.of(list).any(|(_, trace)| trace.hello.is_some())
     };
-    for ((client, server), list) in &past.pairs {
+    for ((client, server), list) in past.troubled_pairs() {
         let closed = pick(report, list, |index, trace| {
             trace.outcome == Outcome::NoClientHello
                 && trace.flags.whole

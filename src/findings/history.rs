@@ -278,6 +278,7 @@ impl History {
             servers: BTreeMap::new(),
             pairs: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            incomplete: traces.iter().map(|trace| !trace.is_complete()).collect(),
             traces,
             resolved: Resolved::new(dns),
         };

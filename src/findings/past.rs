@@ -24,6 +24,9 @@ pub(super) struct Past {
     /// Traces by client address and server endpoint.
     pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
     pub(super) by_name: BTreeMap<u32, Vec<usize>>,
+    /// By trace: the handshake did not complete. Apart from the traces, since these are large, and most surveys look for
+    /// what failed: to learn that nothing did must not read all of them.
+    pub(super) incomplete: Vec<bool>,
     /// What DNS told.
     pub(super) resolved: Resolved,
 }
@@ -48,6 +51,28 @@ impl Past {
     ) -> impl DoubleEndedIterator<Item = (usize, &'p Trace)> {
         list.iter()
             .filter_map(|index| Some((*index, self.traces.get(*index)?)))
+    }
+
+    /// Some handshake of a list did not complete.
+    pub(super) fn any_incomplete(&self, list: &[usize]) -> bool {
+        let incomplete = |index: &usize| self.incomplete.get(*index) == Some(&true);
+        list.iter().any(incomplete)
+    }
+
+    /// Pairs with a handshake that did not complete.
+    pub(super) fn troubled_pairs(
+        &self,
+    ) -> impl Iterator<Item = (&(IpAddr, Endpoint), &Vec<usize>)> {
+        self.pairs
+            .iter()
+            .filter(|(_, list)| self.any_incomplete(list))
+    }
+
+    /// Servers with a handshake that did not complete.
+    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Vec<usize>)> {
+        self.servers
+            .iter()
+            .filter(|(_, list)| self.any_incomplete(list))
     }
 
     pub(super) fn name(&self, trace: &Trace) -> Option<&str> {
@@ -134,10 +159,20 @@ impl Past {
             suites: BTreeMap::new(),
             answered: 0,
         };
+        // Equal answers add nothing but their number; a server gives a handful.
+        let mut known: Vec<(Option<u32>, Option<VersionRank>)> = Vec::new();
         for (index, trace) in self.of(list) {
             let (Some(answer), Some(version)) = (self.answer(trace), trace.negotiated) else {
                 continue;
             };
+            ledger.answered += 1;
+            let kind = (trace.answer, trace.negotiated);
+            if known.contains(&kind) {
+                continue;
+            }
+            if known.len() < 32 {
+                known.push(kind);
+            }
             let said = answer.downgrade_sentinel.map(|sentinel| match sentinel {
                 crate::record::Sentinel::Tls12 => VersionRank::Tls13,
                 crate::record::Sentinel::Tls11 => VersionRank::Tls12,
@@ -145,7 +180,6 @@ impl Past {
             ledger.can = ledger.can.max(Some(version)).max(said);
             ledger.lowest = Some(ledger.lowest.map_or(version, |lowest| lowest.min(version)));
             ledger.suites.entry(answer.cipher_suite.0).or_insert(index);
-            ledger.answered += 1;
         }
         ledger
     }

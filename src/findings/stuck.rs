@@ -27,7 +27,11 @@ fn median_offer(report: &Report<'_>, list: &[usize]) -> Option<VersionRank> {
 pub(super) fn stuck(report: &mut Report<'_>) {
     let past = report.past;
     let minimum = report.settings.series_min as usize;
-    for ((client, server), list) in &past.pairs {
+    // Something worked, then came an outage, and then a change.
+    let long_enough = past
+        .troubled_pairs()
+        .filter(|(_, list)| list.len() > 2 * minimum);
+    for ((client, server), list) in long_enough {
         let Some((before, outage, after, relapsed)) = phases(report, list, minimum)
             .map(|(before, outage, after)| (before, outage, after, false))
             .or_else(|| {

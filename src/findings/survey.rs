@@ -10,6 +10,8 @@ use super::past::Past;
 use super::{Entry, Settings, Verdict, catalogue};
 use crate::record::{Evidence, Outcome, Severity};
 
+/// Equal connections at a regular interval that are taken for health probes.
+const PROBES_MIN: usize = 6;
 /// Traces shown of each finding.
 const EXAMPLES_MAX: usize = 4;
 
@@ -120,7 +122,7 @@ impl<'r> Report<'r> {
     /// Health probes: one source, six or more in a row at a regular interval, no payload or a hello and then a close.
     fn find_probes(&mut self) {
         let past = self.past;
-        for list in past.pairs.values() {
+        for list in past.pairs.values().filter(|list| list.len() >= PROBES_MIN) {
             let probes: Vec<usize> = past
                 .of(list)
                 .filter(|(_, trace)| looks_like_probe(trace))
@@ -179,7 +181,7 @@ fn intervals(past: &Past, list: &[usize]) -> (f64, f64) {
 
 /// Six or more, with a coefficient of variation below a fifth.
 fn is_regular(past: &Past, list: &[usize]) -> bool {
-    if list.len() < 6 {
+    if list.len() < PROBES_MIN {
         return false;
     }
     let (mean, deviation) = intervals(past, list);
