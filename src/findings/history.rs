@@ -14,8 +14,8 @@ use super::resolved::Resolved;
 use super::stack::Stack;
 use super::{Lang, Settings};
 use crate::record::{
-    Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Outcome, Protocol,
-    ServerHelloShape, Side, Timestamp,
+    Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Handshake, Outcome,
+    Protocol, ServerHelloShape, Side, Timestamp,
 };
 use crate::tls::code_points::{VersionRank, is_grease};
 use core::hash::Hash;
@@ -70,6 +70,8 @@ pub(super) struct Flags {
     pub(super) retried: bool,
     pub(super) renegotiation: bool,
     pub(super) quic: bool,
+    /// The protocol around it has no server names: DTLS as most use it, OpenVPN.
+    pub(super) has_no_names: bool,
     pub(super) one_direction: bool,
     pub(super) gap: bool,
     pub(super) snap_length: bool,
@@ -356,6 +358,11 @@ fn endpoint_rank(endpoint: &Endpoint) -> ((bool, u128), u16) {
     (rank(&endpoint.ip), endpoint.port)
 }
 
+/// Hellos without a server name are as they should be here.
+pub(super) fn has_no_names(record: &Handshake) -> bool {
+    record.protocol == Protocol::Dtls || record.starttls.as_deref() == Some("openvpn")
+}
+
 fn flags(facts: &Facts<'_>) -> Flags {
     let record = facts.record;
     let hello = facts.client_hello;
@@ -372,6 +379,7 @@ fn flags(facts: &Facts<'_>) -> Flags {
         retried: record.hello_retry_request.is_some(),
         renegotiation: record.renegotiation,
         quic: record.protocol == Protocol::Quic,
+        has_no_names: has_no_names(record),
         one_direction: defect(Defect::OneDirection),
         gap: defect(Defect::Gap) || defect(Defect::Evicted),
         snap_length: defect(Defect::SnapLength),

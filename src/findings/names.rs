@@ -4,9 +4,10 @@
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
 use super::facts::Facts;
+use super::history::has_no_names;
 use super::text::{say, word};
 use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
-use crate::record::{Certificate, Confidence, Digest, Protocol, Scope, Severity};
+use crate::record::{Certificate, Confidence, Digest, Scope, Severity};
 use std::net::IpAddr;
 
 /// The group's rules.
@@ -41,7 +42,7 @@ fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let hello = facts.client_hello?;
     if hello.sni.is_some()
         || facts.record.renegotiation
-        || facts.record.protocol == Protocol::Dtls
+        || has_no_names(facts.record)
         || !settings.sni_ports.contains(&facts.record.server.port)
         // An empty or unreadable name is another matter.
         || hello.shape.extensions.iter().any(|code| code.0 == 0)

@@ -74,6 +74,7 @@ fn sni(report: &mut Report<'_>) {
         let nameless = pick(report, list, |index, trace| {
             trace.name.is_none()
                 && !trace.flags.renegotiation
+                && !trace.flags.has_no_names
                 && !report.is_probe(index)
                 && past
                     .hello(trace)
@@ -121,10 +122,15 @@ fn tell_nameless(
                 &[][..],
             )
         };
+        // Alone it is a matter of the client, however many servers it asks.
+        let subject = match needed {
+            true => Subject::Pair(client, server),
+            false => Subject::Named(client.to_string().into()),
+        };
         report.tell(
             "sni-missing",
             verdict,
-            Subject::Pair(client, server),
+            subject,
             &mine,
             contrast.get(..1).unwrap_or(&[]),
         );

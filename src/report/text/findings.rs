@@ -16,6 +16,9 @@ use unicode_width::UnicodeWidthStr;
 /// Evidence shown of one finding.
 const EVIDENCE_SHOWN: usize = 3;
 
+/// Further subjects of one cause that are shown.
+const ALIKE_SHOWN: usize = 10;
+
 /// Width up to which a place leaves enough of the line for the fact.
 const PLACE_WIDTH_MAX: usize = 24;
 
@@ -51,14 +54,70 @@ pub(super) fn heading(findings: &[Finding], words: &Words) -> String {
     words.fill("findings.heading", &[("counts", &counts)])
 }
 
-/// All findings, in their order.
+/// All findings, in their order. Of those that say the same about several subjects the first is told in full, and the
+/// others are listed with it: a reader wants a cause once.
 pub(super) fn write(findings: &[Finding], captures: Captures, page: &mut Page) {
     let mut printed = Printed::default();
-    for (index, finding) in findings.iter().enumerate() {
+    for (index, cause) in by_cause(findings).iter().enumerate() {
+        let Some((first, others)) = cause.split_first() else {
+            continue;
+        };
         if index > 0 {
             page.gap();
         }
-        one(finding, captures, &mut printed, page);
+        one(first, captures, &mut printed, page);
+        alike(first, others, captures, page);
+    }
+}
+
+/// Findings of one id, severity and remedy together, each group where its first one stands.
+fn by_cause(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut causes: Vec<Vec<&Finding>> = Vec::new();
+    let mut places: HashMap<(&str, Severity, Confidence, &[Box<str>]), usize> = HashMap::new();
+    for finding in findings {
+        let remedy = finding.remediation.as_slice();
+        let key = (&*finding.id, finding.severity, finding.confidence, remedy);
+        let place = *places.entry(key).or_insert(causes.len());
+        match causes.get_mut(place) {
+            Some(cause) => cause.push(finding),
+            None => causes.push(vec![finding]),
+        }
+    }
+    causes
+}
+
+/// Who else it is about: subject, how often, and where to look.
+fn alike(first: &Finding, others: &[&Finding], captures: Captures, page: &mut Page) {
+    if others.is_empty() {
+        return;
+    }
+    let shown = match page.view.all_rows {
+        true => others.len(),
+        false => ALIKE_SHOWN,
+    };
+    let number = grouped(others.len() as u64);
+    let heading = page.words.fill("findings.alike", &[("n", &number)]);
+    label(&heading, page);
+    for other in others.iter().take(shown) {
+        let mut line = clean(&other.subject).into_owned();
+        if other.title != first.title {
+            line.push_str(": ");
+            line.push_str(&clean(&other.title));
+        }
+        let times = page.words.count(other.count, "handshake");
+        line.push_str(&format!(" ({times}"));
+        if let Some(evidence) = other.evidence.first() {
+            let capture = captures.name(&evidence.capture);
+            line.push_str(&format!(", {capture}:{}", evidence.frame));
+        }
+        line.push(')');
+        page.hang("    - ", &line);
+    }
+    let more = others.len().saturating_sub(shown);
+    if more > 0 {
+        let more = grouped(more as u64);
+        let more = page.words.fill("general.and_more", &[("n", &more)]);
+        page.hang("    ", &more);
     }
 }
 

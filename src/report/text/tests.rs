@@ -132,6 +132,30 @@ fn any_page_fits_its_width() {
 }
 
 #[test]
+fn one_cause_is_told_once() {
+    let (records, findings, summary) = sample::run();
+    let mut many = findings.clone();
+    for number in 0..14 {
+        let mut other = findings[0].clone();
+        other.subject = format!("192.0.2.{number}:443").into();
+        other.count = 2;
+        many.push(other);
+    }
+    // Another remedy is another cause.
+    let mut different = findings[0].clone();
+    different.remediation.pop();
+    many.push(different);
+    let text = page(&records, &many, &summary, View::default());
+    assert_fits(&text, 80);
+    assert_eq!(text.matches("What to do:").count(), 2, "{text}");
+    assert!(
+        text.contains("  The same, 14 more:\n    - 192.0.2.0:443 (2 handshakes, owa.pcapng:17)\n"),
+        "{text}"
+    );
+    assert!(text.contains("    and 4 more"), "{text}");
+}
+
+#[test]
 fn commands_are_shown_whole() {
     let command = r#"reg add "HKLM\SOFTWARE\Microsoft\.NETFramework\v4.0.30319" /v SchUseStrongCrypto /t REG_DWORD /d 1 /f"#;
     let ciphers = ["ECDHE-RSA-AES128-GCM-SHA256"; 5].join(":");
