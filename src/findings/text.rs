@@ -277,8 +277,8 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
             .collect()
     };
     let mut remedy: Vec<Box<str>> = lines(cause.map(|cause| &cause.remedy), &page.remedy);
-    let verifies = |step: &Box<str>| step.contains("tlscope:") || step.contains("tlscope を");
-    if !remedy.iter().any(verifies) {
+    let verifies = |step: &str| step.contains("tlscope:") || step.contains("tlscope を");
+    if !remedy.iter().any(|step| verifies(step)) {
         remedy.push(texts.headings.again.as_str().into());
     }
     Words {

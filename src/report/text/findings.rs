@@ -73,7 +73,7 @@ pub(super) fn write(findings: &[Finding], captures: Captures, page: &mut Page) {
 /// Findings of one id, severity and remedy together, each group where its first one stands.
 fn by_cause(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     let mut causes: Vec<Vec<&Finding>> = Vec::new();
-    let mut places: HashMap<(&str, Severity, Confidence, &[Box<str>]), usize> = HashMap::new();
+    let mut places: HashMap<_, usize> = HashMap::new();
     for finding in findings {
         let remedy = finding.remediation.as_slice();
         let key = (&*finding.id, finding.severity, finding.confidence, remedy);
