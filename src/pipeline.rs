@@ -27,7 +27,7 @@ use crate::flow::FlowKey;
 use crate::keep::{KeptPacket, Seen};
 use crate::limits::Limits;
 use crate::packet::{self, Decoded, Encapsulation};
-use crate::record::{Dns, Handshake};
+use crate::record::{Dns, Handshake, Stacks};
 use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
 use crate::stats::{Skip, Summary};
 use crate::tls::keylog::Secrets;
@@ -265,8 +265,13 @@ struct Shared<'a> {
 impl Shared<'_> {
     fn bench(&self) -> Bench {
         let options = self.options;
+<<<<<<< HEAD
         let secrets = [&options.secrets, self.found].map(Arc::clone);
         Bench::new(&options.limits, options.keep_der, secrets)
+=======
+        let stacks = Stacks::new(&options.settings.client_stacks);
+        Bench::new(&options.limits, options.keep_der, &options.secrets).naming(stacks)
+>>>>>>> 4183a81 (client_stack: who sent a hello, by rules that are data and that users extend)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::keep::{Keeper, KeptPacket};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment};
-use crate::record::copy::Interner;
+use crate::record::{Stacks, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::{Keyring, OpenLimits};
 use crate::tls::keylog::Secrets;
@@ -54,6 +54,13 @@ impl Bench {
             keyring: Keyring::new(secrets, open_limits),
             keyed: false,
         }
+    }
+
+    /// Names the senders of hellos by these rules.
+    #[must_use]
+    pub fn naming(mut self, stacks: Stacks) -> Self {
+        self.interner = self.interner.naming(stacks);
+        self
     }
 
     /// Work goes on at packet `order` of the run.

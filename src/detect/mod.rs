@@ -34,7 +34,7 @@ mod testing;
 mod xmpp;
 
 pub use facts::{Facts, ProxyFacts};
-pub use framed::{Framing, Inner, Unframer};
+pub use framed::{Framing, Inner, Reader, Unframer};
 pub use talk::{Next, Parties, Talk, leads_to_tls};
 
 use crate::tls::record::{HEADER_BYTES, Header, kind};

@@ -5,6 +5,7 @@
 
 use super::facts::{Facts, version_name};
 use super::groups::Subject;
+use super::history::Hello;
 use super::history::Trace;
 use super::past::Past;
 use super::stack::Stack;
@@ -120,8 +121,8 @@ fn same_family(report: &Report<'_>, a: &Trace, b: &Trace) -> bool {
     let (Some(first), Some(second)) = (report.past.hello(a), report.past.hello(b)) else {
         return false;
     };
-    match (first.stack, second.stack) {
-        (Some(one), Some(other)) => one.family == other.family,
+    match (first.stack(), second.stack()) {
+        (Some(one), Some(other)) => one.name() == other.name(),
         _ => {
             let (one, other) = (report.past.offered(a), report.past.offered(b));
             other.iter().all(|suite| one.contains(suite)) && !other.is_empty()
@@ -260,7 +261,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         let Some((_, example)) = past.of(&old).next() else {
             continue;
         };
-        let stack = past.hello(example).and_then(|hello| hello.stack);
+        let stack = past.hello(example).and_then(Hello::stack);
         let verdict = Verdict::new(Severity::Error, Confidence::Certain, Stack::cause(stack));
         // The alert of the server is the same story, told better here.
         let all = old.len() == list.len();

@@ -115,8 +115,6 @@ pub(super) struct Hello {
     pub(super) shape: Arc<ClientHelloShape>,
     /// `hello.key`: equal for hellos that a server must answer alike.
     pub(super) key: u32,
-    /// Who sends such hellos, as far as the shape tells.
-    pub(super) stack: Option<Stack>,
 }
 
 /// Traces and what they refer to.
@@ -137,6 +135,13 @@ pub(super) struct History {
     certificates: Vec<Arc<Certificate>>,
     /// Certificates that were first seen behind a leaf.
     others: Vec<u32>,
+}
+
+impl Hello {
+    /// Who sends such hellos, as far as the shape tells.
+    pub(super) fn stack(&self) -> Option<Stack<'_>> {
+        Stack::of(&self.shape)
+    }
 }
 
 impl History {
@@ -235,7 +240,6 @@ impl History {
             self.hellos.push(Hello {
                 shape: Arc::clone(shape),
                 key,
-                stack: Stack::of(shape),
             });
         }
         Some(number)

@@ -5,11 +5,12 @@
 
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
+use super::history::Hello;
 use super::history::Trace;
 use super::http2::is_permitted;
 use super::names::certificate_name;
 use super::past::Past;
-use super::stack::{Family, Stack};
+use super::stack::Stack;
 use super::survey::Report;
 use super::text::word;
 use super::{Entry, Survey, Verdict};
@@ -275,27 +276,27 @@ fn hello_retry(report: &mut Report<'_>) {
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     let past = report.past;
-    type Kinds = Vec<((VersionRank, Option<Family>), usize)>;
-    let mut clients: HashMap<IpAddr, Kinds> = HashMap::new();
+    type Kinds<'a> = Vec<((VersionRank, Option<&'a str>), usize)>;
+    let mut clients: HashMap<IpAddr, Kinds<'_>> = HashMap::new();
     for (index, trace) in past.traces.iter().enumerate() {
         let (Some(offer), Some(hello)) = (trace.offer_max, past.hello(trace)) else {
             continue;
         };
         if !hello.shape.fallback_scsv {
-            let kind = (offer, hello.stack.map(|stack| stack.family));
+            let kind = (offer, hello.stack().map(Stack::name));
             let kinds = clients.entry(trace.client).or_default();
             if !kinds.iter().any(|(known, _)| *known == kind) {
                 kinds.push((kind, index));
             }
         }
     }
-    let is_mixed = |kinds: &Kinds| {
+    let is_mixed = |kinds: &Kinds<'_>| {
         let oldest = kinds.iter().map(|((offer, _), _)| offer).min();
         oldest < Some(&VersionRank::Tls12)
             && kinds.iter().any(|((offer, _), _)| Some(offer) != oldest)
     };
     clients.retain(|_, kinds| is_mixed(kinds));
-    let clients: BTreeMap<IpAddr, Kinds> = clients.into_iter().collect();
+    let clients: BTreeMap<IpAddr, Kinds<'_>> = clients.into_iter().collect();
     for (client, mut kinds) in clients {
         kinds.sort_unstable();
         let traces: Vec<usize> = kinds.iter().map(|(_, index)| *index).collect();
@@ -306,9 +307,9 @@ fn mixed_offers(report: &mut Report<'_>) {
             let rows: Vec<String> = past
                 .of(&traces)
                 .map(|(_, trace)| {
-                    let stack = past.hello(trace).and_then(|hello| hello.stack).map_or_else(
+                    let stack = past.hello(trace).and_then(Hello::stack).map_or_else(
                         || word(past.lang, "unknown stack").to_owned(),
-                        |stack: Stack| stack.words(past.lang),
+                        |stack| stack.words(past.lang),
                     );
                     format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
                 })

@@ -4,7 +4,7 @@
 //! numbers, never a clock. Unknown keys are errors, so that a typing mistake is not silently a default.
 
 use super::text::Lang;
-use crate::record::Endpoint;
+use crate::record::{Endpoint, StackRule};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,6 +57,8 @@ pub struct Settings {
     pub sni_ports: Vec<u16>,
     /// Ports on which self-signed certificates are the product's default (Exchange Back End).
     pub internal_ports: Vec<u16>,
+    /// Rules that name TLS stacks by their hellos, before the built-in ones.
+    pub client_stacks: Vec<StackRule>,
     /// Server groups by name: their members must answer alike.
     pub farms: Vec<Farm>,
     /// Proxies and what stands behind them.
@@ -178,6 +180,7 @@ impl Default for Settings {
             tls_ports: TLS_PORTS.to_vec(),
             sni_ports: vec![443],
             internal_ports: vec![444],
+            client_stacks: Vec::new(),
             farms: Vec::new(),
             proxies: Vec::new(),
             extended_protection: Vec::new(),

@@ -3,8 +3,8 @@
 use super::{Diagnosis, Settings, judge};
 use crate::record::{
     Alert, Certificate, ClientHello, ClientHelloShape, Close, Code16, Digest, Endpoint, Finding,
-    Handshake, Observed, Outcome, Protocol, Sentinel, ServerHello, ServerHelloShape, Side, Tcp,
-    Timestamp, Timing, Transport,
+    Handshake, Observed, Outcome, Protocol, Sentinel, ServerHello, ServerHelloShape, Side, Stacks,
+    Tcp, Timestamp, Timing, Transport,
 };
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub(super) const START_S: i64 = 1_700_000_000;
 /// A day.
 pub(super) const DAY_S: i64 = 86_400;
 
+static STACKS: std::sync::LazyLock<Stacks> = std::sync::LazyLock::new(|| Stacks::new(&[]));
+
 impl Make {
     pub(super) fn new() -> Self {
         let shape = ClientHelloShape {
@@ -81,6 +83,8 @@ impl Make {
             ja3: Digest([0; 16]),
             ja3_string: "".into(),
             ja4: "".into(),
+            certificate_compression: None,
+            client_stack: None,
             rendered: crate::record::Rendered::default(),
         };
         let hello = ClientHello {
@@ -149,7 +153,9 @@ impl Make {
 
     pub(super) fn shape(mut self, change: impl FnOnce(&mut ClientHelloShape)) -> Self {
         if let Some(hello) = &mut self.record.client_hello {
-            change(Arc::make_mut(&mut hello.shape));
+            let shape = Arc::make_mut(&mut hello.shape);
+            change(shape);
+            shape.client_stack = STACKS.recognise(shape).map(Box::new);
         }
         self
     }

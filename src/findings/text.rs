@@ -347,7 +347,7 @@ impl Say {
 }
 
 /// A single word in a language; what is not in the table (names, numbers) is the same in all.
-pub(super) fn word(lang: Lang, word: &'static str) -> &'static str {
+pub(super) fn word(lang: Lang, word: &str) -> &str {
     texts(lang).word.get(word).map_or(word, String::as_str)
 }
 

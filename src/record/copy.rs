@@ -6,7 +6,7 @@
 
 use super::{
     Certificate, ClientHello, ClientHelloShape, Code16, Digest, Sentinel, ServerHello,
-    ServerHelloShape,
+    ServerHelloShape, Stacks,
 };
 use crate::tls::{
     client_hello::{ClientHelloDetails, ClientHelloView, Extensions},
@@ -34,6 +34,7 @@ pub struct Interner {
     scratch: Vec<u8>,
     max: usize,
     keep_der: bool,
+    stacks: Stacks,
 }
 
 /// Where a hello was seen.
@@ -56,7 +57,15 @@ impl Interner {
             scratch: Vec::new(),
             max,
             keep_der: false,
+            stacks: Stacks::default(),
         }
+    }
+
+    /// Names the senders of hellos by these rules.
+    #[must_use]
+    pub fn naming(mut self, stacks: Stacks) -> Self {
+        self.stacks = stacks;
+        self
     }
 
     /// Keeps the certificates' bytes in what is made of them.
@@ -77,7 +86,12 @@ impl Interner {
     ) -> Box<ClientHello> {
         let details = hello.details();
         client_shape_key(&mut self.scratch, hello, &details, record_version, carrier);
-        let build = || client_shape(hello, &details, record_version, carrier, list_max);
+        let stacks = &self.stacks;
+        let build = || {
+            let mut shape = client_shape(hello, &details, record_version, carrier, list_max);
+            shape.client_stack = stacks.recognise(&shape).map(Box::new);
+            shape
+        };
         let shape = remember(&mut self.clients, &self.scratch, self.max, build);
         Box::new(ClientHello {
             frame: place.frame,
@@ -199,6 +213,7 @@ fn client_shape_key(
     push_part(key, details.signature_algorithms.map(|list| list.0));
     push_part(key, details.ec_point_formats);
     push_part(key, details.psk_modes);
+    push_part(key, details.certificate_compression.map(|list| list.0));
     key.push(details.ech.map_or(0xff, |ech| ech.min(2)));
     key.push(u8::from(details.key_shares.is_some()));
     for group in details.key_share_groups() {
@@ -271,6 +286,7 @@ fn client_shape(
         ech: details
             .ech
             .map(|kind| if kind == 1 { "inner" } else { "outer" }.into()),
+        certificate_compression: list(details.certificate_compression),
         status_request: details.status_request,
         extended_master_secret: details.extended_master_secret,
         renegotiation_info: details.renegotiation_info,
@@ -278,6 +294,7 @@ fn client_shape(
         ja3: Digest(fingerprint::md5(&ja3_string)),
         ja3_string: ja3_string.into(),
         ja4: fingerprint::ja4(hello, details, carrier).into(),
+        client_stack: None,
         rendered: super::Rendered::default(),
     }
 }

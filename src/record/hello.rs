@@ -5,6 +5,7 @@
 //! the next (name, frame, lengths) stands beside it, so that a finished handshake costs little memory
 //! and a known shape costs no fingerprint.
 
+use super::ClientStack;
 use super::code::{Code16, Digest, Rendered};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,9 @@ pub struct ClientHelloShape {
     /// real outer hello from GREASE.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ech: Option<Cow<'static, str>>,
+    /// The compress_certificate extension (RFC 8879): 1 zlib, 2 Brotli, 3 Zstandard.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate_compression: Option<Vec<Code16>>,
     /// A status_request extension is present: the client asks for an OCSP staple.
     #[serde(skip_serializing_if = "is_false", default)]
     pub status_request: bool,
@@ -99,6 +103,9 @@ pub struct ClientHelloShape {
     pub ja3_string: Box<str>,
     /// JA4 (TLS client fingerprint).
     pub ja4: Box<str>,
+    /// Who sent it, as far as its shape tells: likely, never certain.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_stack: Option<Box<ClientStack>>,
     /// Its JSON, once it was asked for.
     #[serde(skip)]
     pub rendered: Rendered,

@@ -17,6 +17,7 @@ mod lookups;
 mod observed;
 mod quic;
 mod recording;
+mod stack;
 
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Rendered, Timestamp};
@@ -32,6 +33,7 @@ pub use lookups::Lookups;
 pub use observed::Observed;
 pub use quic::Quic;
 pub use recording::{Comment, ConnectionDirection, DroppedPacket, Recording};
+pub use stack::{ClientStack, StackRule, Stacks};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
