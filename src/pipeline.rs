@@ -265,13 +265,9 @@ struct Shared<'a> {
 impl Shared<'_> {
     fn bench(&self) -> Bench {
         let options = self.options;
-<<<<<<< HEAD
         let secrets = [&options.secrets, self.found].map(Arc::clone);
-        Bench::new(&options.limits, options.keep_der, secrets)
-=======
         let stacks = Stacks::new(&options.settings.client_stacks);
-        Bench::new(&options.limits, options.keep_der, &options.secrets).naming(stacks)
->>>>>>> 4183a81 (client_stack: who sent a hello, by rules that are data and that users extend)
+        Bench::new(&options.limits, options.keep_der, secrets).naming(stacks)
     }
 }
 

@@ -194,7 +194,7 @@ fn retries(report: &mut Report<'_>) {
         };
         let verdict = Verdict::new(Severity::Warning, confidence, cause);
         let first = rungs.first().and_then(|index| past.traces.get(*index));
-        let stack = first.and_then(|trace| past.hello(trace)?.stack);
+        let stack = first.and_then(|trace| past.hello(trace)?.stack());
         if let Some(group) = report.tell(
             "version-fallback-retry",
             verdict,

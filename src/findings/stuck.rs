@@ -81,7 +81,7 @@ pub(super) fn stuck(report: &mut Report<'_>) {
                 .and_then(|(_, trace)| past.hello(trace));
             group.set(
                 "stack_kind",
-                Stack::cause(before.and_then(|hello| hello.stack)),
+                Stack::cause(before.and_then(|hello| hello.stack())),
             );
             group.set("failures", &outage.len().to_string());
             group.set("seconds", &lasts.to_string());
