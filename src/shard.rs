@@ -36,8 +36,6 @@ pub struct Bench {
     /// Packets of handshakes, where they are to be kept.
     pub kept: Vec<KeptPacket>,
     keyring: Keyring,
-    /// There are secrets for what is worked on now.
-    keyed: bool,
 }
 
 impl Bench {
@@ -52,7 +50,6 @@ impl Bench {
             records: Vec::new(),
             kept: Vec::new(),
             keyring: Keyring::new(secrets, open_limits),
-            keyed: false,
         }
     }
 
@@ -65,7 +62,7 @@ impl Bench {
 
     /// Work goes on at packet `order` of the run.
     pub fn go_on_at(&mut self, order: u64) {
-        self.keyed = self.keyring.known_at(order);
+        self.keyring.go_on_at(order);
     }
 }
 
@@ -140,7 +137,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
-            keys: bench.keyed.then_some(&mut bench.keyring),
+            keys: &mut bench.keyring,
             key,
         };
         if let Some((id, kept)) = self.table.find(&key) {
@@ -302,7 +299,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
-            keys: bench.keyed.then_some(&mut bench.keyring),
+            keys: &mut bench.keyring,
             key,
         };
         connection.finish(arrival, &mut context, how);
@@ -338,7 +335,7 @@ impl Shard {
                 counters: &mut self.counters,
                 dns: &mut self.dns,
                 records: &mut bench.records,
-                keys: bench.keyed.then_some(&mut bench.keyring),
+                keys: &mut bench.keyring,
                 key,
             };
             connection.finish(arrival, &mut context, Ended::CaptureEnd { time_ns });

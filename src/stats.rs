@@ -58,6 +58,8 @@ pub enum Skip {
     KeysSuite,
     /// Directions that secrets opened until records were missing.
     KeysLost,
+    /// Compressed certificates that do not expand.
+    CertificateCompression,
     /// Lines of key logs that are none.
     KeyLogLine,
     /// Secrets beyond the cap.
@@ -66,7 +68,7 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::LinkType,
         Self::NotIp,
         Self::NotTcpUdp,
@@ -91,6 +93,7 @@ impl Skip {
         Self::KeysUnfit,
         Self::KeysSuite,
         Self::KeysLost,
+        Self::CertificateCompression,
         Self::KeyLogLine,
         Self::KeyLogCap,
     ];
@@ -122,6 +125,7 @@ impl Skip {
             Self::KeysUnfit => "handshakes_secrets_do_not_fit",
             Self::KeysSuite => "handshakes_suite_not_decrypted",
             Self::KeysLost => "streams_decryption_lost",
+            Self::CertificateCompression => "certificates_not_expanded",
             Self::KeyLogLine => "key_log_lines_unreadable",
             Self::KeyLogCap => "secrets_cap",
         }

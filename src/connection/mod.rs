@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment, duplicates::Copies};
 use crate::record::{Close, Handshake, Side, copy::Interner};
 use crate::stats::{Counters, Skip};
-use crate::tls::decrypt::{Keyring, Keys};
+use crate::tls::decrypt::Keyring;
 use crate::tls::handshake::MachineLimits;
 use remarks::Remarks;
 use session::{Desk, Draft, Seen, Session};
@@ -44,7 +44,7 @@ pub struct Context<'a> {
     /// The conversation's endpoints, which only the table holds.
     pub key: FlowKey,
     /// Secrets, where the run has any.
-    pub keys: Option<&'a mut Keyring>,
+    pub keys: &'a mut Keyring,
 }
 
 /// The packet that a conversation takes.
@@ -558,10 +558,7 @@ impl Connection {
             keys,
             ..
         } = context;
-        let keys = keys.as_deref_mut().map(|ring| Keys {
-            ring,
-            order: arrival.order,
-        });
+        let keys = keys.at(arrival.order);
         let mut desk = Desk {
             limits: caps,
             interner,

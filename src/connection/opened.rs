@@ -5,7 +5,10 @@ use super::session::{Desk, Draft, Seen};
 use crate::flow::Direction;
 use crate::http::{self, H2};
 use crate::record::{Code16, Inside, PostHandshake, Side};
+use crate::stats::Skip;
 use crate::tls::{
+    certificate::CertificateList,
+    certificate_compression,
     code_points::{HandshakeType, VersionRank},
     handshake::Opened,
     server_hello,
@@ -73,11 +76,15 @@ impl Draft {
                 };
                 *place = Some(Code16(scheme));
             }
-            Opened::CompressedCertificate { algorithm, .. } => {
-                self.stopped_after = Some(HandshakeType::COMPRESSED_CERTIFICATE);
+            Opened::CompressedCertificate {
+                algorithm,
+                length,
+                data,
+            } => {
                 if side == Side::Server {
                     reading.inside.certificate_compression = Some(compression_name(algorithm));
                 }
+                self.compressed_certificate(direction, algorithm, (length, data), desk);
             }
             Opened::PostHandshake(kind) => {
                 if reading.inside.post_handshake.len() < desk.limits.post_handshake_max {
@@ -95,6 +102,25 @@ impl Draft {
                 let inside = reading.h2.get_or_insert_default();
                 inside.read(side == Side::Client, bytes, contiguous, seen.frame);
             }
+        }
+    }
+
+    /// A Certificate message inside another one (RFC 8879 section 4).
+    fn compressed_certificate(
+        &mut self,
+        direction: Direction,
+        algorithm: u16,
+        (length, data): (u32, &[u8]),
+        desk: &mut Desk<'_>,
+    ) {
+        self.stopped_after = Some(HandshakeType::COMPRESSED_CERTIFICATE);
+        let length = length as usize;
+        if length > desk.limits.message_bytes_max {
+            desk.counters.skip(Skip::MessageCap);
+        } else if let Some(message) = certificate_compression::expand(algorithm, data, length) {
+            self.certificates(direction, CertificateList::parse_tls13(&message), desk);
+        } else {
+            desk.counters.skip(Skip::CertificateCompression);
         }
     }
 
@@ -129,12 +155,7 @@ fn message_name(kind: HandshakeType) -> Cow<'static, str> {
         .map_or_else(|| kind.0.to_string().into(), Into::into)
 }
 
-/// The name of a certificate compression algorithm (RFC 8879 section 7.3).
 fn compression_name(algorithm: u16) -> Cow<'static, str> {
-    match algorithm {
-        1 => "zlib".into(),
-        2 => "brotli".into(),
-        3 => "zstd".into(),
-        other => other.to_string().into(),
-    }
+    certificate_compression::name(algorithm)
+        .map_or_else(|| algorithm.to_string().into(), Into::into)
 }

@@ -358,6 +358,10 @@ impl Connection {
             })
             .unwrap_or_default();
         let said = self.talk.as_ref().map(|talk| talk.facts());
+        let mut http = said.and_then(|said| Http::of(said.http.as_deref()?));
+        if let Some(opened) = &draft.opened {
+            http = Http::with_h2(http, opened.h2());
+        }
         let record = Handshake {
             capture: context.captures.capture(self.capture),
             start: Timestamp(self.start_ns),
@@ -399,10 +403,7 @@ impl Connection {
             ),
             dialogue: said.and_then(Dialogue::of),
             origin: said.and_then(Origin::of),
-            http: Http::with_h2(
-                said.and_then(|said| Http::of(said.http.as_deref()?)),
-                draft.opened.as_ref().and_then(|opened| opened.h2()),
-            ),
+            http,
             quic: None,
             decrypted: draft.opened.is_some(),
             inside: draft.opened.and_then(|opened| opened.into_record()),

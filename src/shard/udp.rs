@@ -67,7 +67,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
-            keys: bench.keyed.then_some(&mut bench.keyring),
+            keys: &mut bench.keyring,
             key,
         };
         let scratch = &mut self.scratch;
@@ -179,7 +179,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
-            keys: bench.keyed.then_some(&mut bench.keyring),
+            keys: &mut bench.keyring,
             key,
         };
         conversation.finish(arrival, &mut context, how);
@@ -204,7 +204,7 @@ impl Shard {
                 counters: &mut self.counters,
                 dns: &mut self.dns,
                 records: &mut bench.records,
-                keys: bench.keyed.then_some(&mut bench.keyring),
+                keys: &mut bench.keyring,
                 key,
             };
             conversation.finish(arrival, &mut context, how);

@@ -1,6 +1,7 @@
 //! Stage 5: bytes become handshake facts, as borrowed views only.
 
 pub mod certificate;
+pub mod certificate_compression;
 pub mod client_hello;
 /// One table of each registry: number, name, attributes.
 pub mod code_points;

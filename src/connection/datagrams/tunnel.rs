@@ -5,7 +5,7 @@ use super::super::{Arrival, Context};
 use super::{Conversation, Speaks, machine_limits};
 use crate::detect::{Inner, openvpn, rdp_udp};
 use crate::flow::{Chunks, Direction, Lent, Seq};
-use crate::tls::decrypt::{Keyring, Keys};
+use crate::tls::decrypt::Keyring;
 use crate::tls::handshake::{Event, Machine, MachineLimits};
 
 /// TLS inside numbered packets.
@@ -36,7 +36,7 @@ struct Reader<'r> {
     machine: &'r mut Machine,
     direction: Direction,
     limits: &'r MachineLimits,
-    keys: Option<&'r mut Keyring>,
+    keys: &'r mut Keyring,
     arrival: Arrival<'r>,
 }
 
@@ -77,7 +77,7 @@ impl Tunnel {
         direction: Direction,
         datagram: &[u8],
         limits: &MachineLimits,
-        keys: Option<&mut Keyring>,
+        keys: &mut Keyring,
         arrival: Arrival<'_>,
         each: &mut dyn FnMut(Event<'_>, u32),
     ) {
@@ -144,8 +144,7 @@ impl Reader<'_> {
             }
             let segments = lent.segments;
             let each = &mut |event: Event<'_>| each(event, segments);
-            let order = self.arrival.order;
-            let keys = self.keys.as_deref_mut().map(|ring| Keys { ring, order });
+            let keys = self.keys.at(self.arrival.order);
             self.machine
                 .read(self.direction, &lent, self.limits, keys, each)
         });
@@ -176,7 +175,7 @@ impl Conversation {
             direction,
             payload,
             &limits,
-            context.keys.as_deref_mut(),
+            context.keys,
             arrival,
             &mut |event, segments| {
                 if draft.begins_anew(&event) {

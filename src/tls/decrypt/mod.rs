@@ -50,6 +50,7 @@ pub struct Keyring {
     secrets: [Arc<Secrets>; 2],
     limits: OpenLimits,
     scratch: Vec<u8>,
+    active: bool,
 }
 
 impl Keyring {
@@ -59,12 +60,19 @@ impl Keyring {
             secrets,
             limits,
             scratch: Vec::new(),
+            active: false,
         }
     }
 
-    /// Is any secret known at packet `order` of the run?
-    pub fn known_at(&self, order: u64) -> bool {
-        self.secrets.iter().any(|secrets| secrets.known_at(order))
+    /// Work goes on at packet `order` of the run: is any secret known there?
+    pub fn go_on_at(&mut self, order: u64) {
+        self.active = self.secrets.iter().any(|secrets| secrets.known_at(order));
+    }
+
+    /// The keys at packet `order`, where there may be any.
+    #[inline]
+    pub fn at(&mut self, order: u64) -> Option<Keys<'_>> {
+        self.active.then_some(Keys { ring: self, order })
     }
 
     fn find(&self, client_random: &[u8; 32], label: Label, order: u64) -> Option<Secret> {
