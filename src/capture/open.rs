@@ -278,7 +278,8 @@ fn open_seekable(
         name: name.clone(),
         source,
     })?;
-    let reader = BufReader::with_capacity(1 << 16, file);
+    // Small, for it serves headers only: what is larger than its buffer is read past it, without a copy.
+    let reader = BufReader::with_capacity(4096, file);
     Ok(Some(if is_trace {
         (
             Source::Trace(Box::new(EtlReader::open(reader, &name, limits)?)),

@@ -221,7 +221,7 @@ impl Conversation {
         context: &mut Context<'_>,
     ) -> Grown {
         self.last_ns = self.last_ns.max(arrival.time_ns);
-        if let Some(noted) = arrival.noted {
+        if let Some(noted) = arrival.noted.filter(|noted| self.remarks.lacks(*noted)) {
             self.remark(noted, direction, payload, arrival, context);
         }
         let count = &mut self.datagrams[direction as usize];

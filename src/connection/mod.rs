@@ -311,7 +311,7 @@ impl Connection {
             return Grown::default();
         }
         self.last_ns = self.last_ns.max(arrival.time_ns);
-        if let Some(noted) = arrival.noted {
+        if let Some(noted) = arrival.noted.filter(|noted| self.remarks.lacks(*noted)) {
             self.remark(noted, direction, segment, arrival, context);
         }
         let flags = segment.flags;

@@ -31,6 +31,17 @@ struct Dropped {
 }
 
 impl Remarks {
+    /// Is there anything new in what is said of a packet? Where each packet has the same, most have not.
+    #[inline]
+    pub(super) fn lacks(&self, noted: Noted<'_>) -> bool {
+        let extra = noted.extra();
+        let Some(kept) = &self.0 else { return true };
+        extra.commented
+            || extra.dropped.is_some()
+            || (extra.process_id != 0 && kept.process_id == 0)
+            || (extra.way.is_some() && kept.local.is_none())
+    }
+
     /// Keeps what is said of a packet.
     #[cold]
     pub(super) fn take(

@@ -144,12 +144,15 @@ impl Aside {
 /// The comment by which etl2pcapng tells the process: "PID=4711", in newer versions with more behind it.
 fn process_id(comment: &[u8]) -> Option<u32> {
     let rest = comment.strip_prefix(b"PID=")?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let more = rest.get(digits..)?;
-    if !(trimmed(more).is_empty() || more.starts_with(b" ")) {
-        return None;
+    let (mut number, mut digits) = (0u32, 0);
+    for byte in rest.iter().take_while(|byte| byte.is_ascii_digit()) {
+        let digit = u32::from(byte - b'0');
+        number = number.checked_mul(10)?.checked_add(digit)?;
+        digits += 1;
     }
-    core::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+    let more = rest.get(digits..)?;
+    let ends = more.starts_with(b" ") || more.iter().all(|byte| *byte == 0);
+    (digits > 0 && ends).then_some(number)
 }
 
 /// Text without the zeros with which some programs fill it up.
