@@ -115,6 +115,9 @@ def main():
                 directory = os.path.join(args.folder, "out.d")
                 shutil.rmtree(directory, ignore_errors=True)
                 os.makedirs(directory)
+                # To replace the last run's output would be timed as part of this one.
+                if os.path.exists(out + ".ndjson"):
+                    os.remove(out + ".ndjson")
                 places = {"in": capture, "out": out + ".ndjson", "dir": directory, program: path}
                 run = measure(arguments(line, places), out)
                 if run[3] != 0:
