@@ -6,7 +6,7 @@
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
 use super::history::Trace;
-use super::past::Ledger;
+use super::past::{Ledger, Past};
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
 use super::{Entry, Rule, Settings, Survey, Verdict};
@@ -205,7 +205,6 @@ fn resets(report: &mut Report<'_>) {
             (None, Close::Fin) => "closed",
             _ => "",
         };
-        let feature = separating_feature(report, &failed, served);
         let confidence = if in_path.is_some() {
             Confidence::Likely
         } else {
@@ -224,7 +223,7 @@ fn resets(report: &mut Report<'_>) {
             if let Some(hops) = in_path {
                 group.set("hops", &hops.to_string());
             }
-            if let Some(feature) = feature {
+            if let Some(feature) = separating_feature(past, &failed, served) {
                 group.set("feature", &feature);
             }
         }
@@ -246,51 +245,44 @@ fn in_path(report: &Report<'_>, failed: &[usize]) -> Option<u8> {
 }
 
 /// The one feature of hellos that all failures have and no success has, with at least three of each.
-fn separating_feature(report: &Report<'_>, failed: &[usize], served: &[usize]) -> Option<String> {
+fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option<String> {
     if failed.len() < 3 || served.len() < 3 {
         return None;
     }
-    let past = report.past;
-    let separates = |feature: &dyn Fn(&Trace) -> Option<String>| {
-        let value = feature(past.of(failed).next()?.1)?;
-        let is = |list: &[usize], wanted: bool| {
-            past.of(list)
-                .all(|(_, trace)| (feature(trace).as_deref() == Some(value.as_str())) == wanted)
-        };
-        (is(failed, true) && is(served, false)).then_some(value)
+    let (_, first) = past.of(failed).next()?;
+    let separates = |is_alike: &dyn Fn(&Trace) -> bool| {
+        past.of(failed).all(|(_, trace)| is_alike(trace))
+            && !past.of(served).any(|(_, trace)| is_alike(trace))
     };
     let lang = past.lang;
     let none = || word(lang, "none");
-    separates(&|trace| {
-        let offered = version_name(trace.offer_max?);
-        let feature = say(lang, "feature-version").with("offered", offered);
+    let protocols = |trace: &Trace| {
+        let hello = past.hello(trace);
+        hello
+            .and_then(|hello| hello.shape.alpn.as_deref())
+            .unwrap_or(&[])
+    };
+    if let Some(offered) = first.offer_max
+        && separates(&|trace| trace.offer_max == Some(offered))
+    {
+        let feature = say(lang, "feature-version").with("offered", version_name(offered));
         Some(feature.text())
-    })
-    .or_else(|| {
-        separates(&|trace| {
-            let name = past.name(trace).unwrap_or_else(none);
-            Some(say(lang, "feature-name").with("name", name).text())
-        })
-    })
-    .or_else(|| {
-        separates(&|trace| {
-            let offered = past
-                .hello(trace)?
-                .shape
-                .alpn
-                .as_deref()
-                .unwrap_or(&[])
-                .join(",");
-            let offered = if offered.is_empty() { none() } else { &offered };
-            Some(format!("ALPN {offered}"))
-        })
-    })
-    .or_else(|| {
-        separates(&|trace| {
-            let feature = say(lang, "feature-client").with("client", trace.client);
-            Some(feature.text())
-        })
-    })
+    } else if separates(&|trace| trace.name == first.name) {
+        let name = past.name(first).unwrap_or_else(none);
+        Some(say(lang, "feature-name").with("name", name).text())
+    } else if separates(&|trace| protocols(trace) == protocols(first)) {
+        let offered = protocols(first).join(",");
+        let offered = if offered.is_empty() { none() } else { &offered };
+        Some(format!("ALPN {offered}"))
+    } else if separates(&|trace| trace.client == first.client) {
+        Some(
+            say(lang, "feature-client")
+                .with("client", first.client)
+                .text(),
+        )
+    } else {
+        None
+    }
 }
 
 /// `hello-unanswered`.

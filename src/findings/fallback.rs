@@ -15,7 +15,10 @@ use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
 use hashbrown::{HashMap, HashSet};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// The rules that mark handshakes.
 pub(super) static RULES: &[Rule] = &[Rule::told_by_survey(
@@ -208,6 +211,9 @@ fn retries(report: &mut Report<'_>) {
     }
 }
 
+/// Tries before and after one that are looked at: behind one address there can be thousands of programs.
+const TWINS_NEAR: usize = 64;
+
 /// The same kind of program offered TLS 1.2 or higher to the same name, shortly before or after.
 fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Trace) -> bool {
     let past = report.past;
@@ -231,8 +237,14 @@ fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Tr
         .rev()
         .filter_map(|index| past.traces.get(*index));
     let later = after.iter().filter_map(|index| past.traces.get(*index));
-    earlier.take_while(|other| is_near(other)).any(is_better)
-        || later.take_while(|other| is_near(other)).any(is_better)
+    earlier
+        .take(TWINS_NEAR)
+        .take_while(|other| is_near(other))
+        .any(is_better)
+        || later
+            .take(TWINS_NEAR)
+            .take_while(|other| is_near(other))
+            .any(is_better)
 }
 
 /// `client-max-version-o365`, but for rungs of a fallback ladder.
@@ -265,7 +277,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         let verdict = Verdict::new(Severity::Error, Confidence::Certain, Stack::cause(stack));
         // The alert of the server is the same story, told better here.
         let all = old.len() == list.len();
-        let servers: Vec<_> = past.of(&old).map(|(_, trace)| trace.server).collect();
+        let servers: BTreeSet<_> = past.of(&old).map(|(_, trace)| trace.server).collect();
         if let Some(group) = report.tell(
             "client-max-version-o365",
             verdict,
@@ -281,7 +293,9 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         for server in servers.into_iter().filter(|_| all) {
             let subject = Subject::Pair(client, server);
             let only_this = past.pairs.get(&(client, server));
-            if only_this.is_some_and(|pair| pair.iter().all(|index| old.contains(index))) {
+            if only_this
+                .is_some_and(|pair| pair.iter().all(|index| old.binary_search(index).is_ok()))
+            {
                 report
                     .groups
                     .take_back("protocol-version-rejected", &subject);

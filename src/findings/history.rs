@@ -26,6 +26,9 @@ use std::{
     sync::Arc,
 };
 
+/// So many handshakes of one client with one server are notable, whatever became of them.
+pub(super) const PAIR_NOTABLE: usize = 6;
+
 /// What is kept of one handshake.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
@@ -289,11 +292,7 @@ impl History {
             resolved: Resolved::new(dns),
         };
         past.servers = lists(&past.traces, |trace| Some(trace.server), endpoint_rank);
-        past.pairs = lists(
-            &past.traces,
-            |trace| Some((trace.client, trace.server)),
-            |(client, server)| (rank(client), endpoint_rank(server)),
-        );
+        past.pairs = notable_pairs(&past.traces);
         past.by_name = lists(&past.traces, |trace| trace.name, |name| *name);
         past
     }
@@ -348,6 +347,23 @@ fn lists<K: Copy + Ord + Hash, R: Ord>(
     let mut found: Vec<(K, Vec<usize>)> = found.into_iter().collect();
     found.sort_unstable_by_key(|(key, _)| rank(key));
     found.into_iter().collect()
+}
+
+/// Handshakes of one client with one server, in number or by their outcome, that a survey has questions about. Most
+/// pairs of a large capture have a few good handshakes each: to list them all cost more than all surveys.
+fn notable_pairs(traces: &[Trace]) -> BTreeMap<(IpAddr, Endpoint), Vec<usize>> {
+    let key = |trace: &Trace| (trace.client, trace.server);
+    let mut seen: HashMap<(IpAddr, Endpoint), (u32, bool)> = HashMap::new();
+    for trace in traces {
+        let (count, troubled) = seen.entry(key(trace)).or_default();
+        *count = count.saturating_add(1);
+        *troubled |= !trace.is_complete();
+    }
+    seen.retain(|_, (count, troubled)| *troubled || *count as usize >= PAIR_NOTABLE);
+    let notable = |trace: &Trace| Some(key(trace)).filter(|pair| seen.contains_key(pair));
+    lists(traces, notable, |(client, server)| {
+        (rank(client), endpoint_rank(server))
+    })
 }
 
 /// IPv4 before IPv6, as addresses order themselves.

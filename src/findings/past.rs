@@ -21,7 +21,7 @@ pub(super) struct Past {
     pub(super) others: Vec<u32>,
     /// Traces by server endpoint.
     pub(super) servers: BTreeMap<Endpoint, Vec<usize>>,
-    /// Traces by client address and server endpoint.
+    /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
     pub(super) by_name: BTreeMap<u32, Vec<usize>>,
     /// By trace: the handshake did not complete. Apart from the traces, since these are large, and most surveys look for

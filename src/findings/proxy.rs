@@ -101,11 +101,11 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
 fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
     let past = report.past;
     let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
-    let clients: HashSet<IpAddr> = past.pairs.keys().map(|(client, _)| *client).collect();
+    let calling = past.traces.iter().map(|trace| trace.client);
     let configured = report.settings.proxies.iter();
     configured
         .flat_map(|proxy| proxy.calls_from.iter().copied().chain([proxy.ip]))
-        .chain(servers.intersection(&clients).copied())
+        .chain(calling.filter(|client| servers.contains(client)))
         .collect()
 }
 

@@ -5,13 +5,13 @@
 
 use super::aside::Aside;
 use super::groups::{Group, Groups, Subject, Value};
-use super::history::Trace;
+use super::history::{PAIR_NOTABLE, Trace};
 use super::past::Past;
 use super::{Entry, Settings, Verdict, catalogue};
 use crate::record::{Evidence, Outcome, Severity};
 
 /// Equal connections at a regular interval that are taken for health probes.
-const PROBES_MIN: usize = 6;
+const PROBES_MIN: usize = PAIR_NOTABLE;
 /// Traces shown of each finding.
 const EXAMPLES_MAX: usize = 4;
 
