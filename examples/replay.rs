@@ -1,7 +1,9 @@
 //! Sends the Ethernet packets of captures out of an interface (Linux), as fast as it takes them or at a rate, for the
 //! benchmarks and tests of `tlscope live`. Meant for a veth pair in a network namespace of one's own.
 //!
-//! `cargo run --release --example replay -- INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND]`
+//! `cargo run --release --example replay -- INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND] [--fresh]`
+//!
+//! With `--fresh` each loop has other addresses, so that none repeats the connections of another.
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -39,7 +41,7 @@ mod linux {
     const BATCH: usize = 64;
 
     pub(super) fn main() -> Result<(), String> {
-        let (mut names, mut loops, mut rate) = (Vec::new(), 1_u64, None);
+        let (mut names, mut loops, mut rate, mut fresh) = (Vec::new(), 1_u64, None, false);
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number = || {
@@ -52,6 +54,7 @@ mod linux {
             match argument.as_str() {
                 "--loops" => loops = number()?,
                 "--rate" => rate = Some(number()?),
+                "--fresh" => fresh = true,
                 _ => names.push(argument),
             }
         }
@@ -59,11 +62,16 @@ mod linux {
             .split_first()
             .filter(|(_, files)| !files.is_empty())
             .ok_or("replay INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND]")?;
-        let frames = read(files)?;
+        let mut frames = read(files)?;
         let socket = socket(interface).map_err(|error| format!("{interface}: {error}"))?;
         let begun = Instant::now();
         let (mut sent, mut bytes) = (0_u64, 0_u64);
-        for _ in 0..loops {
+        for round in 0..loops {
+            if fresh && round > 0 {
+                // From the last round's number to this one's.
+                let change = (round ^ (round - 1)) as u16;
+                frames.iter_mut().for_each(|frame| readdress(frame, change));
+            }
             for batch in
                 frames.chunks(rate.map_or(BATCH, |rate| BATCH.min(1 + rate as usize / 500)))
             {
@@ -104,6 +112,22 @@ mod linux {
             }
         }
         Ok(frames)
+    }
+
+    /// Changes both addresses alike.
+    fn readdress(frame: &mut [u8], change: u16) {
+        let places: [usize; 2] = match frame.get(12..14) {
+            Some([0x08, 0x00]) => [27, 31],
+            Some([0x86, 0xDD]) => [26, 42],
+            _ => return,
+        };
+        for at in places {
+            if let Some(part) = frame.get_mut(at..at + 2) {
+                part.iter_mut()
+                    .zip(change.to_be_bytes())
+                    .for_each(|(byte, change)| *byte ^= change);
+            }
+        }
     }
 
     /// A socket that sends whole frames out of the interface.

@@ -1,0 +1,187 @@
+"""Replays captures to what watches the other end of a veth pair; called by live.sh, inside its namespace."""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+# Name, arguments, what it says when it is ready, and how it tells of packets and drops. {dir} is a folder for output.
+# All have 64 MiB of room.
+TOOLS = [
+    ("tlscope", "{tlscope} live -i v1 --threads 1 --ring 64MiB --format ndjson", "watching", None),
+    ("tcpdump", "{tcpdump} -i v1 -n -B 65536 -w /dev/null", "listening on",
+     r"(?P<received>\d+) packets received by filter[^$]*?(?P<dropped>\d+) packets dropped by kernel"),
+    ("suricata", "{suricata} -i v1 -l {dir} -k none -S /dev/null --runmode single", "started",
+     r"packets: (?P<received>\d+), drops: (?P<dropped>\d+)"),
+    ("mercury", "{mercury} -c v1 -f {dir}/mercury.json", "", r"(?P<dropped>\d+) (?:packets )?dropped"),
+]
+# Searches for the rate without drop end when they are as close as this.
+CLOSE = 1.15
+PACKETS_MIN = 250_000
+
+
+def find(program):
+    named = os.environ.get(program.upper())
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/opt/bin"
+    return shutil.which(named, path=path) if named else shutil.which(program, path=path)
+
+
+def replay(capture, loops, rate=None, fresh=False):
+    """Packets sent, and packets a second."""
+    words = [os.environ["REPLAY"], "v0", capture, "--loops", str(loops)]
+    words += ["--rate", str(int(rate))] if rate else []
+    words += ["--fresh"] if fresh else []
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    return int(said[0]), float(said[-2])
+
+
+class Watcher:
+    """A tool that watches v1."""
+
+    def __init__(self, tool, more=()):
+        self.name, line, ready, self.counts = tool
+        self.folder = tempfile.mkdtemp(prefix="tlscope-live-")
+        os.chmod(self.folder, 0o777)
+        places = {self.name: find(self.name), "dir": self.folder}
+        words = line.format(**places).split() + list(more)
+        self.out, self.err = (os.path.join(self.folder, name) for name in ("out", "err"))
+        self.process = subprocess.Popen(words, stdout=open(self.out, "wb"), stderr=open(self.err, "wb"))
+        begun = time.time()
+        while ready and ready not in open(self.err, errors="replace").read():
+            if time.time() - begun > 30 or self.process.poll() is not None:
+                sys.exit(f"live.py: {self.name} does not start: {open(self.err, errors='replace').read()}")
+            time.sleep(0.05)
+        time.sleep(0.3)
+
+    def stop(self):
+        """Received, dropped (None where it does not tell), CPU seconds."""
+        time.sleep(0.5)
+        self.process.send_signal(signal.SIGINT)
+        _, _, usage = os.wait4(self.process.pid, 0)
+        cpu = usage.ru_utime + usage.ru_stime
+        if self.name == "tlscope":
+            self.summary = json.loads(open(self.out).read().rstrip().rsplit("\n", 1)[-1])
+            kernel = self.summary["captures"][0]["kernel"]
+            return kernel["received"], kernel["dropped"], cpu
+        found = re.search(self.counts, open(self.err, errors="replace").read())
+        facts = found.groupdict() if found else {}
+        received, dropped = (int(facts[key]) if key in facts else None for key in ("received", "dropped"))
+        return received, dropped, cpu
+
+    def clean(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run(tool, capture, loops, rate=None):
+    watcher = Watcher(tool)
+    sent, speed = replay(capture, loops, rate)
+    received, dropped, cpu = watcher.stop()
+    watcher.clean()
+    return {"sent": sent, "speed": speed, "received": received, "dropped": dropped, "cpu": cpu}
+
+
+def row(mix, tool, capture, loops):
+    top = run(tool, capture, loops)
+    low, high, best = 0.0, top["speed"], None
+    if top["dropped"] == 0:
+        best = top["speed"]
+    elif top["dropped"] is not None:
+        # What did not come through at top speed is the first guess at what would have.
+        guess = top["speed"] * (1 - top["dropped"] / top["sent"]) * 0.9
+        for _ in range(6):
+            now = run(tool, capture, loops, guess)
+            if now["dropped"] == 0:
+                low, best = guess, max(best or 0.0, now["speed"])
+            else:
+                high = guess
+            if low and high / low < CLOSE:
+                break
+            guess = (low * high) ** 0.5 if low else guess / 2
+    lost = "?" if top["dropped"] is None else f"{100 * top['dropped'] / top['sent']:.1f} %"
+    sustained = "?" if best is None else f"{best:,.0f}"
+    # Of the packets that were not dropped.
+    seen = top["sent"] - (top["dropped"] or 0)
+    micros = 1e6 * top["cpu"] / max(seen, 1)
+    print(f"| {mix} | {tool[0]} | {sustained} | {top['speed']:,.0f} | {lost} | {micros:.2f} |", flush=True)
+
+
+def packets_of(capture):
+    return int(re.search(r"(\d+) packets", open(capture + ".facts").read())[1])
+
+
+def table(options):
+    tools = [tool for tool in TOOLS if find(tool[0]) and (not options.only or tool[0] in options.only.split())]
+    print(f"{platform.node()}: {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {options.size} a mix\n")
+    print("| mix | tool | packets/s without drop | top speed sent | dropped at it | CPU µs a packet |")
+    print("| --- | --- | --: | --: | --: | --: |", flush=True)
+    for mix in options.mixes.split():
+        capture = f"{options.folder}/{mix}-{options.size}.pcap"
+        loops = max(1, -(-PACKETS_MIN // packets_of(capture)))
+        for tool in tools:
+            row(mix, tool, capture, loops)
+
+
+def resident(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read())[1])
+
+
+def soak(options):
+    """Half the rate of a short run, each round with connections of its own."""
+    capture = f"{options.folder}/mixed-{options.size}.pcap"
+    packets = packets_of(capture)
+    file = subprocess.run([os.environ["TLSCOPE"], capture, "--format", "ndjson", "--fail-on", "never"],
+                          capture_output=True, text=True, check=True).stdout
+    expected = json.loads(file.rstrip().rsplit("\n", 1)[-1])
+    probe = run(TOOLS[0], capture, 1)
+    rate = probe["speed"] * (1 - probe["dropped"] / probe["sent"]) / 2
+    loops = max(3, round(options.soak * rate / packets))
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write("history-bytes-max = 4194304\n")
+        config.flush()
+        os.chmod(config.name, 0o644)
+        watcher = Watcher(TOOLS[0], ["--window", "10s", "--config", config.name, "--ring", "16MiB"])
+        sender = subprocess.Popen([os.environ["REPLAY"], "v0", capture, "--loops", str(loops), "--rate",
+                                   str(int(rate)), "--fresh"], stdout=subprocess.PIPE, text=True)
+        sizes = []
+        while sender.poll() is None:
+            time.sleep(0.5)
+            sizes.append(resident(watcher.process.pid))
+        received, dropped, cpu = watcher.stop()
+        got = watcher.summary
+        watcher.clean()
+    half = len(sizes) // 2
+    early, late = max(sizes[:half] or sizes), max(sizes[half:])
+    print(f"soak: {loops} rounds of {packets} packets at {rate:,.0f}/s, {len(sizes) / 2:.0f} s, {cpu:.1f} s CPU, "
+          f"{received:,} received, {dropped} dropped, memory {early} KiB in the first half, {late} KiB in the second")
+    faults = []
+    if dropped:
+        faults.append("packets were dropped")
+    if late > early * 1.01 + 256:
+        faults.append("memory grew by more than 1 %")
+    wanted = {key: count * loops for key, count in expected["by_version"].items()}
+    if got["by_version"] != wanted:
+        faults.append(f"versions {got['by_version']}, not {wanted}")
+    if got["handshakes"] != expected["handshakes"] * loops:
+        faults.append(f"{got['handshakes']} records, not {expected['handshakes'] * loops}")
+    for fault in faults:
+        print(f"soak: {fault}")
+    sys.exit(1 if faults else 0)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("folder", "size", "mixes", "only"):
+        parser.add_argument("--" + name)
+    parser.add_argument("--soak", type=float)
+    options = parser.parse_args()
+    soak(options) if options.soak else table(options)
+
+
+main()
