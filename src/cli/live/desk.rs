@@ -1,6 +1,8 @@
 //! What comes out of the pipe while interfaces are watched is dealt with here: records are written, findings judged from
 //! time to time and told when they change, notices said, files rotated, metrics posted.
 
+#[cfg(feature = "screen")]
+use super::screen::{FINDINGS_MAX, Shown};
 use super::{
     Args,
     judge::{Judge, News},
@@ -60,6 +62,8 @@ pub(super) struct Desk<'a> {
     judge: Judge,
     /// Errors, warnings, hints that stand.
     counts: [usize; 3],
+    #[cfg(feature = "screen")]
+    shown: Option<Shown>,
     voice: Voice,
     lines: Lines,
     saved: Option<Saved>,
@@ -81,13 +85,19 @@ impl<'a> Desk<'a> {
         progress: Arc<Progress>,
         reopen: Arc<AtomicBool>,
     ) -> Self {
+        #[cfg(feature = "screen")]
+        let worst_max = if args.wants_screen() { FINDINGS_MAX } else { 0 };
+        #[cfg(not(feature = "screen"))]
+        let worst_max = 0;
         let window_ns = i64::try_from(args.window.as_nanos()).unwrap_or(i64::MAX);
         let now = Instant::now();
         Self {
             args,
             report: (args.format().new)(args.view(settings)),
-            judge: Judge::start(Standing::new(settings, window_ns)),
+            judge: Judge::start(Standing::new(settings, window_ns), worst_max),
             counts: [0; 3],
+            #[cfg(feature = "screen")]
+            shown: None,
             voice,
             lines,
             saved,
@@ -100,15 +110,40 @@ impl<'a> Desk<'a> {
         }
     }
 
+    #[cfg(feature = "screen")]
+    pub(super) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
     pub(super) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    /// Everything is to be seen there from now on.
+    #[cfg(feature = "screen")]
+    pub(super) fn show(&mut self, shown: Shown) {
+        self.shown = Some(shown);
+    }
+
+    fn say(&self, words: &str) {
+        #[cfg(feature = "screen")]
+        if let Some(shown) = &self.shown {
+            return shown.notice(words);
+        }
+        say(words);
     }
 
     /// Writes what changed among the findings.
     fn news(&mut self) -> io::Result<()> {
         let news: Vec<News> = self.judge.news().collect();
-        for News { findings, counts } in news {
-            self.counts = counts;
+        for news in news {
+            self.counts = news.counts;
+            #[cfg(feature = "screen")]
+            if let Some(shown) = &self.shown {
+                shown.findings(news.worst);
+                continue; // they are seen as they stand
+            }
+            let findings = news.findings;
             for finding in findings {
                 if self.args.format().name == "text" {
                     writeln!(self.lines, "{}", headline(&finding, self.now_ns))?;
@@ -170,6 +205,10 @@ impl Watch for Desk<'_> {
         } else {
             self.now_ns
         };
+        #[cfg(feature = "screen")]
+        if let Some(shown) = self.shown.as_ref().filter(|_| taken.shown) {
+            shown.record(&taken.record);
+        }
         if taken.shown {
             self.report
                 .record(&taken.record, taken.line, &mut self.lines)?;
@@ -185,7 +224,7 @@ impl Watch for Desk<'_> {
     fn tick(&mut self, status: &Status<'_>) -> io::Result<()> {
         self.now_ns = status.time_ns;
         for notice in self.voice.take() {
-            say(&notice.to_string());
+            self.say(&notice.to_string());
         }
         if self.reopen.swap(false, Ordering::SeqCst) {
             self.lines.reopen()?;

@@ -158,7 +158,8 @@ fn calls() -> impl Iterator<Item = i64> {
         libc::SYS_eventfd2,
     ];
     const SOCKETS: &[i64] = &[
-        libc::SYS_bind, // an interface that was made anew
+        libc::SYS_socketpair, // how the screen hears of signals
+        libc::SYS_bind,       // an interface that was made anew
         libc::SYS_getsockopt,
         libc::SYS_setsockopt,
         libc::SYS_getsockname,

@@ -29,6 +29,8 @@ pub(super) struct News {
     pub(super) findings: Vec<Finding>,
     /// Errors, warnings and hints that stand.
     pub(super) counts: [usize; 3],
+    /// The worst of what stands, as many as were asked for.
+    pub(super) worst: Vec<Finding>,
 }
 
 /// The thread, from outside.
@@ -40,7 +42,7 @@ pub(super) struct Judge {
 
 impl Judge {
     /// Begins.
-    pub(super) fn start(mut standing: Standing) -> Self {
+    pub(super) fn start(mut standing: Standing, worst_max: usize) -> Self {
         let (messages, inbox) = bounded(WAITING_MAX);
         let (outbox, news) = unbounded(); // bounded by what can change between two judgements
         let thread = thread::spawn(move || {
@@ -62,6 +64,12 @@ impl Judge {
                 let news = News {
                     findings,
                     counts: standing.counts(),
+                    worst: if worst_max > 0 {
+                        let worst = standing.findings().into_iter().take(worst_max);
+                        worst.cloned().collect()
+                    } else {
+                        Vec::new()
+                    },
                 };
                 if outbox.send(news).is_err() {
                     break;

@@ -73,6 +73,39 @@ impl Board {
         *self.posted.lock().unwrap_or_else(PoisonError::into_inner) = (posted, Instant::now());
     }
 
+    #[cfg(feature = "screen")]
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    #[cfg(feature = "screen")]
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Received and dropped packets of all interfaces.
+    #[cfg(feature = "screen")]
+    pub(super) fn kernel_now(&self) -> (u64, u64) {
+        let all = self.kernel.iter().map(|counts| counts.now());
+        all.fold((0, 0), |sum, now| {
+            (sum.0 + now.received, sum.1 + now.dropped)
+        })
+    }
+
+    /// Records by version and by outcome.
+    #[cfg(feature = "screen")]
+    pub(super) fn counted(&self) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+        let posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        (posted.0.by_version.clone(), posted.0.by_outcome.clone())
+    }
+
+    /// Errors, warnings and hints that stand.
+    #[cfg(feature = "screen")]
+    pub(super) fn findings(&self) -> [usize; 3] {
+        let posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.0.findings
+    }
+
     /// Bytes of memory that are resident.
     fn resident_bytes(&self) -> Option<u64> {
         let mut text = [0; 128];

@@ -10,6 +10,8 @@ mod judge;
 mod lines;
 mod metrics;
 mod saved;
+#[cfg(feature = "screen")]
+mod screen;
 mod series;
 mod signals;
 
@@ -206,6 +208,13 @@ impl Args {
             .unwrap_or(&tlscope::report::REPORTS[0])
     }
 
+    /// A terminal looks on, and nothing else was asked for.
+    #[cfg(feature = "screen")]
+    fn wants_screen(&self) -> bool {
+        let eyes = io::stdout().is_terminal() && io::stdin().is_terminal();
+        self.format.is_none() && self.output.is_none() && eyes
+    }
+
     fn view(&self, settings: &Settings) -> View {
         let terminal = self.output.is_none() && io::stdout().is_terminal();
         View {
@@ -283,6 +292,25 @@ impl Args {
         Ok(())
     }
 
+    #[cfg(feature = "screen")]
+    fn screen(
+        &self,
+        settings: &Settings,
+        desk: &mut Desk<'_>,
+    ) -> anyhow::Result<Option<screen::Screen>> {
+        if !self.wants_screen() {
+            return Ok(None);
+        }
+        let shown = screen::Shown::default();
+        desk.show(shown.clone());
+        let colour = reporting::wants_colour(self.color, true);
+        let (board, progress) = (desk.board(), desk.progress());
+        let screen = screen::Screen::start(shown, board, progress, settings.lang, colour);
+        Ok(Some(screen.context(
+            "the terminal can't be used for a screen; give --format text",
+        )?))
+    }
+
     fn watch(
         &self,
         settings: &Settings,
@@ -304,12 +332,23 @@ impl Args {
             render: self.format().render,
             ..Options::default()
         };
-        if !self.quiet {
+        #[cfg(feature = "screen")]
+        let screen = self.screen(settings, &mut desk)?;
+        #[cfg(feature = "screen")]
+        let silent = self.quiet || screen.is_some();
+        #[cfg(not(feature = "screen"))]
+        let silent = self.quiet;
+        if !silent {
             let names = watched.names().join(", ");
             say(&format!("watching {names}; Ctrl-C ends it with the report"));
         }
         let progress = desk.progress();
-        let (summary, errors) = pipeline::watch(Box::new(watched), &options, &progress, &mut desk)?;
+        let result = pipeline::watch(Box::new(watched), &options, &progress, &mut desk);
+        #[cfg(feature = "screen")]
+        if let Some(screen) = screen {
+            screen.end();
+        }
+        let (summary, errors) = result?;
         errors.iter().for_each(|error| say(&inputs::words(error)));
         let findings = desk.finish(summary, started.elapsed())?;
         Ok(if !errors.is_empty() {

@@ -1,0 +1,421 @@
+//! How the screen looks: text and widths; whatever colour says is also said by a word.
+
+use super::{Pane, Row, SORTS, View};
+use crate::cli::live::metrics::Board;
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    text::Line,
+    widgets::{Cell, Paragraph, Row as TableRow, Table, Wrap},
+};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+use tlscope::{
+    pipeline::Progress,
+    record::{Finding, Severity},
+};
+
+/// Rates are means over about this time.
+const MEAN_OVER: Duration = Duration::from_secs(2);
+
+/// Packets, bytes and handshakes a second.
+pub(super) struct Rates {
+    at: Instant,
+    counts: [u64; 3],
+    pub(super) per_second: [f64; 3],
+}
+
+impl Rates {
+    pub(super) fn new(progress: &Progress) -> Self {
+        Self {
+            at: Instant::now(),
+            counts: counts(progress),
+            per_second: [0.0; 3],
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // for people
+    pub(super) fn update(&mut self, progress: &Progress) {
+        let elapsed = self.at.elapsed();
+        if elapsed < MEAN_OVER {
+            return;
+        }
+        let now = counts(progress);
+        for ((rate, now), before) in self.per_second.iter_mut().zip(now).zip(self.counts) {
+            *rate = now.saturating_sub(before) as f64 / elapsed.as_secs_f64();
+        }
+        (self.at, self.counts) = (Instant::now(), now);
+    }
+}
+
+fn counts(progress: &Progress) -> [u64; 3] {
+    [&progress.packets, &progress.bytes, &progress.handshakes]
+        .map(|count| count.load(Ordering::Relaxed))
+}
+
+/// What is drawn.
+pub(super) struct Facts<'a> {
+    pub(super) board: &'a Board,
+    pub(super) progress: &'a Progress,
+    pub(super) rates: &'a Rates,
+    pub(super) rows: &'a [Row],
+    pub(super) findings: &'a [Finding],
+    pub(super) notices: &'a [String],
+}
+
+const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+const REVERSED: Style = Style::new().add_modifier(Modifier::REVERSED);
+
+/// Draws all of it.
+pub(super) fn screen(frame: &mut Frame<'_>, facts: &Facts<'_>, view: &mut View) {
+    let [head, tabs, body, notices, keys] = Layout::vertical([
+        Constraint::Length(4),
+        Constraint::Length(1),
+        Constraint::Min(3),
+        Constraint::Length(u16::from(!facts.notices.is_empty())),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+    frame.render_widget(Paragraph::new(header(facts, view.colour)), head);
+    frame.render_widget(Line::styled(tab_line(facts, view), REVERSED), tabs);
+    match &view.pane {
+        Pane::Handshakes => handshakes(frame, body, facts.rows, view),
+        Pane::Findings => findings(frame, body, facts.findings, view),
+        Pane::Page(lines, top) => {
+            let seen: Vec<Line<'_>> = lines
+                .iter()
+                .skip(*top)
+                .map(|line| Line::raw(line.as_str()))
+                .collect();
+            frame.render_widget(Paragraph::new(seen).wrap(Wrap { trim: false }), body);
+        }
+    }
+    if let Some(notice) = facts.notices.last() {
+        frame.render_widget(Line::styled(format!("! {notice}"), BOLD), notices);
+    }
+    frame.render_widget(Line::raw(key_line(view)), keys);
+}
+
+fn header<'a>(facts: &Facts<'_>, colour: bool) -> Vec<Line<'a>> {
+    let [packets, bytes, handshakes] = facts.rates.per_second;
+    let (kernel, dropped) = facts.board.kernel_now();
+    let total = facts.progress.handshakes.load(Ordering::Relaxed);
+    let (by_version, by_outcome) = facts.board.counted();
+    let drops = if dropped > 0 {
+        let style = if colour { BOLD.fg(Color::Red) } else { BOLD };
+        Line::styled(
+            format!("DROPPED {dropped} of {kernel} packets: see --ring and --threads"),
+            style,
+        )
+    } else {
+        Line::raw(format!("{kernel} packets, none dropped"))
+    };
+    vec![
+        Line::styled(
+            format!(
+                "{}  {}  {packets:.0} packets/s  {:.1} Mbit/s  {handshakes:.1} handshakes/s  {total} in all",
+                facts.board.names().join(","),
+                clock(facts.board.uptime()),
+                bytes * 8.0 / 1e6,
+            ),
+            BOLD,
+        ),
+        drops,
+        Line::raw(format!("Versions  {}", tally(&by_version))),
+        Line::raw(format!("Outcomes  {}", tally(&by_outcome))),
+    ]
+}
+
+/// The most frequent first.
+fn tally(counts: &BTreeMap<String, u64>) -> String {
+    let mut sorted: Vec<_> = counts.iter().collect();
+    sorted.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let words: Vec<String> = sorted
+        .iter()
+        .map(|(what, count)| format!("{what} {count}"))
+        .collect();
+    words.join("  ")
+}
+
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+fn tab_line(facts: &Facts<'_>, view: &View) -> String {
+    let mark = |on: bool| if on { '>' } else { ' ' };
+    let [errors, warnings, infos] = facts.board.findings();
+    let mut line = format!(
+        "{}[h] handshakes {}[f] findings: {errors} errors, {warnings} warnings, {infos} hints",
+        mark(view.pane == Pane::Handshakes),
+        mark(view.pane != Pane::Handshakes),
+    );
+    if view.paused.is_some() {
+        line.push_str("  PAUSED");
+    }
+    if !view.filter.is_empty() && !view.typing {
+        let _ = write!(line, "  filter: {}", view.filter);
+    }
+    format!("{line:200}")
+}
+
+fn key_line(view: &View) -> String {
+    if view.typing {
+        return format!("filter: {}_   (Enter keeps it, Esc clears it)", view.filter);
+    }
+    match view.pane {
+        Pane::Handshakes => {
+            let sort = SORTS.get(view.sort).copied().unwrap_or_default();
+            format!("q quit  Tab findings  s sort: {sort}  / filter  p pause  arrows move")
+        }
+        Pane::Findings => {
+            "q quit  Tab handshakes  Enter explain  / filter  p pause  arrows move".to_owned()
+        }
+        Pane::Page(..) => "q back  arrows, PgUp, PgDn scroll".to_owned(),
+    }
+}
+
+/// Keeps the selection inside the list.
+fn settle(view: &mut View, length: usize) {
+    let at = view.selected.selected().unwrap_or(0);
+    view.selected.select(Some(at.min(length.saturating_sub(1))));
+}
+
+fn handshakes(frame: &mut Frame<'_>, area: Rect, rows: &[Row], view: &mut View) {
+    settle(view, rows.len());
+    // On a narrow one a server is called by the name that was asked for, where there is one.
+    let wide = area.width >= 110;
+    let widths: &[Constraint] = if wide {
+        &[
+            Constraint::Length(8),
+            Constraint::Length(39),
+            Constraint::Length(25),
+            Constraint::Min(8),
+            Constraint::Length(7),
+            Constraint::Length(22),
+        ]
+    } else {
+        &[
+            Constraint::Length(8),
+            Constraint::Length(15),
+            Constraint::Min(8),
+            Constraint::Length(7),
+            Constraint::Length(24),
+        ]
+    };
+    let table = rows.iter().map(|row| {
+        let time = row.time.to_string();
+        let time = time.get(11..19).unwrap_or_default().to_owned();
+        let mark = if row.findings > 0 { "!" } else { "" };
+        let mut cells = vec![time, row.client.clone()];
+        if wide || row.name.is_empty() {
+            cells.push(row.server.clone());
+        }
+        if wide || !row.name.is_empty() {
+            cells.push(row.name.clone());
+        }
+        cells.extend([row.version.clone(), format!("{mark}{}", row.outcome)]);
+        let style = if view.colour && row.findings > 0 {
+            Style::new().fg(Color::Yellow)
+        } else {
+            Style::new()
+        };
+        TableRow::new(cells).style(style)
+    });
+    let head: &[&str] = if wide {
+        &["time", "client", "server", "name", "version", "outcome"]
+    } else {
+        &["time", "client", "server", "version", "outcome"]
+    };
+    let table = Table::new(table, widths)
+        .header(TableRow::new(head.iter().copied()).style(BOLD))
+        .row_highlight_style(REVERSED);
+    frame.render_stateful_widget(table, area, &mut view.selected);
+}
+
+fn findings(frame: &mut Frame<'_>, area: Rect, list: &[Finding], view: &mut View) {
+    settle(view, list.len());
+    if list.is_empty() {
+        let words = "Nothing is wrong with what was seen so far, or not enough was seen.";
+        return frame.render_widget(Paragraph::new(words), area);
+    }
+    let widths = [
+        Constraint::Length(7),
+        Constraint::Length(7),
+        Constraint::Percentage(55),
+        Constraint::Percentage(45),
+    ];
+    let table = list.iter().map(|finding| {
+        let (word, colour) = match finding.severity {
+            Severity::Error => ("ERROR", Color::Red),
+            Severity::Warning => ("WARNING", Color::Yellow),
+            Severity::Info => ("INFO", Color::Blue),
+        };
+        let style = if view.colour {
+            Style::new().fg(colour)
+        } else {
+            Style::new()
+        };
+        TableRow::new([
+            Cell::from(word).style(style),
+            Cell::from(finding.count.to_string()),
+            Cell::from(finding.title.to_string()),
+            Cell::from(finding.subject.to_string()),
+        ])
+    });
+    let table = Table::new(table, widths)
+        .header(TableRow::new(["", "count", "finding", "about"]).style(BOLD))
+        .row_highlight_style(REVERSED);
+    frame.render_stateful_widget(table, area, &mut view.selected);
+}
+
+/// What was seen of one finding, as text.
+pub(super) fn particulars(finding: &Finding) -> String {
+    let mut text = format!(
+        "{}\n{}\n{} handshakes\n",
+        finding.title, finding.subject, finding.count
+    );
+    for evidence in &finding.evidence {
+        let _ = writeln!(
+            text,
+            "  {}:{} {}",
+            evidence.capture, evidence.frame, evidence.fact
+        );
+    }
+    for affected in &finding.affects {
+        let _ = writeln!(text, "- {affected}");
+    }
+    for (number, step) in finding.remediation.iter().enumerate() {
+        let _ = writeln!(text, "{}. {step}", number + 1);
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Model, Shown};
+    use super::*;
+    use ratatui::{Terminal, backend::TestBackend, crossterm::event::KeyCode};
+    use tlscope::{findings::Lang, record::Timestamp};
+
+    fn model() -> Shown {
+        let shown = Shown::default();
+        for n in 0..30 {
+            shown.model().rows.push_back(Row {
+                time: Timestamp(1_795_168_800_000_000_000 + n * 1_000_000_000),
+                client: format!("192.0.2.{n}"),
+                server: "198.51.100.25:443".to_owned(),
+                name: "mail.contoso.com".to_owned(),
+                version: if n % 2 == 0 { "TLS 1.2" } else { "TLS 1.0" }.to_owned(),
+                outcome: "established",
+                findings: 0,
+            });
+        }
+        let finding = serde_json::json!({
+            "id": "h2-blocklisted-cipher", "severity": "error", "scope": "server", "confidence": "certain",
+            "title": "HTTP/2 with a suite that it forbids", "subject": "198.51.100.25:443", "evidence": [], "count": 7,
+            "first_seen": "2026-11-20T10:00:00Z", "last_seen": "2026-11-20T10:00:00Z",
+            "affects": ["Chrome"], "remediation": ["Reorder the suites"], "reference": "RFC 9113",
+        });
+        shown.findings(vec![serde_json::from_value(finding).unwrap()]);
+        shown.notice("v1: the interface is down");
+        shown
+    }
+
+    fn drawn(model: &Model, view: &mut View) -> String {
+        let board = Board::new(vec!["eth0".to_owned()], vec![std::sync::Arc::default()]);
+        let progress = Progress::default();
+        let (rows, findings) = (view.rows(model), view.findings(model));
+        let notices: Vec<String> = model.notices.iter().cloned().collect();
+        let facts = Facts {
+            board: &board,
+            progress: &progress,
+            rates: &Rates::new(&progress),
+            rows: &rows,
+            findings: &findings,
+            notices: &notices,
+        };
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        terminal.draw(|frame| screen(frame, &facts, view)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let lines = buffer.content().chunks(80).map(|line| {
+            let line: String = line.iter().map(ratatui::buffer::Cell::symbol).collect();
+            line.trim_end().to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn press(view: &mut View, model: &Model, keys: &[KeyCode]) -> bool {
+        keys.iter().any(|key| view.key((*key).into(), model))
+    }
+
+    #[test]
+    fn it_is_read_on_80_by_24_without_colour() {
+        let shown = model();
+        let model = shown.model();
+        let mut view = View::new(Lang::En, false);
+        let text = drawn(&model, &mut view);
+        assert_eq!(text.lines().count(), 24);
+        for words in [
+            "eth0  0:00:00",
+            "none dropped",
+            "192.0.2.29      mail.contoso.com",
+            "TLS 1.0 established",
+            "! v1: the interface is down",
+            "q quit  Tab findings  s sort: time",
+        ] {
+            assert!(text.contains(words), "{words}:\n{text}");
+        }
+        press(&mut view, &model, &[KeyCode::Tab]);
+        let text = drawn(&model, &mut view);
+        assert!(
+            text.contains("ERROR   7       HTTP/2 with a suite"),
+            "{text}"
+        );
+        press(&mut view, &model, &[KeyCode::Enter]);
+        let text = drawn(&model, &mut view);
+        assert!(
+            text.contains("1. Reorder the suites") && text.contains("h2-blocklisted-cipher"),
+            "{text}"
+        );
+        press(&mut view, &model, &[KeyCode::Esc]);
+        assert_eq!(view.pane, Pane::Findings);
+    }
+
+    #[test]
+    fn rows_are_filtered_sorted_and_paused() {
+        let shown = model();
+        let mut view = View::new(Lang::En, true);
+        let model = shown.model();
+        press(&mut view, &model, &[KeyCode::Char('/')]);
+        press(
+            &mut view,
+            &model,
+            &"tls 1.0".chars().map(KeyCode::Char).collect::<Vec<_>>(),
+        );
+        assert!(!press(&mut view, &model, &[KeyCode::Char('q')]), "typed");
+        press(&mut view, &model, &[KeyCode::Backspace, KeyCode::Enter]);
+        assert_eq!(view.rows(&model).len(), 15);
+        press(&mut view, &model, &[KeyCode::Char('s')]);
+        assert_eq!(view.rows(&model)[0].client, "192.0.2.1");
+        press(&mut view, &model, &[KeyCode::Char('p')]);
+        drop(model);
+        shown.model().rows.clear();
+        let model = shown.model();
+        assert_eq!(view.rows(&model).len(), 15, "as it was");
+        press(&mut view, &model, &[KeyCode::Char('p')]);
+        assert!(view.rows(&model).is_empty());
+        assert!(press(&mut view, &model, &[KeyCode::Char('q')]));
+    }
+}

@@ -1,0 +1,385 @@
+//! The screen of `tlscope live` on a terminal: rates, versions, outcomes and drops; the newest handshakes; the findings that
+//! stand, with their page a key away.
+//!
+//! The desk puts what it knows into a bounded [`Model`]; a thread of the screen's own draws it twice a second and heeds keys.
+//! It never keeps the analysis waiting for longer than it takes to copy a row.
+
+mod draw;
+
+use super::metrics::Board;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    widgets::TableState,
+};
+use std::{
+    cmp::Ordering as Order,
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tlscope::{
+    findings::{self, Lang},
+    pipeline::Progress,
+    record::{Finding, Handshake, Timestamp},
+    report::sanitize,
+};
+
+/// How often it is drawn, and how soon a key is heeded.
+const DRAW_EVERY: Duration = Duration::from_millis(500);
+/// Handshakes, findings and notices that are kept for it.
+const ROWS_MAX: usize = 1000;
+pub(super) const FINDINGS_MAX: usize = 200;
+const NOTICES_MAX: usize = 4;
+
+/// A handshake as the table shows it.
+#[derive(Clone, Debug)]
+struct Row {
+    time: Timestamp,
+    client: String,
+    server: String,
+    name: String,
+    version: String,
+    outcome: &'static str,
+    findings: usize,
+}
+
+impl Row {
+    fn of(record: &Handshake) -> Self {
+        let name = record
+            .client_hello
+            .as_ref()
+            .and_then(|hello| hello.sni.as_deref());
+        let version = record.server_hello.as_ref().map(|hello| {
+            let shape = &hello.shape;
+            let named = shape.version_name.as_deref();
+            named.map_or_else(|| shape.version.to_string(), str::to_owned)
+        });
+        Self {
+            time: record.end,
+            client: record.client.ip.to_string(),
+            server: record.server.to_string(),
+            name: sanitize::clean(name.unwrap_or_default()).into_owned(),
+            version: version.unwrap_or_default(),
+            outcome: record.outcome.as_str(),
+            findings: record.findings.len(),
+        }
+    }
+
+    fn cells(&self) -> [&str; 5] {
+        [
+            &self.client,
+            &self.server,
+            &self.name,
+            &self.version,
+            self.outcome,
+        ]
+    }
+
+    fn fits(&self, wanted: &str) -> bool {
+        wanted.is_empty()
+            || self
+                .cells()
+                .iter()
+                .any(|cell| cell.to_lowercase().contains(wanted))
+    }
+}
+
+/// What the screen knows.
+#[derive(Default)]
+pub(super) struct Model {
+    rows: VecDeque<Row>,
+    findings: Vec<Finding>,
+    notices: VecDeque<String>,
+    over: bool,
+}
+
+/// Where the desk puts it.
+#[derive(Clone, Default)]
+pub(super) struct Shown(Arc<Mutex<Model>>);
+
+impl Shown {
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A record that is shown.
+    pub(super) fn record(&self, record: &Handshake) {
+        let row = Row::of(record);
+        let rows = &mut self.model().rows;
+        if rows.len() >= ROWS_MAX {
+            rows.pop_front();
+        }
+        rows.push_back(row);
+    }
+
+    /// The findings that stand, worst first.
+    pub(super) fn findings(&self, findings: Vec<Finding>) {
+        self.model().findings = findings;
+    }
+
+    /// Something to say.
+    pub(super) fn notice(&self, notice: &str) {
+        let notices = &mut self.model().notices;
+        if notices.len() >= NOTICES_MAX {
+            notices.pop_front();
+        }
+        notices.push_back(sanitize::clean(notice).into_owned());
+    }
+}
+
+/// What the lower part of the screen shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pane {
+    Handshakes,
+    Findings,
+    /// Lines of a finding's page, and the first one that is seen.
+    Page(Vec<String>, usize),
+}
+
+/// Columns by which handshakes are sorted, in the order of the key.
+const SORTS: [&str; 6] = ["time", "client", "server", "name", "version", "outcome"];
+
+/// What the keys changed.
+struct View {
+    pane: Pane,
+    sort: usize,
+    filter: String,
+    typing: bool,
+    /// The rows as they were when it was paused.
+    paused: Option<(Vec<Row>, Vec<Finding>)>,
+    selected: TableState,
+    lang: Lang,
+    colour: bool,
+}
+
+impl View {
+    fn new(lang: Lang, colour: bool) -> Self {
+        Self {
+            pane: Pane::Handshakes,
+            sort: 0,
+            filter: String::new(),
+            typing: false,
+            paused: None,
+            selected: TableState::default().with_selected(0),
+            lang,
+            colour,
+        }
+    }
+
+    fn rows(&self, model: &Model) -> Vec<Row> {
+        let wanted = self.filter.to_lowercase();
+        let mut rows: Vec<Row> = match &self.paused {
+            Some((rows, _)) => rows
+                .iter()
+                .filter(|row| row.fits(&wanted))
+                .cloned()
+                .collect(),
+            None => (model.rows.iter().rev())
+                .filter(|row| row.fits(&wanted))
+                .cloned()
+                .collect(),
+        };
+        if let Some(column) = self.sort.checked_sub(1) {
+            rows.sort_by(
+                |a, b| match (a.cells().get(column), b.cells().get(column)) {
+                    (Some(a), Some(b)) => a.cmp(b),
+                    _ => Order::Equal,
+                },
+            );
+        }
+        rows
+    }
+
+    fn findings(&self, model: &Model) -> Vec<Finding> {
+        let wanted = self.filter.to_lowercase();
+        let all = self
+            .paused
+            .as_ref()
+            .map_or(&model.findings, |(_, findings)| findings);
+        let fits = |finding: &&Finding| {
+            let texts = [&*finding.title, &*finding.subject, &*finding.id];
+            wanted.is_empty()
+                || texts
+                    .iter()
+                    .any(|text| text.to_lowercase().contains(&wanted))
+        };
+        all.iter().filter(fits).cloned().collect()
+    }
+
+    /// Heeds a key. `true`: the user wants to leave.
+    fn key(&mut self, key: KeyEvent, model: &Model) -> bool {
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return true;
+        }
+        if self.typing {
+            match key.code {
+                KeyCode::Enter => self.typing = false,
+                KeyCode::Esc => {
+                    self.typing = false;
+                    self.filter.clear();
+                }
+                KeyCode::Backspace => {
+                    self.filter.pop();
+                }
+                KeyCode::Char(c) if self.filter.len() < 64 => self.filter.push(c),
+                _ => {}
+            }
+            return false;
+        }
+        match key.code {
+            KeyCode::Char('q') if !matches!(self.pane, Pane::Page(..)) => return true,
+            KeyCode::Char('q') | KeyCode::Esc | KeyCode::Backspace => self.back(),
+            KeyCode::Tab => self.pane(if self.pane == Pane::Handshakes {
+                Pane::Findings
+            } else {
+                Pane::Handshakes
+            }),
+            KeyCode::Char('h') => self.pane(Pane::Handshakes),
+            KeyCode::Char('f') => self.pane(Pane::Findings),
+            KeyCode::Char('s') => self.sort = (self.sort + 1) % SORTS.len(),
+            KeyCode::Char('/') => self.typing = true,
+            KeyCode::Char('p' | ' ') => self.pause(model),
+            KeyCode::Char('e') | KeyCode::Enter => self.explain(model),
+            KeyCode::Down | KeyCode::Char('j') => self.step(1),
+            KeyCode::Up | KeyCode::Char('k') => self.step(-1),
+            KeyCode::PageDown => self.step(10),
+            KeyCode::PageUp => self.step(-10),
+            _ => {}
+        }
+        false
+    }
+
+    fn pane(&mut self, pane: Pane) {
+        self.pane = pane;
+        self.selected.select(Some(0));
+    }
+
+    fn back(&mut self) {
+        match self.pane {
+            Pane::Page(..) => self.pane(Pane::Findings),
+            _ => self.filter.clear(),
+        }
+    }
+
+    fn pause(&mut self, model: &Model) {
+        self.paused = match self.paused {
+            Some(_) => None,
+            None => {
+                let rows = model.rows.iter().rev().cloned().collect();
+                Some((rows, model.findings.clone()))
+            }
+        };
+    }
+
+    fn step(&mut self, by: isize) {
+        if let Pane::Page(lines, top) = &mut self.pane {
+            *top = top
+                .saturating_add_signed(by)
+                .min(lines.len().saturating_sub(1));
+        } else {
+            let at = self.selected.selected().unwrap_or(0);
+            self.selected.select(Some(at.saturating_add_signed(by)));
+        }
+    }
+
+    /// The page of the selected finding: what was seen, then all there is to say about its kind.
+    fn explain(&mut self, model: &Model) {
+        if self.pane != Pane::Findings {
+            return;
+        }
+        let at = self.selected.selected().unwrap_or(0);
+        let findings = self.findings(model);
+        if let Some(finding) = findings.get(at.min(findings.len().saturating_sub(1))) {
+            let mut text = draw::particulars(finding);
+            text.push_str(&findings::explain(&finding.id, self.lang).unwrap_or_default());
+            let text = sanitize::clean_lines(&text).into_owned();
+            self.pane = Pane::Page(text.lines().map(str::to_owned).collect(), 0);
+        }
+    }
+}
+
+/// The screen while it is there.
+pub(super) struct Screen {
+    shown: Shown,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub(super) fn start(
+        shown: Shown,
+        board: Arc<Board>,
+        progress: Arc<Progress>,
+        lang: Lang,
+        colour: bool,
+    ) -> io::Result<Self> {
+        let mut terminal = ratatui::try_init()?;
+        let model = shown.clone();
+        let thread = thread::spawn(move || {
+            let mut view = View::new(lang, colour);
+            let result = attend(&mut terminal, &model, &board, &progress, &mut view);
+            ratatui::restore();
+            progress.stop.store(true, Ordering::SeqCst); // also where it broke off
+            result
+        });
+        Ok(Self { shown, thread })
+    }
+
+    /// Gives the terminal back.
+    pub(super) fn end(self) {
+        self.shown.model().over = true;
+        match self.thread.join() {
+            Ok(Err(error)) => crate::cli::say(&format!("the screen broke off: {error}")),
+            Ok(Ok(())) => {}
+            Err(_) => ratatui::restore(),
+        }
+    }
+}
+
+/// Draws and heeds keys until the watching is over or the user leaves.
+fn attend(
+    terminal: &mut DefaultTerminal,
+    shown: &Shown,
+    board: &Board,
+    progress: &Progress,
+    view: &mut View,
+) -> io::Result<()> {
+    let mut rates = draw::Rates::new(progress);
+    loop {
+        rates.update(progress);
+        {
+            let model = shown.model();
+            if model.over {
+                return Ok(());
+            }
+            let (rows, findings) = (view.rows(&model), view.findings(&model));
+            let notices: Vec<String> = model.notices.iter().cloned().collect();
+            drop(model);
+            let facts = draw::Facts {
+                board,
+                progress,
+                rates: &rates,
+                rows: &rows,
+                findings: &findings,
+                notices: &notices,
+            };
+            terminal.draw(|frame| draw::screen(frame, &facts, view))?;
+        }
+        let due = Instant::now() + DRAW_EVERY;
+        while event::poll(due.saturating_duration_since(Instant::now()))? {
+            match event::read()? {
+                Event::Key(key) if key.kind == KeyEventKind::Press => {
+                    if view.key(key, &shown.model()) {
+                        return Ok(());
+                    }
+                    break; // and draw what it did
+                }
+                Event::Resize(..) => break,
+                _ => {}
+            }
+        }
+    }
+}
