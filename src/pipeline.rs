@@ -360,7 +360,7 @@ fn inline(
                         &mut bench,
                     );
                 }
-                Ok(Decoded::Udp(datagram)) => match datagrams::first(&datagram) {
+                Ok(Decoded::Udp(datagram)) => match reader.first(&datagram) {
                     First::Other => reader.pass_over(&job.block, index, Skip::Udp),
                     first => {
                         let arrival = job.arrival(index, packet, &around);

@@ -46,6 +46,14 @@ pub enum First {
     Other,
 }
 
+impl First {
+    /// It begins a conversation.
+    #[inline]
+    pub fn begins(self) -> bool {
+        matches!(self, Self::Dtls | Self::Quic | Self::OpenVpn | Self::RdpUdp)
+    }
+}
+
 /// Tells a datagram by its ports and first bytes.
 #[inline]
 pub fn first(datagram: &Datagram<'_>) -> First {
@@ -67,6 +75,7 @@ fn is_at(datagram: &Datagram<'_>, port: u16) -> bool {
 #[inline]
 fn first_bytes(payload: &[u8]) -> First {
     match payload {
+        [0..=19 | 27..=31, ..] | [] => First::Other,
         [kind::HANDSHAKE, ..] if dtls::begins_handshake(payload) => First::Dtls,
         [20..=24 | 26, major, minor, ..] if dtls::is_version(*major, *minor) => First::Later,
         [0x20..=0x27 | 0x38 | 0x50, ..] if openvpn::begins(payload) => First::OpenVpn,

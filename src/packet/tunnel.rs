@@ -12,9 +12,36 @@ use crate::{limits::Limits, stats::Skip};
 pub(super) type Open =
     for<'a> fn(&'a [u8], &mut Encapsulation, &Limits) -> Result<Decoded<'a>, Skip>;
 
+/// Ports of tunnels, a bit each: nearly all datagrams are of other ports, and are told by two bits.
+static PORTS: [u64; 1024] = {
+    const LIST: [u16; 10] = [4789, 8472, 4790, 6081, 6635, 37008, 2152, 5247, 3544, 1701];
+    let mut bits = [0; 1024];
+    let mut index = 0;
+    while index < LIST.len() {
+        bits[(LIST[index] / 64) as usize] |= 1 << (LIST[index] % 64);
+        index += 1;
+    }
+    bits
+};
+
+#[inline]
+fn may_be_tunnel(port: u16) -> bool {
+    let word = PORTS.get(usize::from(port / 64)).copied().unwrap_or(0);
+    word >> (port % 64) & 1 != 0
+}
+
 /// The tunnel that a port is registered for. Some answer from it, the others send to it only.
 #[inline]
 pub(super) fn of_ports(source: u16, destination: u16) -> Option<Open> {
+    if may_be_tunnel(source) || may_be_tunnel(destination) {
+        tunnel_of_ports(source, destination)
+    } else {
+        None
+    }
+}
+
+#[cold]
+fn tunnel_of_ports(source: u16, destination: u16) -> Option<Open> {
     Some(match (source, destination) {
         // IANA's port, and the older one of Linux and Flannel.
         (_, 4789 | 8472 | 4790) => vxlan,

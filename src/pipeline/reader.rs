@@ -10,7 +10,7 @@ use crate::capture::{
 use crate::connection::datagrams::{self, First};
 use crate::error::Error;
 use crate::flow::FlowKey;
-use crate::packet::{self, Decoded, Encapsulation, Reassembler};
+use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler};
 use crate::record::Timestamp;
 use crate::shard::{SHARDS, shard_of, shard_of_datagram};
 use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip};
@@ -165,6 +165,8 @@ pub(super) struct Reader<'a> {
     clock: Option<(i64, Instant)>,
     pub(super) counters: Counters,
     pub(super) fragments: Reassembler,
+    /// A conversation over UDP has begun.
+    begun: bool,
     pub(super) summaries: Vec<CaptureSummary>,
     pub(super) errors: Vec<Error>,
 }
@@ -183,6 +185,7 @@ impl<'a> Reader<'a> {
             clock: None,
             counters: Counters::default(),
             fragments: Reassembler::default(),
+            begun: false,
             summaries: Vec::new(),
             errors: Vec::new(),
         }
@@ -383,6 +386,19 @@ impl<'a> Reader<'a> {
         self.job(block)
     }
 
+    /// What a datagram is. What can only belong to a conversation is nothing as long as none has begun: most captures
+    /// have no conversation over UDP, and then nothing more is asked of their datagrams.
+    #[inline]
+    pub(super) fn first(&mut self, datagram: &Datagram<'_>) -> First {
+        match datagrams::first(datagram) {
+            First::Later if !self.begun => First::Other,
+            first => {
+                self.begun |= first.begins();
+                first
+            }
+        }
+    }
+
     /// Counts a packet that is not analysed, unless it was counted before.
     pub(super) fn pass_over(&mut self, block: &Block, index: usize, why: Skip) {
         if !block.is_repeated(index) {
@@ -447,7 +463,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Ok(Decoded::Udp(datagram)) => {
-                    let first = datagrams::first(&datagram);
+                    let first = self.first(&datagram);
                     if first == First::Other {
                         self.pass_over(&job.block, index, Skip::Udp);
                     } else if let Some(part) = parts.get_mut(shard_of_datagram(first, &datagram)) {
