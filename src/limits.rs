@@ -8,6 +8,7 @@
 //!        + kept_bytes_max                                           packets that wait to be kept, if any are
 //!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet
 //!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards
+//!        + spooled_bytes_max                                        a Windows capture that is compressed or comes through a pipe
 //!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
 //!        + secrets_max × ~120 bytes                                 secrets, where key logs or captures give any
 //! ```
@@ -59,6 +60,8 @@ pub struct Limits {
     pub fragment_age_ns: i64,
     /// Server endpoints that are remembered to have spoken TLS.
     pub tls_endpoints_max: usize,
+    /// Bytes of a Windows capture that are held in memory where it is compressed, or comes through a pipe.
+    pub spooled_bytes_max: usize,
     /// Comments, and notices of dropped packets, kept of one connection, each.
     pub remarks_max: usize,
     /// Bytes kept of one comment.
@@ -109,6 +112,7 @@ impl Default for Limits {
             fragment_bytes_max: 8 << 20,
             fragment_age_ns: 30_000_000_000,
             tls_endpoints_max: 65_536,
+            spooled_bytes_max: 512 << 20,
             remarks_max: 8,
             comment_bytes_max: 512,
             dns_lookups_max: 65_536,

@@ -4,10 +4,11 @@
 
 mod support;
 
-use std::io::Cursor;
-use support::run;
+use std::io::{Cursor, Write};
+use std::process::{Command, Stdio};
 use support::trace::{self, Manifest, PKTMON, START, Trace};
 use support::windows::{frames, read};
+use support::{Folder, run};
 use tlscope::capture::Block;
 use tlscope::capture::etl::{EtlReader, Note};
 use tlscope::limits::Limits;
@@ -186,4 +187,55 @@ fn drops_are_facts_of_their_connections() {
         };
         assert_eq!(recordings(&run(3)), recordings(&one));
     }
+}
+
+#[test]
+fn a_trace_through_a_pipe_or_compressed_is_the_same_trace() {
+    let mut trace = Trace::default();
+    pktmon(&mut trace, true, usize::MAX, true);
+    let file = trace.write();
+    let folder = Folder::new("pktmon-pipe");
+    let plain = folder.file("a.etl", &file);
+    // A frame of lz4 with stored blocks: any program that compresses would do.
+    let mut packed = vec![0x04, 0x22, 0x4D, 0x18, 0x60, 0x70, 0x73];
+    for part in file.chunks(4 << 20) {
+        packed.extend((part.len() as u32 | 1 << 31).to_le_bytes());
+        packed.extend(part);
+    }
+    packed.extend([0; 4]);
+    let compressed = folder.file("a.etl.lz4", &packed);
+    let facts = |run: &run::Run| {
+        let all = run.all.iter();
+        let facts = all.map(|one| (one.start, one.outcome, one.recording.clone()));
+        (facts.collect::<Vec<_>>(), run.summary.packets)
+    };
+    let options = run::options();
+    let expected = run::files(&[plain], &options);
+    let expanded = run::files(&[compressed.clone()], &options);
+    assert_eq!(facts(&expanded), facts(&expected));
+    assert_eq!(expanded.summary.captures[0].format, "etl in lz4");
+    let small = Options {
+        limits: Limits {
+            spooled_bytes_max: file.len() / 2,
+            ..Limits::default()
+        },
+        ..run::options()
+    };
+    let refused = run::files(&[compressed], &small).errors[0].to_string();
+    assert!(refused.contains("held in memory"), "{refused}");
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tlscope"))
+        .args(["--format", "ndjson", "--fail-on", "never", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&file).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        lines.contains(r#""format":"etl""#) && lines.contains(r#""reason":909"#),
+        "{lines}"
+    );
 }

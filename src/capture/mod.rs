@@ -18,6 +18,8 @@ pub mod netmon;
 pub mod open;
 pub mod pcap;
 pub mod pcapng;
+#[cfg(feature = "native")]
+pub mod spool;
 
 pub use block::{Block, LinkType, Packet};
 pub use catalog::Catalog;

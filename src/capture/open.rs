@@ -9,6 +9,7 @@ use super::{
     compressed,
     feed::{Feed, Fill},
     foreign,
+    spool::{Seekable, spool},
 };
 use crate::{error::Error, limits::Limits};
 use std::{
@@ -59,9 +60,9 @@ pub enum Source {
     /// A format that is read as a stream.
     Stream(Feed<Box<dyn Read + Send>>),
     /// A Windows event trace.
-    Trace(Box<EtlReader<BufReader<File>>>),
+    Trace(Box<EtlReader<Box<dyn Seekable>>>),
     /// A Network Monitor capture.
-    Netmon(Box<NetmonReader<BufReader<File>>>),
+    Netmon(Box<NetmonReader<Box<dyn Seekable>>>),
     /// Interfaces of this machine.
     Live(Box<dyn Interfaces>),
 }
@@ -210,8 +211,17 @@ pub fn open(input: &Input, opening: Opening<'_>) -> Result<(Source, String), Err
     if first.is_empty() {
         return Err(Error::Empty { name });
     }
-    if let Some(source) = open_seekable(input, &first, limits)? {
-        return Ok(source);
+    match input {
+        Input::File(path) if jumps(&first) => return open_file(path, &first, limits),
+        Input::Stdin if etl::matches(&first) => {
+            return open_spooled(&mut reader, &name, &first, opening);
+        }
+        Input::Stdin if netmon::matches(&first) => {
+            let found = "this is a Network Monitor capture (.cap), which can't be read from a pipe; give the file's name";
+            let found = found.to_owned();
+            return Err(Error::NotACapture { name, found });
+        }
+        _ => {}
     }
     let mut compression = None;
     if compressed::is_one(&first) {
@@ -226,6 +236,10 @@ pub fn open(input: &Input, opening: Opening<'_>) -> Result<(Source, String), Err
         compression = Some(kind);
         reader = ahead(expanded, matches!(input, Input::Stdin));
         first = first_bytes(&mut reader, opening.stop).map_err(fault)?;
+        if jumps(&first) {
+            let (source, format) = open_spooled(&mut reader, &name, &first, opening)?;
+            return Ok((source, format!("{format} in {kind}")));
+        }
     }
     let Some((format_name, format)) = Format::detect(&first, limits.packet_bytes_max) else {
         return Err(not_a_capture(name, &first, compression));
@@ -253,61 +267,65 @@ impl Read for Patient {
     }
 }
 
-/// Formats that are read by jumping about in a file.
-fn open_seekable(
-    input: &Input,
-    first: &[u8],
-    limits: &Limits,
-) -> Result<Option<(Source, String)>, Error> {
-    let name = input.name();
-    let (is_trace, is_netmon) = (etl::matches(first), netmon::matches(first));
-    if !is_trace && !is_netmon {
-        return Ok(None);
-    }
-    let kind = if is_trace {
-        "a Windows event trace (.etl)"
-    } else {
-        "a Network Monitor capture (.cap)"
-    };
-    let Input::File(path) = input else {
-        let found =
-            format!("this is {kind}, which can't be read from a pipe; give the file's name");
-        return Err(Error::NotACapture { name, found });
-    };
+/// Is this a format that is read by jumping about?
+fn jumps(first: &[u8]) -> bool {
+    etl::matches(first) || netmon::matches(first)
+}
+
+/// Opens a file of such a format.
+fn open_file(path: &Path, first: &[u8], limits: &Limits) -> Result<(Source, String), Error> {
+    let name = path.display().to_string();
     let file = File::open(path).map_err(|source| Error::Io {
         name: name.clone(),
         source,
     })?;
     // Small, for it serves headers only: what is larger than its buffer is read past it, without a copy.
     let reader = BufReader::with_capacity(4096, file);
-    Ok(Some(if is_trace {
-        (
-            Source::Trace(Box::new(EtlReader::open(reader, &name, limits)?)),
-            "etl".to_owned(),
-        )
+    open_seekable(Box::new(reader), &name, first, limits)
+}
+
+/// Opens such a format that comes as a stream, of which `first` was read.
+fn open_spooled(
+    reader: &mut dyn Read,
+    name: &str,
+    first: &[u8],
+    opening: Opening<'_>,
+) -> Result<(Source, String), Error> {
+    let bytes_max = opening.limits.spooled_bytes_max;
+    let Some(bytes) = spool(first.to_vec(), reader, bytes_max, opening.stop) else {
+        let found = format!(
+            "this Windows capture has more than {} MiB, which is as much as is held in memory of one that is compressed or \
+             comes through a pipe; give it as a file that is not compressed",
+            bytes_max >> 20
+        );
+        let name = name.to_owned();
+        return Err(Error::NotACapture { name, found });
+    };
+    open_seekable(
+        Box::new(io::Cursor::new(bytes)),
+        name,
+        first,
+        opening.limits,
+    )
+}
+
+fn open_seekable(
+    reader: Box<dyn Seekable>,
+    name: &str,
+    first: &[u8],
+    limits: &Limits,
+) -> Result<(Source, String), Error> {
+    Ok(if etl::matches(first) {
+        let trace = EtlReader::open(reader, name, limits)?;
+        (Source::Trace(Box::new(trace)), "etl".to_owned())
     } else {
-        (
-            Source::Netmon(Box::new(NetmonReader::open(reader, &name, limits)?)),
-            "netmon".to_owned(),
-        )
-    }))
+        let netmon = NetmonReader::open(reader, name, limits)?;
+        (Source::Netmon(Box::new(netmon)), "netmon".to_owned())
+    })
 }
 
 fn not_a_capture(name: String, first: &[u8], compression: Option<&'static str>) -> Error {
     let found = match compression {
-        Some(kind) if etl::matches(first) || netmon::matches(first) => {
-            let command = match kind {
-                "gzip" => "gzip -dk",
-                "zstd" => "zstd -d",
-                "lz4" => "lz4 -d",
-                "xz" => "xz -dk",
-                _ => "bzip2 -dk",
-            };
-            format!(
-                "this is a {kind} file with a Windows capture in it, which is read by jumping about: expand it first, \
-                 with: {command} INPUT"
-            )
-        }
         Some(kind) => format!("expanded from {kind}: {}", foreign::name(first)),
         None => foreign::name(first),
     };

@@ -35,11 +35,11 @@ pub(crate) struct Args {
     /// Captures, folders and patterns of them; - is standard input
     ///
     /// What a file is, its first bytes tell, not its name: pcap, pcapng, Windows event traces (netsh trace, pktmon:
-    /// .etl), Network Monitor (.cap); pcap and pcapng also as gzip, zstd, lz4, xz or bzip2. A folder stands for the
+    /// .etl), Network Monitor (.cap), each also as gzip, zstd, lz4, xz or bzip2. A folder stands for the
     /// captures directly in it, a pattern such as 'ring*.pcapng' for the files that it matches, also where the shell
     /// does not expand it. All are read in the order of their first packet as one stream, so that a connection may begin
-    /// in one file of a ring buffer and end in the next. Standard input is read last; event traces and
-    /// Network Monitor's captures need a file.
+    /// in one file of a ring buffer and end in the next. Standard input is read last; Network Monitor's captures need a
+    /// file.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -114,6 +114,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             secrets: Arc::clone(&secrets),
             view,
         };
+        progress.bytes.store(0, Ordering::Relaxed);
         analyse(&job, &progress, &mut output, &mut done)?;
         if progress.stop.load(Ordering::SeqCst) {
             break;
@@ -236,7 +237,7 @@ fn read(
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.
     let streams_to_eyes = args.reporting.format.streams && view.terminal;
     let bar = (!args.reporting.quiet && !streams_to_eyes && io::stderr().is_terminal())
-        .then(|| Bar::start(inputs, progress.clone()));
+        .then(|| Bar::start(inputs, args.follow, progress.clone()));
     // What comes through a pipe may take hours: each record is passed on as soon as it is known.
     let endless = args.follow || inputs.iter().any(|input| matches!(input, Input::Stdin));
     let at_once = args.reporting.format.streams && endless;

@@ -20,8 +20,9 @@ pub(crate) struct Bar {
 
 impl Bar {
     /// Shows how far `progress` is on its way through `inputs`.
-    pub(crate) fn start(inputs: &[Input], progress: Arc<Progress>) -> Self {
-        let bar = match total_bytes(inputs) {
+    /// `endless`: they may grow.
+    pub(crate) fn start(inputs: &[Input], endless: bool, progress: Arc<Progress>) -> Self {
+        let bar = match total_bytes(inputs).filter(|_| !endless) {
             Some(total) => ProgressBar::new(total).with_style(style(
                 "{bar:20} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left  {msg}",
             )),
@@ -89,6 +90,10 @@ mod tests {
 
     #[test]
     fn a_bar_ends_when_dropped() {
-        drop(Bar::start(&[Input::Stdin], Arc::new(Progress::default())));
+        drop(Bar::start(
+            &[Input::Stdin],
+            false,
+            Arc::new(Progress::default()),
+        ));
     }
 }
