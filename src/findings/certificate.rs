@@ -216,7 +216,42 @@ fn aged(
     }
     let lifetime = end.0.saturating_sub(begin.0);
     let near = (i64::from(settings.near_expiry_days) * DAY_NS).min(lifetime / 3);
-    (is_leaf && end.0 - now.0 <= near).then_some((Severity::Warning, "near-expiry"))
+    if is_leaf && end.0 - now.0 <= near {
+        return Some((Severity::Warning, "near-expiry"));
+    }
+    let long = lifetime > i64::from(settings.lifetime_days_max) * DAY_NS + DAY_NS
+        && begin.0 >= LIFETIME_LIMITED_NS;
+    (is_leaf && long && is_public(certificate)).then_some((Severity::Info, "lifetime-too-long"))
+}
+
+/// From 2020-09-01 on browsers take public certificates of 398 days at most (CA/Browser Forum ballot SC-031).
+const LIFETIME_LIMITED_NS: i64 = 1_598_918_400_000_000_000;
+
+/// Organisations whose authorities browsers trust; a short list, so that no private authority is taken for one. Microsoft
+/// is not in it, since it has both kinds.
+const PUBLIC_ISSUERS: [&str; 13] = [
+    "O=Amazon",
+    "O=DigiCert Inc",
+    "O=Entrust, Inc.",
+    "O=GlobalSign nv-sa",
+    "O=GoDaddy.com, Inc.",
+    "O=Google Trust Services",
+    "O=Internet2",
+    "O=Let's Encrypt",
+    "O=SECOM Trust Systems CO.,LTD.",
+    "O=Sectigo Limited",
+    "O=SwissSign AG",
+    "O=Cybertrust Japan Co., Ltd.",
+    "O=ZeroSSL",
+];
+
+/// A public authority issued it.
+pub(super) fn is_public(certificate: &Certificate) -> bool {
+    let issuer = certificate.issuer.as_deref().unwrap_or("");
+    PUBLIC_ISSUERS.iter().any(|known| {
+        let rest = issuer.split_once(known).map(|(_, rest)| rest);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
+    })
 }
 
 fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
@@ -419,6 +454,16 @@ mod tests {
             })
         };
         assert!(has(&short(7), id) && !has(&short(40), id));
+        let long = |issuer: &str| {
+            shown(|cert| {
+                cert.not_before = days(-1);
+                cert.not_after = days(800);
+                cert.issuer = Some(issuer.into());
+            })
+        };
+        let public = diagnose(&[long("C=US, O=DigiCert Inc, CN=X")]);
+        assert_eq!(find(&public, id).unwrap().severity, Severity::Info);
+        assert!(!has(&long("O=Contoso, CN=Contoso Issuing CA"), id));
         let back_end = shown(|cert| cert.not_after = days(-1)).server("10.0.0.5:444");
         assert!(!has(&back_end, id));
     }

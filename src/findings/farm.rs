@@ -6,6 +6,7 @@
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Trace;
+use super::names::certificate_name;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
 use super::{Entry, Lang, Survey, Verdict, hosts};
@@ -62,9 +63,14 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
     }
     // Names that share their servers are one group.
     let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
-    for (name, list) in past.names() {
+    let by_name = past.names().map(|(name, list)| {
         let members: HashSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
         let members: BTreeSet<Endpoint> = members.into_iter().collect();
+        (Box::from(name), "same server name", members)
+    });
+    let others = by_dns(report).into_iter().chain(by_leaf(report));
+    for (name, reason, members) in by_name.chain(others) {
+        let name: Box<str> = name;
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
         let known = found
             .iter()
@@ -72,16 +78,74 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
             .any(|group| members.is_subset(&group.members))
             || !seen.insert(members.clone());
         let private = members.iter().all(|member| is_private(member.ip));
-        if !known && private && ports.len() == 1 && hosts::microsoft(name).is_none() {
+        if !known && private && ports.len() == 1 && hosts::microsoft(&name).is_none() {
             found.push(Group {
-                name: name.into(),
-                reason: "same server name",
+                name,
+                reason,
                 members,
             });
         }
     }
     found.retain(|group| group.members.len() >= 2);
     found
+}
+
+type Members = (Box<str>, &'static str, BTreeSet<Endpoint>);
+
+/// Servers whose addresses DNS gave together, by port.
+fn by_dns(report: &Report<'_>) -> Vec<Members> {
+    let past = report.past;
+    let mut found = Vec::new();
+    for lookup in &past.resolved.dns().lookups {
+        let addresses: BTreeSet<IpAddr> = lookup.addresses.iter().copied().collect();
+        if addresses.len() < 2 || !addresses.iter().all(|ip| is_private(*ip)) {
+            continue;
+        }
+        let mut ports: BTreeMap<u16, BTreeSet<Endpoint>> = BTreeMap::new();
+        for ip in addresses {
+            let from = Endpoint { ip, port: 0 };
+            let to = Endpoint { ip, port: u16::MAX };
+            for (server, _) in past.servers.range(from..=to) {
+                ports.entry(server.port).or_default().insert(*server);
+            }
+        }
+        let name = || lookup.name.clone();
+        found.extend(
+            ports
+                .into_values()
+                .map(|all| (name(), "same DNS answer", all)),
+        );
+    }
+    found
+}
+
+/// Servers that show one certificate, by port.
+fn by_leaf(report: &Report<'_>) -> Vec<Members> {
+    let past = report.past;
+    let mut leaves: BTreeMap<(u32, u16), (BTreeSet<Endpoint>, usize)> = BTreeMap::new();
+    for (server, list) in past
+        .servers
+        .iter()
+        .filter(|(server, _)| is_private(server.ip))
+    {
+        for (index, trace) in past.of(list) {
+            if let Some(leaf) = trace.leaf {
+                let slot = leaves.entry((leaf, server.port)).or_default();
+                slot.0.insert(*server);
+                slot.1 = index;
+            }
+        }
+    }
+    let shared = leaves
+        .into_values()
+        .filter(|(members, _)| members.len() >= 2);
+    shared
+        .filter_map(|(members, index)| {
+            let leaf = past.leaf(past.traces.get(index)?)?;
+            let name = certificate_name(leaf).into();
+            Some((name, "same certificate", members))
+        })
+        .collect()
 }
 
 /// What a member answers to one kind of hello.

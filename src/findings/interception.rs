@@ -1,8 +1,10 @@
 //! Inspection of TLS: certificates that the service itself would not show, told by their issuers.
 
-use super::certificate::card;
+use super::certificate::{card, is_public};
+use super::farm::is_private;
 use super::groups::Subject;
 use super::history::Trace;
+use super::names::covers;
 use super::survey::Report;
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
@@ -36,8 +38,96 @@ const MICROSOFT_ISSUERS: [&str; 4] = [
     "microsoft it",
 ];
 
+/// Unrelated public names that one private issuer vouches for, at public addresses: an issuer that makes certificates as
+/// they are needed.
+fn makers(report: &mut Report<'_>) {
+    const NAMES_MIN: usize = 3;
+    let past = report.past;
+    let mut issuers: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        let (Some(name), Some(leaf)) = (past.name(trace), past.leaf(trace)) else {
+            continue;
+        };
+        let Some(issuer) = leaf.issuer.as_deref() else {
+            continue;
+        };
+        if !is_private(trace.server.ip)
+            && !leaf.self_signed
+            && leaf.not_before.is_some()
+            && covers(leaf, name)
+            && let Some(domain) = domain(name)
+        {
+            issuers
+                .entry(issuer)
+                .or_default()
+                .entry(domain)
+                .or_insert(index);
+        }
+    }
+    for (issuer, domains) in issuers {
+        let traces: Vec<usize> = domains.into_values().collect();
+        // Authorities of the world sign for everybody; they have published policies, this one is not among those known.
+        let first = traces.first().and_then(|index| past.traces.get(*index));
+        let known = first
+            .and_then(|trace| past.leaf(trace))
+            .is_none_or(|leaf| leaf.ca_issuers || is_public(leaf));
+        if traces.len() < NAMES_MIN || known {
+            continue;
+        }
+        let verdict = Verdict::new(Severity::Warning, Confidence::Likely, "one-issuer");
+        let subject = Subject::Named(issuer.into());
+        let evidence = past
+            .of(&traces)
+            .take(NAMES_MIN)
+            .filter_map(|(_, trace)| {
+                Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
+            })
+            .collect();
+        if let Some(group) =
+            report.tell("tls-interception-suspected", verdict, subject, &traces, &[])
+        {
+            group.replace_examples(verdict.severity, evidence);
+            group.set("issuer", issuer);
+            group.set("names", &traces.len().to_string());
+        }
+    }
+}
+
+/// The registered domain, about: the last two labels, three under a short second label (`co.jp`). `None` for names that
+/// cannot be public.
+fn domain(name: &str) -> Option<&str> {
+    let (rest, top) = name.rsplit_once('.')?;
+    let second = rest.rsplit('.').next()?;
+    let private = [
+        "local",
+        "lan",
+        "internal",
+        "corp",
+        "home",
+        "test",
+        "example",
+        "localhost",
+    ];
+    if private.iter().any(|known| top.eq_ignore_ascii_case(known)) || top.parse::<u8>().is_ok() {
+        return None;
+    }
+    let mut labels = 2;
+    if top.len() == 2 && second.len() <= 3 {
+        labels = 3;
+    }
+    let mut at = name.len();
+    for _ in 0..labels {
+        at = name.get(..at)?.rfind('.').unwrap_or(0);
+        if at == 0 {
+            return Some(name);
+        }
+    }
+    name.get(at + 1..)
+}
+
 /// `tls-interception-suspected` by the issuer: inspection products' names, or an issuer that Microsoft does not use.
 pub(super) fn interception(report: &mut Report<'_>) {
+    makers(report);
     let past = report.past;
     type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
     let mut found = Found::new();
@@ -105,5 +195,40 @@ fn cause(report: &Report<'_>, trace: &Trace) -> Option<&'static str> {
         Some("unexpected-issuer")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, cert, diagnose, find};
+
+    #[test]
+    fn registered_domains() {
+        assert_eq!(domain("www.contoso.com"), Some("contoso.com"));
+        assert_eq!(domain("contoso.com"), Some("contoso.com"));
+        assert_eq!(domain("www.contoso.co.jp"), Some("contoso.co.jp"));
+        assert_eq!(domain("mail.contoso.local"), None);
+        assert_eq!(domain("10.0.0.1"), None);
+    }
+
+    #[test]
+    fn one_issuer_for_unrelated_names() {
+        let id = "tls-interception-suspected";
+        let shown = |name: &str, server: &str| {
+            Make::new()
+                .sni(name)
+                .server(server)
+                .answer(0x0303, 0xc02f)
+                .certificate(cert(&format!("CN={name}"), &[name]))
+        };
+        let names = ["www.fabrikam.com", "www.tailspin.org", "www.wingtip.net"];
+        let at = |server: &'static str| names.map(|name| shown(name, server));
+        assert!(find(&diagnose(&at("192.0.2.80:443")), id).is_some());
+        // A company's own authority for its own servers, or for its own names.
+        assert!(find(&diagnose(&at("10.0.0.80:443")), id).is_none());
+        let own = ["a.contoso.com", "b.contoso.com", "c.contoso.com"];
+        let own = own.map(|name| shown(name, "192.0.2.80:443"));
+        assert!(find(&diagnose(&own), id).is_none());
     }
 }

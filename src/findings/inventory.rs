@@ -14,8 +14,8 @@ use super::stack::Stack;
 use super::survey::Report;
 use super::text::word;
 use super::{Entry, Survey, Verdict};
-use crate::record::{Confidence, Scope, Severity};
-use crate::tls::code_points::{CipherSuite, VersionRank};
+use crate::record::{Confidence, Endpoint, Scope, Severity};
+use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
 use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,22 +98,23 @@ fn order_risk(report: &mut Report<'_>) {
         let skipped = |trace: &Trace| {
             let chosen = past.suite(trace)?;
             let kind = chosen.entry()?.authentication;
-            past.offered(trace).into_iter().find(|suite| {
+            let offered = past.offered(trace);
+            let seen = offered.iter().find(|suite| {
                 permitted.contains_key(&suite.0)
                     && suite
                         .entry()
                         .is_some_and(|entry| entry.authentication == kind)
-            })
+            });
+            seen.copied().or_else(|| overruled(&offered, chosen))
         };
-        if permitted.is_empty() {
-            continue;
-        }
         // Equal hellos with equal answers are alike: a server has few kinds of them.
         let mut known: HashMap<(Option<u32>, Option<u32>), bool> = HashMap::new();
         let mut is_risky = |trace: &Trace| {
             *known.entry((trace.hello, trace.answer)).or_insert_with(|| {
-                past.answer(trace)
-                    .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
+                speaks_http(report, *server, trace)
+                    && past
+                        .answer(trace)
+                        .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
                     && past.suite(trace).is_some_and(CipherSuite::is_h2_prohibited)
                     && skipped(trace).is_some()
             })
@@ -144,6 +145,57 @@ fn order_risk(report: &mut Report<'_>) {
     }
 }
 
+/// HTTP is spoken here: by the port, or by what the client offers.
+fn speaks_http(report: &Report<'_>, server: Endpoint, trace: &Trace) -> bool {
+    let hello = report.past.hello(trace);
+    let alpn = hello.and_then(|hello| hello.shape.alpn.as_deref());
+    let offered = alpn.is_some_and(|protocols| {
+        protocols
+            .iter()
+            .any(|protocol| matches!(&**protocol, "h2" | "http/1.1"))
+    });
+    offered || report.settings.sni_ports.contains(&server.port)
+}
+
+/// The permitted suite that a client preferred and the server passed over for a prohibited one with the same kind of
+/// certificate, as the hello alone shows it. It counts where both ECDHE suites with AES-GCM were offered, since any
+/// server of today has one, and where no old Windows, which has none for RSA, would have chosen so by default.
+fn overruled(offered: &[CipherSuite], chosen: CipherSuite) -> Option<CipherSuite> {
+    let kind = chosen.entry()?.authentication;
+    let pair: &[u16] = match kind {
+        Authentication::Rsa => &[0xc02f, 0xc030],
+        Authentication::Ecdsa => &[0xc02b, 0xc02c],
+        _ => return None,
+    };
+    let both = pair
+        .iter()
+        .all(|code| offered.contains(&CipherSuite(*code)));
+    let place = offered.iter().position(|suite| *suite == chosen)?;
+    let preferred = offered
+        .get(..place)?
+        .iter()
+        .find(|suite| pair.contains(&suite.0))?;
+    let first_with_gcm = RELEASES
+        .iter()
+        .position(|release| release.name.starts_with("10 "))?;
+    let old = RELEASES.get(..first_with_gcm)?;
+    // Server 2008 hardly speaks TLS 1.2.
+    let old = old
+        .iter()
+        .filter(|release| release.suites.contains(&0xc027));
+    let by_default = old.into_iter().any(|release| {
+        let mut order = release.suites.iter().map(|code| CipherSuite(*code));
+        let pick = order.find(|suite| {
+            offered.contains(suite)
+                && suite
+                    .entry()
+                    .is_some_and(|entry| entry.authentication == kind)
+        });
+        pick == Some(chosen)
+    });
+    (both && !by_default).then_some(*preferred)
+}
+
 /// What other handshakes prove about `server-version-limited` and `client-version-limited`.
 fn better_versions(report: &mut Report<'_>) {
     let past = report.past;
@@ -154,6 +206,51 @@ fn better_versions(report: &mut Report<'_>) {
         let ledger = past.servers.get(server).map(|list| past.ledger(list));
         if ledger.and_then(|ledger| ledger.can) >= Some(VersionRank::Tls12) {
             group.raise(Verdict::new(Severity::Warning, Confidence::Certain, ""));
+        }
+    }
+    for (server, list) in &past.servers {
+        old_clients(report, *server, list);
+    }
+}
+
+/// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
+/// TLS 1.1 and below, since a client of TLS 1.2 is well.
+fn old_clients(report: &mut Report<'_>, server: Endpoint, list: &[usize]) {
+    let past = report.past;
+    let is_old = |trace: &Trace| {
+        trace.negotiated.is_some()
+            && trace.negotiated == trace.offer_max
+            && trace.offer_max <= Some(VersionRank::Tls11)
+            && past
+                .answer(trace)
+                .is_some_and(|answer| answer.downgrade_sentinel.is_none())
+    };
+    if !past.of(list).any(|(_, trace)| is_old(trace)) {
+        return;
+    }
+    let better = past
+        .of(list)
+        .find(|(_, trace)| trace.negotiated >= Some(VersionRank::Tls12));
+    let Some((better, _)) = better else { return };
+    let mut clients: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.of(list).filter(|(_, trace)| is_old(trace)) {
+        let key = (trace.client, past.target(trace));
+        clients.entry(key).or_default().push(index);
+    }
+    for ((client, target), traces) in clients {
+        let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
+        let subject = Subject::Client(client, target);
+        let example = traces.first().and_then(|index| past.traces.get(*index));
+        let stack = example.and_then(|trace| past.hello(trace)?.stack);
+        if let Some(group) = report.tell(
+            "client-version-limited",
+            verdict,
+            subject,
+            &traces,
+            &[better],
+        ) {
+            group.set("server", &server.to_string());
+            group.set("stack_kind", Stack::cause(stack));
         }
     }
 }
@@ -347,6 +444,30 @@ impl Past {
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, cert, diagnose, find};
+
+    #[test]
+    fn a_server_that_overrules_the_client_would_break_http2() {
+        let id = "h2-cipher-order-risk";
+        let one = |offer: &[u16], chosen| Make::new().suites(offer).answer(0x0303, chosen);
+        let risky = one(&[0xc030, 0xc02f, 0xc028, 0xc014], 0xc014);
+        assert!(find(&diagnose(&[risky]), id).is_some());
+        // The client's own order; what Windows Server 2012 R2 picks by default; half an offer.
+        let own = one(&[0xc014, 0xc030, 0xc02f], 0xc014);
+        assert!(find(&diagnose(&[own]), id).is_none());
+        let old = one(&[0xc030, 0xc02f, 0xc028, 0xc014], 0xc028);
+        assert!(find(&diagnose(&[old]), id).is_none());
+        let half = one(&[0xc030, 0xc014], 0xc014);
+        assert!(find(&diagnose(&[half]), id).is_none());
+    }
+
+    #[test]
+    fn old_clients_of_a_server_that_can_do_more() {
+        let id = "client-version-limited";
+        let old = Make::new().offer(0x0301).answer(0x0301, 0xc014);
+        let new = Make::new().client("10.0.0.2").answer(0x0303, 0xc02f);
+        assert!(find(&diagnose(&[old.clone(), new]), id).is_some());
+        assert!(find(&diagnose(&[old]), id).is_none());
+    }
 
     #[test]
     fn an_order_that_would_break_http2() {

@@ -9,7 +9,7 @@ use super::names::{certificate_name, leaf};
 use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
-use crate::record::{Code16, Confidence, Outcome, Scope, Severity, Side};
+use crate::record::{Close, Code16, Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{SignatureScheme, VersionRank, is_grease};
 
 /// The group's rules.
@@ -196,16 +196,33 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
                 scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
             });
     }
-    if !mismatch {
+    // The key that signs the key exchange: an ECDSA certificate needs a scheme of its own.
+    let ecdsa = leaf(facts).is_some_and(|leaf| {
+        leaf.key
+            .as_deref()
+            .is_some_and(|key| key.starts_with("ecdsa"))
+    });
+    let key_type = ecdsa
+        && !schemes
+            .iter()
+            .any(|code| SignatureScheme(code.0).signature() == Some("ecdsa"));
+    if !mismatch && !key_type {
         return None;
     }
     let rejected = matches!(facts.fatal_code(Side::Client), Some(40 | 42 | 43 | 51));
-    let severity = if rejected {
+    let reset = facts.record.outcome == Outcome::ClientAbort
+        && facts
+            .record
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| tcp.close == Close::Rst);
+    let severity = if rejected || reset {
         Severity::Error
     } else {
         Severity::Warning
     };
-    Some(Verdict::new(severity, Confidence::Certain, ""))
+    let cause = if mismatch { "" } else { "key-type" };
+    Some(Verdict::new(severity, Confidence::Certain, cause))
 }
 
 /// A certificate's algorithm: the scheme that mostly stands for it (RFC 5246 section 7.4.1.4.1, RFC 8446 section
@@ -321,5 +338,15 @@ mod tests {
         assert!(!has(&shown("sha256WithRSAEncryption"), id));
         // An algorithm that we do not know proves nothing.
         assert!(!has(&shown("1.2.3.4"), id));
+        let ecdsa = |schemes: &[u16]| {
+            let schemes: Vec<Code16> = schemes.iter().map(|code| Code16(*code)).collect();
+            let mut made = shown("sha256WithRSAEncryption")
+                .shape(|shape| shape.signature_algorithms = Some(schemes));
+            std::sync::Arc::make_mut(&mut made.record.certificates[0]).key =
+                Some("ecdsa-p256".into());
+            made
+        };
+        assert!(has(&ecdsa(&[0x0401]), id));
+        assert!(!has(&ecdsa(&[0x0401, 0x0403]), id));
     }
 }

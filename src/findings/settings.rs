@@ -34,6 +34,8 @@ pub struct Settings {
     pub retry_window_s: u64,
     /// A certificate that ends within so many days, or within a third of its lifetime where that is less, is near its end.
     pub near_expiry_days: u32,
+    /// A certificate of a public authority may be valid for so many days.
+    pub lifetime_days_max: u32,
     /// A handshake that takes longer than this, and than `slow_total_rtts` round trips, is slow.
     pub slow_total_ms: u64,
     /// See `slow_total_ms`.
@@ -169,6 +171,7 @@ impl Default for Settings {
             series_span_s: 60,
             retry_window_s: 30,
             near_expiry_days: 30,
+            lifetime_days_max: 398,
             slow_total_ms: 1_000,
             slow_total_rtts: 4,
             slow_warn_ms: 3_000,
