@@ -241,7 +241,7 @@ fn old_clients(report: &mut Report<'_>, server: Endpoint, list: &[usize]) {
         let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
         let subject = Subject::Client(client, target);
         let example = traces.first().and_then(|index| past.traces.get(*index));
-        let stack = example.and_then(|trace| past.hello(trace)?.stack);
+        let stack = example.and_then(|trace| past.hello(trace)?.stack());
         if let Some(group) = report.tell(
             "client-version-limited",
             verdict,
