@@ -781,3 +781,32 @@ fn packets_of_handshakes_are_saved_whole_and_rotated() {
     );
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[cfg(feature = "libpcap")]
+#[test]
+fn a_filter_of_libpcap_picks_what_it_describes() {
+    if !namespace() {
+        return;
+    }
+    let live = Live::start(&["-i", "v1", "--filter", "tcp port 443"]);
+    send(&[
+        &capture("tls12.pcap"),
+        &capture("starttls-smtp.pcap"),
+        "--rate",
+        "2000",
+    ]);
+    live.next("handshake");
+    let (lines, summary) = live.stop();
+    let others = lines
+        .iter()
+        .filter(|line| line["type"] == "handshake" && line["server"]["port"] != 443);
+    assert_eq!(others.count(), 0);
+    assert_eq!(summary["captures"][0]["kernel"]["dropped"], 0);
+    assert!(
+        summary["captures"][0]["kernel"]["received"]
+            .as_u64()
+            .unwrap()
+            > 5,
+        "{summary}"
+    );
+}

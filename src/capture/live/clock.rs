@@ -4,6 +4,14 @@
 /// The clock was set if it went this much further than time did. Slewing (NTP) stays far below between two looks.
 const JUMP_NS: i64 = 2_000_000_000;
 
+/// The system's time in nanoseconds since 1970.
+#[cfg(feature = "live")]
+pub(super) fn now_ns() -> i64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+}
+
 /// The system's clock against the monotonic one.
 #[derive(Debug, Default)]
 pub struct Clock {

@@ -1,7 +1,7 @@
 //! Interfaces of Linux: a ring for each, read in turn, and a look at the interfaces themselves once a second, since they
 //! go down, go away and come back while the watching lasts for weeks.
 
-use super::clock::Clock;
+use super::clock::{Clock, now_ns};
 use super::ring::{Look, Ring, try_socket, wait};
 use super::{Counts, Interfaces, Notice, TICK, Tell, filter, frames};
 use crate::capture::block::Block;
@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet,
     io,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 /// The name that stands for all interfaces.
@@ -294,21 +294,7 @@ impl Interfaces for Watched {
     }
 
     fn notes(&self) -> Vec<String> {
-        let dropped = self.taps.iter().filter_map(|tap| {
-            let KernelCounts { received, dropped } = tap.counts.now();
-            (dropped > 0).then(|| {
-                format!(
-                    "{}: the kernel dropped {dropped} of {received} packets: handshakes may be missing or incomplete",
-                    tap.name
-                )
-            })
-        });
+        let dropped = (self.taps.iter()).filter_map(|tap| tap.counts.note(&tap.name));
         dropped.chain(self.notes.iter().cloned()).collect()
     }
-}
-
-/// The system's time in nanoseconds since 1970.
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
 }

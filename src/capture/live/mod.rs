@@ -12,6 +12,8 @@
 pub mod clock;
 pub mod filter;
 pub mod frames;
+#[cfg(feature = "libpcap")]
+pub mod libpcap;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod linux;
 #[cfg(all(feature = "live", target_os = "linux"))]
@@ -62,6 +64,16 @@ impl Counts {
     pub fn add(&self, received: u64, dropped: u64) {
         self.received.fetch_add(received, Ordering::Relaxed);
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// What a reader of the results should know of them, if anything.
+    pub fn note(&self, name: &str) -> Option<String> {
+        let KernelCounts { received, dropped } = self.now();
+        (dropped > 0).then(|| {
+            format!(
+                "{name}: the kernel dropped {dropped} of {received} packets: handshakes may be missing or incomplete"
+            )
+        })
     }
 
     /// The counters now.

@@ -35,9 +35,11 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
+#[cfg(feature = "libpcap")]
+use tlscope::capture::live::libpcap;
 use tlscope::{
     capture::live::{
-        Interfaces,
+        Counts, Interfaces,
         linux::{Wanted, Watched},
     },
     findings::Settings,
@@ -63,6 +65,13 @@ pub(crate) struct Args {
     /// Take tunnels: GRE, IP in IP, MPLS, PPPoE (those inside UDP come anyway)
     #[arg(long)]
     tunnels: bool,
+
+    /// Take only packets that this expression of libpcap describes, such as "port 443"
+    ///
+    /// The packets then come by libpcap (pcap-filter(7) describes the expressions).
+    #[cfg(feature = "libpcap")]
+    #[arg(long, value_name = "EXPRESSION", conflicts_with = "tunnels")]
+    filter: Option<String>,
 
     /// How to write what is found [default: ndjson; text on a terminal]
     #[arg(short, long, value_name = "FORMAT", value_parser = reporting::format_parser())]
@@ -163,9 +172,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     // Before any thread is started, so that all of them leave signals alone.
     let signals = signals::Signals::hold()?;
     let voice = Voice::default();
-    let watched = open(args, &voice)?;
+    let (watched, counters) = open(args, &voice)?;
     let listener = args.metrics.map(metrics::bind).transpose()?;
-    let board = Arc::new(Board::new(watched.names(), watched.counters()));
+    let board = Arc::new(Board::new(watched.names(), counters));
     args.drop_rights()?;
 
     // With the rights that are left, so that it shows at once if they are too few.
@@ -188,14 +197,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 const NO_FILE: &str = "can't be written with the rights that are left; give the folder to the user that tlscope becomes \
                        (chown nobody), name another one by --user, or keep all rights by --no-drop";
 
-fn open(args: &Args, voice: &Voice) -> anyhow::Result<Watched> {
+/// Interfaces, and the counters of each, to be read while they are watched.
+type Opened = (Box<dyn Interfaces>, Vec<Arc<Counts>>);
+
+fn open(args: &Args, voice: &Voice) -> anyhow::Result<Opened> {
+    let fault = |error| anyhow::anyhow!(inputs::words(&error));
+    #[cfg(feature = "libpcap")]
+    if args.filter.is_some() {
+        let wanted = libpcap::Wanted {
+            names: args.interfaces.clone(),
+            promiscuous: args.promiscuous,
+            buffer_bytes: args.ring,
+            filter: args.filter.clone(),
+        };
+        let watched = libpcap::Watched::open(&wanted, voice.tell()).map_err(fault)?;
+        let counters = watched.counters();
+        return Ok((Box::new(watched), counters));
+    }
     let wanted = Wanted {
         names: args.interfaces.clone(),
         promiscuous: args.promiscuous,
         tunnels: args.tunnels,
         ring_bytes: args.ring,
     };
-    Watched::open(&wanted, voice.tell()).map_err(|error| anyhow::anyhow!(inputs::words(&error)))
+    let watched = Watched::open(&wanted, voice.tell()).map_err(fault)?;
+    let counters = watched.counters();
+    Ok((Box::new(watched), counters))
 }
 
 impl Args {
@@ -314,7 +341,7 @@ impl Args {
     fn watch(
         &self,
         settings: &Settings,
-        watched: Watched,
+        watched: Box<dyn Interfaces>,
         mut desk: Desk<'_>,
     ) -> anyhow::Result<Exit> {
         let started = Instant::now();
@@ -343,7 +370,7 @@ impl Args {
             say(&format!("watching {names}; Ctrl-C ends it with the report"));
         }
         let progress = desk.progress();
-        let result = pipeline::watch(Box::new(watched), &options, &progress, &mut desk);
+        let result = pipeline::watch(watched, &options, &progress, &mut desk);
         #[cfg(feature = "screen")]
         if let Some(screen) = screen {
             screen.end();
