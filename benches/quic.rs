@@ -43,6 +43,7 @@ fn hellos(criterion: &mut Criterion) {
                 Direction::Up,
                 datagram,
                 &limits,
+                None,
                 &mut scratch,
                 &mut |told| {
                     hellos += usize::from(matches!(told.event, Event::ClientHello { .. }));

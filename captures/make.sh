@@ -246,7 +246,7 @@ N
 
 write_tool() {
   cat >"$W/tool.py" <<'PYEND'
-import asyncio, select, socket, ssl, struct, sys, threading, time
+import asyncio, os, select, socket, ssl, struct, sys, threading, time
 
 def listen(addr, port):
     s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -427,6 +427,7 @@ def cmd_quicclient(addr, name, ca):
                     if isinstance(h, DataReceived) and h.stream_ended: self.done.set()
     async def main():
         c = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=name); c.load_verify_locations(ca)
+        log = os.environ.get('SSLKEYLOGFILE'); c.secrets_log_file = log and open(log, 'a')
         async with connect(addr, 443, configuration=c, create_protocol=P) as p:
             p.done = asyncio.Event(); p.h3 = H3Connection(p._quic); i = p._quic.get_next_available_stream_id()
             p.h3.send_headers(i, [(b':method', b'GET'), (b':scheme', b'https'), (b':authority', name.encode()), (b':path', b'/')], True)
@@ -708,11 +709,14 @@ make_http_connect() {
   client curl -sS -x http://$SRV3:3128 --cacert "$W/cas.pem" --http2 https://www.contoso.com/index.html || true
   keep http-connect.pcap
 }
-make_quic() {
+quiclib() { # $1: what needs it
   [[ -n ${QUICLIB:-} ]] || { QUICLIB=$W/quiclib
     $PY -m pip install -q --root-user-action=ignore --only-binary=:all: --target "$QUICLIB" \
-      aioquic==1.7.2 || { FAILED+=("quic: aioquic could not be installed"); QUICLIB=""; return 0; }; }
+      aioquic==1.7.2 || { FAILED+=("$1: aioquic could not be installed"); QUICLIB=""; return 1; }; }
   export PYTHONPATH=$QUICLIB
+}
+make_quic() {
+  quiclib quic || return 0
   net; server $PY "$W/tool.py" quicserver $SRV "$W/www.pem" "$W/www.key"; sleep 1.5; start
   client $PY "$W/tool.py" quicclient $SRV www.contoso.com "$W/cas.pem"
   unset PYTHONPATH
@@ -784,6 +788,13 @@ N
   web autodiscover.contoso.com $SRV2 --http2 --interface $CLI1
   unset SSLKEYLOGFILE
   keep_with_keys keys-h2-goaway.pcapng
+}
+make_keys_quic() {
+  quiclib keys-quic || return 0
+  net; rm -f "$W/keys"; server $PY "$W/tool.py" quicserver $SRV "$W/www.pem" "$W/www.key"; sleep 1.5; start
+  SSLKEYLOGFILE=$W/keys client $PY "$W/tool.py" quicclient $SRV www.contoso.com "$W/cas.pem"
+  unset PYTHONPATH
+  keep_with_keys keys-quic.pcapng
 }
 make_keys_tls13_inside() {
   local n
@@ -1036,6 +1047,7 @@ keys-suites.pcapng|tls.handshake.type==2|21
 keys-suites.pcapng|http.response.code==200|21
 keys-h2-goaway.pcapng|http2.goaway.error==12|1
 keys-h2-goaway.pcapng|http2.goaway.error==0|1
+keys-quic.pcapng|tls.handshake.type==8 && tls.handshake.extensions_alpn_str=="h3"|1
 keys-tls13-inside.pcapng|tls.alert_message.desc==116|1
 keys-tls13-inside.pcapng|tls.handshake.type==24|3
 N
@@ -1065,7 +1077,7 @@ ALL=(owa-http2-blocklisted h2-healthy tls10 tls11 tls12 tls13 sni-missing name-m
   no-common-suite no-common-version hello-reset hello-unanswered syn-unanswered
   connection-refused resumption hello-retry-request hello-two-segments out-of-order ipv6 vlan
   mutual-tls client-rejects-cert renegotiation dhe-1024 rsa-key-exchange ecdsa starttls-smtp
-  http-connect quic dtls12 with-keys keys-suites keys-h2-goaway keys-tls13-inside
+  http-connect quic dtls12 with-keys keys-suites keys-h2-goaway keys-tls13-inside keys-quic
   s1-exchange-behind-a-balancer s2-office365-old-clients s3-hybrid-sign-in
   s4-server-that-boots s4-ipv6-first s4-explicit-proxy)
 

@@ -945,6 +945,24 @@ fn keys_h2_goaway() {
 }
 
 #[test]
+fn keys_quic() {
+    let run = run("keys-quic.pcapng");
+    let record = run.only();
+    assert!(
+        record.decrypted && record.outcome.is_complete(),
+        "{record:?}"
+    );
+    assert_eq!(alpn(record), "h3");
+    assert_eq!(
+        record.certificates[0].subject.as_deref(),
+        Some("CN=www.contoso.com")
+    );
+    assert_eq!(record.stopped_after.as_deref(), Some("finished"));
+    assert!(record.inside.as_ref().unwrap().certificate_verify.is_some());
+    assert_eq!(run.summary.secrets.unwrap().decrypted, 1);
+}
+
+#[test]
 fn keys_tls13_inside() {
     let run = run("keys-tls13-inside.pcapng");
     assert_eq!(run.records.len(), 10, "{:?}", outcomes(&run));

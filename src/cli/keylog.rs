@@ -45,8 +45,9 @@ pub(crate) struct KeyLogs {
     ///   editcap --inject-secrets tls,keys.log in.pcapng out.pcapng
     /// They should stand in front of the packets.
     ///
-    /// Not decrypted: early data, DTLS, sessions with Encrypted ClientHello
-    /// that the server accepted, and suites with 3DES, RC4, Camellia or ARIA.
+    /// Not decrypted: early data, DTLS, what QUIC carries behind the handshake,
+    /// sessions with Encrypted ClientHello that the server accepted, and
+    /// suites with 3DES, RC4, Camellia or ARIA.
     /// Behind the handshake, the first 64 KiB of each direction are searched
     /// for GOAWAY, alerts and late handshake messages, then records of up to
     /// 1 KiB.

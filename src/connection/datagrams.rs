@@ -326,7 +326,8 @@ impl Conversation {
         } = &mut **session;
         let draft = &mut self.draft;
         let mut earlier: Vec<Draft> = Vec::new();
-        machine.read(direction, payload, &limits, scratch, &mut |told| {
+        let known = context.keys.known_at(arrival.order);
+        machine.read(direction, payload, &limits, known, scratch, &mut |told| {
             if told.anew && draft.client_hello.is_some() {
                 let fresh = Draft {
                     carrier: Carrier::Quic,

@@ -91,40 +91,59 @@ impl Keys {
         largest: Option<u64>,
         scratch: &mut Vec<u8>,
     ) -> Option<(u64, usize)> {
-        let sample = protected.get(SAMPLE_AT..)?.first_chunk::<16>()?;
-        let mut mask = Array::from(*sample);
-        Aes128::new(&Array::from(self.hp)).encrypt_block(&mut mask);
-        let [m0, number_mask @ ..] = *mask.first_chunk::<5>()?;
-        let first = header.first()? ^ (m0 & 0x0f);
-        let number_bytes = usize::from(first & 3) + 1;
-        let (number, sealed) = protected.split_at_checked(number_bytes)?;
-        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
-        scratch.clear();
-        scratch.extend_from_slice(header);
-        *scratch.first_mut()? = first;
-        let mut truncated = 0u64;
-        for (byte, mask) in number.iter().zip(number_mask) {
-            scratch.push(byte ^ mask);
-            truncated = truncated << 8 | u64::from(byte ^ mask);
-        }
-        let number = full_number(truncated, number_bytes as u32 * 8, largest);
-        let mut nonce = self.iv;
-        for (byte, number) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
-            *byte ^= number;
-        }
-        let header_bytes = scratch.len();
-        scratch.extend_from_slice(body);
-        let (associated, text) = scratch.split_at_mut_checked(header_bytes)?;
-        Aes128Gcm::new(&Array::from(self.key))
-            .decrypt_inout_detached(
-                &Array::from(nonce),
-                associated,
-                (&mut *text).into(),
-                &Array::from(*tag),
-            )
-            .ok()?;
-        Some((number, header_bytes))
+        let mask = |sample: [u8; 16]| {
+            let mut mask = Array::from(sample);
+            Aes128::new(&Array::from(self.hp)).encrypt_block(&mut mask);
+            mask.first_chunk::<5>().copied()
+        };
+        let unseal = |number: u64, associated: &[u8], text: &mut [u8], tag: &[u8; TAG_BYTES]| {
+            let mut nonce = self.iv;
+            for (byte, number) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
+                *byte ^= number;
+            }
+            Aes128Gcm::new(&Array::from(self.key))
+                .decrypt_inout_detached(
+                    &Array::from(nonce),
+                    associated,
+                    text.into(),
+                    &Array::from(*tag),
+                )
+                .ok()
+        };
+        open(header, protected, largest, scratch, mask, unseal)
     }
+}
+
+/// As [`Keys::open`], with any cipher: `mask` makes the header protection mask of a sample, `unseal` opens
+/// a text in place.
+pub(super) fn open(
+    header: &[u8],
+    protected: &[u8],
+    largest: Option<u64>,
+    scratch: &mut Vec<u8>,
+    mask: impl Fn([u8; 16]) -> Option<[u8; 5]>,
+    unseal: impl Fn(u64, &[u8], &mut [u8], &[u8; TAG_BYTES]) -> Option<()>,
+) -> Option<(u64, usize)> {
+    let sample = protected.get(SAMPLE_AT..)?.first_chunk::<16>()?;
+    let [m0, number_mask @ ..] = mask(*sample)?;
+    let first = header.first()? ^ (m0 & 0x0f);
+    let number_bytes = usize::from(first & 3) + 1;
+    let (number, sealed) = protected.split_at_checked(number_bytes)?;
+    let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
+    scratch.clear();
+    scratch.extend_from_slice(header);
+    *scratch.first_mut()? = first;
+    let mut truncated = 0u64;
+    for (byte, mask) in number.iter().zip(number_mask) {
+        scratch.push(byte ^ mask);
+        truncated = truncated << 8 | u64::from(byte ^ mask);
+    }
+    let number = full_number(truncated, number_bytes as u32 * 8, largest);
+    let header_bytes = scratch.len();
+    scratch.extend_from_slice(body);
+    let (associated, text) = scratch.split_at_mut_checked(header_bytes)?;
+    unseal(number, associated, text, tag)?;
+    Some((number, header_bytes))
 }
 
 /// The packet number nearest to the next one expected (RFC 9000 appendix A.3).

@@ -9,9 +9,11 @@
 use super::frames::{Frame, frames};
 use super::header::{CID_MAX, LongHeader, Protected};
 use super::keys::{InitialKeys, retry_is_genuine};
+use super::sealed::Sealed;
 use super::stream::CryptoStream;
 use super::version::{PacketType, Version};
 use crate::flow::Direction;
+use crate::tls::decrypt::Known;
 use crate::tls::handshake::{Event, MachineLimits, event};
 use crate::tls::message::{Assembler, Found};
 
@@ -20,7 +22,7 @@ const PACKETS_MAX: usize = 16;
 /// Versions kept of a Version Negotiation.
 const VERSIONS_MAX: usize = 16;
 /// Bytes of CRYPTO frames that may wait for others before them.
-const WAITING_BYTES_MAX: usize = 64 << 10;
+pub(super) const WAITING_BYTES_MAX: usize = 64 << 10;
 
 /// Can this datagram begin a conversation? An Initial packet of a version that can be read, or a full
 /// datagram of a version that asks the server to negotiate.
@@ -74,6 +76,8 @@ pub struct Machine {
     cut: bool,
     offered: Vec<Version>,
     close: Option<(Direction, u64)>,
+    /// Handshake packets, where the session's secrets are known.
+    sealed: Option<Box<Sealed>>,
 }
 
 impl Machine {
@@ -110,7 +114,9 @@ impl Machine {
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let half = |half: &Half| half.stream.heap_bytes() + half.assembler.heap_bytes();
-        self.halves.iter().map(half).sum::<usize>() + self.dcid.len() + 4 * self.offered.capacity()
+        let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.heap_bytes());
+        let halves = self.halves.iter().map(half).sum::<usize>();
+        halves + self.dcid.len() + 4 * self.offered.capacity() + sealed
     }
 
     /// Reads a datagram; `scratch` is where packets are decrypted.
@@ -119,6 +125,7 @@ impl Machine {
         direction: Direction,
         datagram: &[u8],
         limits: &MachineLimits,
+        known: Option<Known<'_>>,
         scratch: &mut Vec<u8>,
         each: &mut dyn FnMut(Told<'_>),
     ) {
@@ -135,7 +142,7 @@ impl Machine {
             let Some(header) = LongHeader::parse(rest) else {
                 return;
             };
-            match self.long(direction, rest, &header, limits, scratch, each) {
+            match self.long(direction, rest, &header, limits, known, scratch, each) {
                 Some(after) => rest = after,
                 None => return,
             }
@@ -143,12 +150,14 @@ impl Machine {
     }
 
     /// Reads a packet with a long header; gives what follows it in the datagram.
+    #[allow(clippy::too_many_arguments)]
     fn long<'a>(
         &mut self,
         direction: Direction,
         packet: &'a [u8],
         header: &LongHeader<'a>,
         limits: &MachineLimits,
+        known: Option<Known<'_>>,
         scratch: &mut Vec<u8>,
         each: &mut dyn FnMut(Told<'_>),
     ) -> Option<&'a [u8]> {
@@ -178,6 +187,7 @@ impl Machine {
                 let protected = header.protected()?;
                 if self.server_hello {
                     each(plain(Event::EncryptedHandshake));
+                    self.sealed(direction, packet, &protected, limits, scratch, each);
                 }
                 Some(protected.after)
             }
@@ -186,7 +196,7 @@ impl Machine {
                 self.cut |= protected.cut;
                 if let Some(at) = self.open(direction, packet, header, &protected, scratch) {
                     let payload = scratch.get(at..).unwrap_or(&[]);
-                    self.frames(direction, payload, limits, each);
+                    self.frames(direction, payload, limits, known, each);
                 }
                 Some(protected.after)
             }
@@ -246,6 +256,7 @@ impl Machine {
             if self.server_hello {
                 // Another connection.
                 (self.retry, self.random, self.close) = (false, None, None);
+                self.sealed = None;
                 self.offered.clear();
             }
             self.keys = Some(keys);
@@ -266,11 +277,31 @@ impl Machine {
         *largest = Some(largest.unwrap_or(0).max(number));
     }
 
+    /// A Handshake packet.
+    fn sealed(
+        &mut self,
+        direction: Direction,
+        packet: &[u8],
+        protected: &Protected<'_>,
+        limits: &MachineLimits,
+        scratch: &mut Vec<u8>,
+        each: &mut dyn FnMut(Told<'_>),
+    ) {
+        let Some(sealed) = &mut self.sealed else {
+            return;
+        };
+        let code = sealed.read(direction, packet, protected, limits, scratch, each);
+        if let Some(code) = code {
+            self.close.get_or_insert((direction, code));
+        }
+    }
+
     fn frames(
         &mut self,
         direction: Direction,
         payload: &[u8],
         limits: &MachineLimits,
+        known: Option<Known<'_>>,
         each: &mut dyn FnMut(Told<'_>),
     ) {
         let Self {
@@ -279,6 +310,8 @@ impl Machine {
             repeats,
             server_hello,
             close,
+            sealed,
+            version,
             ..
         } = self;
         let half = &mut halves[direction as usize];
@@ -333,11 +366,24 @@ impl Machine {
                         Event::ServerHello(hello) => *server_hello |= !hello.retry,
                         _ => {}
                     }
+                    let trouble = match (&event, known, *random, *version) {
+                        (Event::ServerHello(hello), Some(known), Some(random), Some(version))
+                            if !hello.retry =>
+                        {
+                            let (client, suite) = (direction.reverse(), hello.cipher_suite);
+                            let made = Sealed::new(client, &random, suite, version, known);
+                            made.map(|made| *sealed = Some(Box::new(made))).err()
+                        }
+                        _ => None,
+                    };
                     each(Told {
                         packets,
                         event,
                         anew,
                     });
+                    if let Some(trouble) = trouble {
+                        each(plain(Event::Trouble(trouble)));
+                    }
                 });
             });
             if !kept {
@@ -352,7 +398,7 @@ impl Machine {
     }
 }
 
-fn plain(event: Event<'_>) -> Told<'_> {
+pub(super) fn plain(event: Event<'_>) -> Told<'_> {
     Told {
         packets: 1,
         event,

@@ -5,14 +5,15 @@
 //!                               └ CRYPTO frames → ordered bytes → handshake messages
 //! ```
 //!
-//! Only Initial packets can be read: their keys come from the connection id that the client's first one
-//! was sent to. Handshake, 0-RTT and 1-RTT packets are counted. Nothing here knows a record or a clock.
+//! Initial packets can be read: their keys come from the connection id that the client's first one was
+//! sent to. Handshake packets can where the session's secrets are known. 0-RTT and 1-RTT packets are counted. Nothing here knows a record or a clock.
 
 pub mod frames;
 pub mod header;
 pub mod keys;
 pub mod machine;
 pub mod parameters;
+mod sealed;
 pub mod stream;
 pub mod version;
 

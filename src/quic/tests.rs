@@ -54,17 +54,24 @@ fn vectors() -> [Vector; 2] {
 fn events(machine: &mut Machine, up: bool, datagram: &[u8]) -> Vec<String> {
     let (mut found, mut scratch) = (Vec::new(), Vec::new());
     let direction = if up { Up } else { Down };
-    machine.read(direction, datagram, &LIMITS, &mut scratch, &mut |told| {
-        found.push(match told.event {
-            Event::ClientHello { hello, .. } => {
-                let name = hello.details().sni.unwrap_or(b"");
-                format!("client {}", String::from_utf8_lossy(name))
-            }
-            Event::ServerHello(hello) => format!("server {:04x}", hello.cipher_suite),
-            Event::ApplicationData { .. } => "1-rtt".into(),
-            other => format!("{other:?}"),
-        });
-    });
+    machine.read(
+        direction,
+        datagram,
+        &LIMITS,
+        None,
+        &mut scratch,
+        &mut |told| {
+            found.push(match told.event {
+                Event::ClientHello { hello, .. } => {
+                    let name = hello.details().sni.unwrap_or(b"");
+                    format!("client {}", String::from_utf8_lossy(name))
+                }
+                Event::ServerHello(hello) => format!("server {:04x}", hello.cipher_suite),
+                Event::ApplicationData { .. } => "1-rtt".into(),
+                other => format!("{other:?}"),
+            });
+        },
+    );
     found
 }
 

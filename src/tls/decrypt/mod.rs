@@ -24,7 +24,8 @@ use super::{
 };
 use crate::flow::Direction;
 use derive::{Hash, expand_label, prf};
-pub(crate) use protection::{Form, Protection, Suite};
+pub(crate) use protection::{Algorithm, Form, Protection, Suite};
+pub(crate) use reader::event_tls13;
 use std::sync::Arc;
 
 /// Records that may be missing, at most, when a gap of the capture is bridged.
@@ -75,6 +76,12 @@ impl Keyring {
         self.active.then_some(Keys { ring: self, order })
     }
 
+    /// The secrets at packet `order`, where there may be any.
+    #[inline]
+    pub fn known_at(&self, order: u64) -> Option<Known<'_>> {
+        self.active.then_some(Known { ring: self, order })
+    }
+
     fn find(&self, client_random: &[u8; 32], label: Label, order: u64) -> Option<Secret> {
         let mut secrets = self.secrets.iter();
         secrets.find_map(|secrets| secrets.find(client_random, label, order))
@@ -87,6 +94,19 @@ pub struct Keys<'a> {
     pub ring: &'a mut Keyring,
     /// The packet's number in the run.
     pub order: u64,
+}
+
+/// What is known at one packet of the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    ring: &'a Keyring,
+    order: u64,
+}
+
+impl Known<'_> {
+    pub(crate) fn find(&self, client_random: &[u8; 32], label: Label) -> Option<Secret> {
+        self.ring.find(client_random, label, self.order)
+    }
 }
 
 /// Where one direction stands.

@@ -142,6 +142,16 @@ impl core::fmt::Debug for Protection {
 impl Protection {
     /// From a traffic secret of TLS 1.3.
     pub(super) fn of_secret(suite: Suite, form: Form, secret: &Secret) -> Option<Self> {
+        Self::of_labels(suite, form, secret, [b"key", b"iv"])
+    }
+
+    /// The same with the labels of another protocol.
+    pub(crate) fn of_labels(
+        suite: Suite,
+        form: Form,
+        secret: &Secret,
+        [key_label, iv_label]: [&[u8]; 2],
+    ) -> Option<Self> {
         let mut protection = Self {
             suite,
             form,
@@ -153,8 +163,8 @@ impl Protection {
         };
         let key = protection.key.get_mut(..suite.key_bytes)?;
         let iv = protection.iv.get_mut(..12)?;
-        let made = expand_label(suite.hash, secret.bytes(), b"key", key)
-            && expand_label(suite.hash, secret.bytes(), b"iv", iv);
+        let made = expand_label(suite.hash, secret.bytes(), key_label, key)
+            && expand_label(suite.hash, secret.bytes(), iv_label, iv);
         made.then_some(protection)
     }
 
@@ -269,6 +279,22 @@ impl Protection {
         let kind = scratch.get(end).copied();
         scratch.truncate(end);
         kind
+    }
+
+    /// Opens a packet of QUIC in place (RFC 9001 section 5.3); the tag has 16 bytes in each suite that
+    /// QUIC allows.
+    pub(crate) fn unseal_packet(
+        &self,
+        number: u64,
+        associated: &[u8],
+        text: &mut [u8],
+        tag: &[u8; 16],
+    ) -> Option<()> {
+        let mut nonce: [u8; 12] = *self.iv.first_chunk()?;
+        for (byte, number) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
+            *byte ^= number;
+        }
+        self.unseal(&nonce, associated, text, tag)
     }
 
     fn unseal(

@@ -281,7 +281,7 @@ fn clear(
 }
 
 /// The event that an encrypted message of TLS 1.3 is; `None` where it contradicts its own lengths.
-fn event_tls13(message: Message<'_>) -> Option<Event<'_>> {
+pub(crate) fn event_tls13(message: Message<'_>) -> Option<Event<'_>> {
     let kind = HandshakeType(message.kind);
     let body = message.body;
     Some(match kind {
