@@ -211,7 +211,7 @@ fn a_trace_through_a_pipe_or_compressed_is_the_same_trace() {
     };
     let options = run::options();
     let expected = run::files(&[plain], &options);
-    let expanded = run::files(&[compressed.clone()], &options);
+    let expanded = run::files(std::slice::from_ref(&compressed), &options);
     assert_eq!(facts(&expanded), facts(&expected));
     assert_eq!(expanded.summary.captures[0].format, "etl in lz4");
     let small = Options {
