@@ -143,6 +143,9 @@ fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 /// `cert-rejected-by-client`: where others accept the same certificate, it is this client's store or clock.
 pub(super) fn accepted_by_others(report: &mut Report<'_>) {
     let past = report.past;
+    if report.groups.of("cert-rejected-by-client").next().is_none() {
+        return;
+    }
     let mut accepted: HashMap<u32, usize> = HashMap::new();
     for trace in past.traces.iter().filter(|trace| trace.is_complete()) {
         if let Some(leaf) = trace.leaf {

@@ -128,8 +128,10 @@ fn by_leaf(report: &Report<'_>) -> Vec<Members> {
         .iter()
         .filter(|(server, _)| is_private(server.ip))
     {
+        let mut last = None;
         for (index, trace) in past.of(list) {
-            if let Some(leaf) = trace.leaf {
+            if let Some(leaf) = trace.leaf.filter(|leaf| last != Some(*leaf)) {
+                last = Some(leaf);
                 let slot = leaves.entry((leaf, server.port)).or_default();
                 slot.0.insert(*server);
                 slot.1 = index;

@@ -8,7 +8,7 @@ use super::names::covers;
 use super::survey::Report;
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 
 /// Words in issuers' names that inspection products use.
@@ -44,7 +44,15 @@ fn makers(report: &mut Report<'_>) {
     const NAMES_MIN: usize = 3;
     let past = report.past;
     let mut issuers: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    // A certificate under one name is looked at once.
+    let mut seen: HashSet<(u32, u32)> = HashSet::new();
     for (index, trace) in past.traces.iter().enumerate() {
+        let Some(key) = trace.leaf.zip(trace.name) else {
+            continue;
+        };
+        if !seen.insert(key) {
+            continue;
+        }
         let (Some(name), Some(leaf)) = (past.name(trace), past.leaf(trace)) else {
             continue;
         };
