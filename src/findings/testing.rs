@@ -47,6 +47,7 @@ pub(super) fn cert(subject: &str, san: &[&str]) -> Certificate {
         spki_sha256: None,
         tls_server_end_point: None,
         rsa_exponent: None,
+        scts: None,
         der: None,
     }
 }

@@ -69,6 +69,9 @@ pub struct Certificate {
     /// The public exponent of an RSA key, where it is not the usual 65537.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rsa_exponent: Option<u64>,
+    /// Signed certificate timestamps inside it (RFC 6962 section 3.3): logs that promised to list it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub scts: Option<u8>,
     /// The bytes themselves, kept only where a run asks for them; never part of the output.
     #[serde(skip)]
     pub der: Option<Box<[u8]>>,
@@ -96,6 +99,7 @@ pub(super) fn read(der: &[u8]) -> Certificate {
         spki_sha256: None,
         tls_server_end_point: None,
         rsa_exponent: None,
+        scts: None,
         der: None,
     };
     match x509_parser::parse_x509_certificate(der) {
@@ -123,6 +127,14 @@ fn fill(certificate: &mut Certificate, parsed: &X509Certificate<'_>) {
     certificate.self_signed = parsed.subject().as_raw() == parsed.issuer().as_raw();
     certificate.key = key(parsed.public_key());
     certificate.signature_algorithm = Some(signature_name(&parsed.signature_algorithm.algorithm));
+    certificate.scts =
+        parsed
+            .extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SCT(list) => u8::try_from(list.len()).ok(),
+                _ => None,
+            });
     if let Ok(Some(san)) = parsed.subject_alternative_name() {
         certificate.san = san
             .value

@@ -210,3 +210,102 @@ fn push_hash(out: &mut String, text: &str) {
         let _ = write!(out, "{byte:02x}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(list: &[u16]) -> Vec<u8> {
+        list.iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect()
+    }
+
+    fn behind_length(bytes: &[u8]) -> Vec<u8> {
+        [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
+    }
+
+    /// The body of a ClientHello; without extensions where there are none.
+    fn body(version: u16, suites: &[u16], extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let mut out = version.to_be_bytes().to_vec();
+        out.extend([7; 32]);
+        out.push(0);
+        out.extend(behind_length(&numbers(suites)));
+        out.extend([1, 0]);
+        let mut list = Vec::new();
+        for (kind, data) in extensions {
+            list.extend(kind.to_be_bytes());
+            list.extend(behind_length(data));
+        }
+        if !extensions.is_empty() {
+            out.extend(behind_length(&list));
+        }
+        out
+    }
+
+    fn hex(digest: [u8; 16]) -> String {
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn ja3(body: &[u8]) -> (String, String) {
+        let hello = ClientHelloView::parse(body).unwrap();
+        let string = ja3_string(&hello, &hello.details());
+        let hash = hex(md5(&string));
+        (string, hash)
+    }
+
+    fn name() -> Vec<u8> {
+        [&[0, 14, 0, 0, 11][..], b"example.com"].concat()
+    }
+
+    #[test]
+    fn the_vectors_that_came_with_ja3() {
+        let suites = [47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4];
+        let extensions = [
+            (0, name()),
+            (10, behind_length(&numbers(&[23, 24, 25]))),
+            (11, vec![1, 0]),
+        ];
+        let (string, hash) = ja3(&body(0x0301, &suites, &extensions));
+        let published = "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0";
+        assert_eq!(string, published);
+        assert_eq!(hash, "ada70206e40642a3e4461f35503241d5");
+        let old = [4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99];
+        let (string, hash) = ja3(&body(0x0301, &old, &[]));
+        assert_eq!(string, "769,4-5-10-9-100-98-3-6-19-18-99,,,");
+        assert_eq!(hash, "de350869b8c85de67a350c8d186f11e6");
+    }
+
+    #[test]
+    fn the_vector_that_came_with_ja4() {
+        let suites = [
+            0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+            0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
+        ];
+        let schemes = [
+            0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
+        ];
+        let extensions: Vec<(u16, Vec<u8>)> = [
+            0x2a2a, 0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d, 0x0005, 0x0023,
+            0x0012, 0x002b, 0xff01, 0x000b, 0x000a, 0x3a3a, 0x0015,
+        ]
+        .map(|kind| {
+            let data = match kind {
+                0x0000 => name(),
+                0x0010 => behind_length(b"\x02h2\x08http/1.1"),
+                0x000d => behind_length(&numbers(&schemes)),
+                0x002b => [&[6][..], &numbers(&[0x4a4a, 0x0304, 0x0303])].concat(),
+                0x000a => behind_length(&numbers(&[0x5a5a, 0x001d])),
+                0x000b => vec![1, 0],
+                _ => Vec::new(),
+            };
+            (kind, data)
+        })
+        .into();
+        let body = body(0x0303, &suites, &extensions);
+        let hello = ClientHelloView::parse(&body).unwrap();
+        let of = |carrier| ja4(&hello, &hello.details(), carrier);
+        assert_eq!(of(Carrier::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(of(Carrier::Quic), "q13d1516h2_8daaf6152771_e5627efa2ab1");
+    }
+}
