@@ -77,10 +77,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// Memory for connections under way, such as 512MiB or 2G [default: 512MiB]
+    /// Memory to take at most, such as 512MiB or 2G [default: 512MiB]
     ///
-    /// At the limit the connections that were silent for longest are given up; the report says how many. The whole
-    /// program takes some 20 MiB more.
+    /// A quarter at most is for what findings rest on, the rest for connections under way. At the limit the connections
+    /// that were silent for longest are given up, and the oldest handshakes no longer compared; the report says how many.
+    /// The program itself takes some 20 MiB more.
     #[arg(long, value_name = "SIZE", value_parser = size::parse_memory)]
     memory: Option<usize>,
 }
@@ -99,8 +100,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         faults.iter().for_each(|fault| say(fault));
         return Ok(Exit::Error);
     }
-    let settings = args.reporting.settings()?;
-    let secrets = args.keys.read(&Limits::default(), args.reporting.quiet)?;
+    let mut settings = args.reporting.settings()?;
+    let limits = reporting::share_memory(args.memory, &mut settings);
+    let secrets = args.keys.read(&limits, args.reporting.quiet)?;
     let names: Vec<&Path> = list.iter().filter_map(file_of).collect();
     let (mut output, view) = args.reporting.open(&names, settings.lang)?;
     let progress = Arc::new(Progress::default());
@@ -110,6 +112,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let job = Job {
             args,
             settings: settings.clone(),
+            limits: limits.clone(),
             inputs,
             secrets: Arc::clone(&secrets),
             view,
@@ -160,6 +163,7 @@ fn file_of(input: &Input) -> Option<&Path> {
 struct Job<'a> {
     args: &'a Args,
     settings: Settings,
+    limits: Limits,
     inputs: &'a [Input],
     secrets: Arc<Secrets>,
     view: View,
@@ -219,14 +223,10 @@ fn read(
         ref secrets,
         ..
     } = job;
-    let mut limits = Limits::default();
-    if let Some(bytes) = args.memory {
-        limits.flow_memory_bytes_max = bytes;
-    }
     let options = Options {
         tls_ports: job.settings.tls_ports.clone(),
         threads: threads(args.threads),
-        limits,
+        limits: job.limits.clone(),
         all_connections: args.all_connections,
         settings: job.settings.clone(),
         render: args.reporting.format.render,
@@ -290,7 +290,9 @@ mod tests {
         let args = parse(&["a.pcap"]).unwrap();
         assert_eq!((args.threads, args.memory), (None, None));
         assert!(threads(args.threads) >= 1);
-        let memory = Limits::default().flow_memory_bytes_max;
+        let mut settings = Settings::default();
+        let limits = reporting::share_memory(None, &mut settings);
+        let memory = limits.flow_memory_bytes_max + settings.history_bytes_max;
         assert_eq!(size::parse("512MiB"), Ok(memory), "the help says so");
     }
 

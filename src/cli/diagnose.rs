@@ -16,7 +16,7 @@ use std::{
 use tlscope::{
     findings::{self, Diagnosis, Settings},
     record::{Finding, Handshake, Line},
-    report::Report,
+    report::{FORGOTTEN, HITS_BEYOND_CAP, Report},
     stats::{CaptureSummary, Summary},
 };
 
@@ -179,7 +179,8 @@ impl Reading {
             summary.dns.get_or_insert_default().merge(*dns);
         }
         for (key, count) in other.skipped {
-            if key != tlscope::report::HITS_BEYOND_CAP {
+            // What a diagnosis lacked room for is counted anew by this one.
+            if ![HITS_BEYOND_CAP, FORGOTTEN].contains(&key.as_str()) {
                 *summary.skipped.entry(key).or_default() += count;
             }
         }

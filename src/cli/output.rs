@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Bytes gathered before they are written.
-const BUFFER_BYTES: usize = 64 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Largest file that is waited for until it is on the disk.
 const SYNC_BYTES_MAX: u64 = 8 << 20;

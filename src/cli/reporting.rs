@@ -12,8 +12,9 @@ use std::{
 };
 use tlscope::{
     findings::{Diagnosis, Lang, Settings},
+    limits::Limits,
     record::{Finding, Severity},
-    report::{Format, HITS_BEYOND_CAP, REPORTS, View},
+    report::{FORGOTTEN, Format, HITS_BEYOND_CAP, REPORTS, View},
     stats::Summary,
 };
 
@@ -131,14 +132,31 @@ fn is_same_file(input: &Path, output: &Path) -> bool {
     }
 }
 
+/// Memory where nothing else is said: 512 MiB.
+const MEMORY_BYTES: usize = 512 << 20;
+
+/// Divides what the program may take between what it remembers for findings, a quarter at most, and the connections
+/// under way.
+pub(crate) fn share_memory(memory: Option<usize>, settings: &mut Settings) -> Limits {
+    let memory = memory.unwrap_or(MEMORY_BYTES);
+    settings.history_bytes_max = settings.history_bytes_max.min(memory / 4);
+    Limits {
+        flow_memory_bytes_max: memory - settings.history_bytes_max,
+        ..Limits::default()
+    }
+}
+
 /// Ends a diagnosis: its findings, counted in the summary.
 pub(crate) fn conclude(mut diagnosis: Diagnosis, summary: &mut Summary) -> Vec<Finding> {
     if let Some(dns) = &summary.dns {
         diagnosis.dns(dns);
     }
-    let beyond = diagnosis.hits_beyond_cap();
-    if beyond > 0 {
-        summary.skipped.insert(HITS_BEYOND_CAP.to_owned(), beyond);
+    let lacking = [
+        (HITS_BEYOND_CAP, diagnosis.hits_beyond_cap()),
+        (FORGOTTEN, diagnosis.handshakes_forgotten()),
+    ];
+    for (key, count) in lacking.into_iter().filter(|(_, count)| *count > 0) {
+        summary.skipped.insert(key.to_owned(), count);
     }
     let findings = diagnosis.finish();
     for finding in &findings {
@@ -236,6 +254,17 @@ mod tests {
         assert_eq!(met("warning"), [false, true, true, false]);
         assert_eq!(met("info"), [false, false, true, false]);
         assert!(!FailOn::Info.is_met_by(&[]));
+    }
+
+    #[test]
+    fn memory_is_shared_so_that_the_sum_stays_within_it() {
+        for memory in [None, Some(8 << 20), Some(4 << 30)] {
+            let mut settings = Settings::default();
+            let limits = share_memory(memory, &mut settings);
+            let sum = limits.flow_memory_bytes_max + settings.history_bytes_max;
+            assert_eq!(sum, memory.unwrap_or(MEMORY_BYTES));
+            assert!(settings.history_bytes_max <= Settings::default().history_bytes_max);
+        }
     }
 
     #[test]

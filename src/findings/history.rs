@@ -29,6 +29,10 @@ use std::{
 /// So many handshakes of one client with one server are notable, whatever became of them.
 pub(super) const PAIR_NOTABLE: usize = 6;
 
+/// Bytes for one handshake: its trace, and at the end its places in the lists by server, name and pair. Of a flood of
+/// SYNs each is a pair of its own, which takes most.
+pub(super) const TRACE_BYTES: usize = size_of::<Trace>() + 240;
+
 /// What is kept of one handshake.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
@@ -151,7 +155,7 @@ impl History {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             traces: VecDeque::new(),
-            traces_max: (settings.history_bytes_max / size_of::<Trace>()).max(1),
+            traces_max: (settings.history_bytes_max / TRACE_BYTES).max(1),
             forgotten: 0,
             names: Interned::new(),
             captures: Interned::new(),

@@ -359,7 +359,7 @@ mod tests {
     fn state_is_capped_and_what_is_beyond_is_counted() {
         let settings = Settings {
             groups_max: 4,
-            history_bytes_max: 10 * size_of::<history::Trace>(),
+            history_bytes_max: 10 * history::TRACE_BYTES,
             ..Settings::default()
         };
         let mut diagnosis = Diagnosis::new(&settings);

@@ -57,6 +57,8 @@ pub static REPORTS: &[Format] = &[
 
 /// Key under which [`Summary::skipped`] counts handshakes with a finding for which the diagnosis had no room.
 pub const HITS_BEYOND_CAP: &str = "findings_beyond_cap";
+/// Key under which [`Summary::skipped`] counts handshakes that were no longer there to be compared at the end.
+pub const FORGOTTEN: &str = "handshakes_forgotten";
 
 /// An output format.
 pub struct Format {

@@ -177,7 +177,10 @@ pub(super) fn time(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{report::HITS_BEYOND_CAP, stats::Skip};
+    use crate::{
+        report::{FORGOTTEN, HITS_BEYOND_CAP},
+        stats::Skip,
+    };
 
     fn parsed(lang: Lang) -> Words {
         match lang {
@@ -273,7 +276,7 @@ mod tests {
             let keys = Skip::ALL
                 .into_iter()
                 .map(Skip::as_str)
-                .chain([HITS_BEYOND_CAP]);
+                .chain([HITS_BEYOND_CAP, FORGOTTEN]);
             for key in keys {
                 assert!(words.find("skip", key).is_some(), "{key}");
             }

@@ -137,7 +137,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
 
-    /// Memory for connections under way [default: 512MiB]
+    /// Memory to take at most [default: 512MiB]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_memory)]
     memory: Option<usize>,
 
@@ -168,7 +168,8 @@ pub(crate) struct Args {
 
 /// Watches until it is told to stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let settings = super::config::load(args.config.as_deref(), args.lang)?;
+    let mut settings = super::config::load(args.config.as_deref(), args.lang)?;
+    let limits = super::reporting::share_memory(args.memory, &mut settings);
     // Before any thread is started, so that all of them leave signals alone.
     let signals = signals::Signals::hold()?;
     let voice = Voice::default();
@@ -190,7 +191,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let places = (lines, saved);
     let desk = Desk::new(args, &settings, voice, places, board, progress, reopen);
-    args.watch(&settings, watched, desk)
+    args.watch(&settings, limits, watched, desk)
 }
 
 /// Why a file could not be made, mostly.
@@ -341,14 +342,11 @@ impl Args {
     fn watch(
         &self,
         settings: &Settings,
+        limits: Limits,
         watched: Box<dyn Interfaces>,
         mut desk: Desk<'_>,
     ) -> anyhow::Result<Exit> {
         let started = Instant::now();
-        let mut limits = Limits::default();
-        if let Some(bytes) = self.memory {
-            limits.flow_memory_bytes_max = bytes;
-        }
         let options = Options {
             threads: usize::from(self.threads),
             limits,
