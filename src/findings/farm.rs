@@ -77,6 +77,10 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
             .take(report.settings.farms.len())
             .any(|group| members.is_subset(&group.members))
             || !seen.insert(members.clone());
+        // Servers of one name mostly show one certificate, too: they are told once.
+        let known = known
+            || reason != "same server name"
+                && found.iter().any(|group| members.is_subset(&group.members));
         let private = members.iter().all(|member| is_private(member.ip));
         if !known && private && ports.len() == 1 && hosts::microsoft(&name).is_none() {
             found.push(Group {
