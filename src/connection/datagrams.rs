@@ -18,7 +18,7 @@ use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::packet::{Datagram, Encapsulation};
 use crate::quic::{self, parameters::Parameters, version::Version};
-use crate::record::{Defect, copy::text};
+use crate::record::{Defect, TransportParameters, copy::text};
 use crate::tls::{
     dtls,
     fingerprint::Carrier,
@@ -111,6 +111,7 @@ enum Speaks {
 struct QuicSession {
     machine: quic::Machine,
     user_agent: Option<Box<str>>,
+    transport_parameters: Option<Box<TransportParameters>>,
     client_versions: Vec<Version>,
 }
 
@@ -175,6 +176,9 @@ impl Conversation {
                 size_of::<QuicSession>()
                     + session.machine.heap_bytes()
                     + session.user_agent.as_ref().map_or(0, |agent| agent.len())
+                    + (session.transport_parameters.as_ref()).map_or(0, |kept| {
+                        size_of::<TransportParameters>() + kept.heap_bytes()
+                    })
             }
             Speaks::Tunnel(tunnel) => size_of::<Tunnel>() + tunnel.heap_bytes(),
         };
@@ -314,6 +318,7 @@ impl Conversation {
             return;
         };
         let limits = machine_limits(context.limits);
+        let list_max = context.limits.list_entries_max;
         let mut desk = Desk {
             limits: context.limits,
             interner: context.interner,
@@ -322,6 +327,7 @@ impl Conversation {
         let QuicSession {
             machine,
             user_agent,
+            transport_parameters,
             client_versions,
         } = &mut **session;
         let draft = &mut self.draft;
@@ -340,6 +346,8 @@ impl Conversation {
             {
                 *user_agent = parameters.user_agent.map(text);
                 *client_versions = parameters.versions().take(VERSIONS_MAX).collect();
+                let kept = TransportParameters::of(&parameters, list_max);
+                *transport_parameters = Some(Box::new(kept));
             }
             let seen = Seen {
                 frame: arrival.frame,

@@ -6,11 +6,51 @@ use crate::tls::client_hello::Extensions;
 
 /// quic_transport_parameters, and its number in the drafts.
 const EXTENSIONS: [u16; 2] = [0x0039, 0xffa5];
-const VERSION_INFORMATION: u64 = 0x11;
-/// Its number in the drafts of RFC 9368.
-const VERSION_INFORMATION_DRAFT: u64 = 0xff73db;
-/// Google's user_agent.
-const USER_AGENT: u64 = 0x3129;
+
+/// Numbers of parameters (RFC 9000 section 18.2).
+pub mod id {
+    /// max_idle_timeout
+    pub const MAX_IDLE_TIMEOUT: u64 = 0x01;
+    /// max_udp_payload_size
+    pub const MAX_UDP_PAYLOAD_SIZE: u64 = 0x03;
+    /// initial_max_data
+    pub const INITIAL_MAX_DATA: u64 = 0x04;
+    /// initial_max_stream_data_bidi_local
+    pub const INITIAL_MAX_STREAM_DATA_BIDI_LOCAL: u64 = 0x05;
+    /// initial_max_stream_data_bidi_remote
+    pub const INITIAL_MAX_STREAM_DATA_BIDI_REMOTE: u64 = 0x06;
+    /// initial_max_stream_data_uni
+    pub const INITIAL_MAX_STREAM_DATA_UNI: u64 = 0x07;
+    /// initial_max_streams_bidi
+    pub const INITIAL_MAX_STREAMS_BIDI: u64 = 0x08;
+    /// initial_max_streams_uni
+    pub const INITIAL_MAX_STREAMS_UNI: u64 = 0x09;
+    /// ack_delay_exponent
+    pub const ACK_DELAY_EXPONENT: u64 = 0x0a;
+    /// max_ack_delay
+    pub const MAX_ACK_DELAY: u64 = 0x0b;
+    /// disable_active_migration
+    pub const DISABLE_ACTIVE_MIGRATION: u64 = 0x0c;
+    /// active_connection_id_limit
+    pub const ACTIVE_CONNECTION_ID_LIMIT: u64 = 0x0e;
+    /// initial_source_connection_id
+    pub const INITIAL_SOURCE_CONNECTION_ID: u64 = 0x0f;
+    /// version_information (RFC 9368)
+    pub const VERSION_INFORMATION: u64 = 0x11;
+    /// max_datagram_frame_size (RFC 9221)
+    pub const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
+    /// grease_quic_bit (RFC 9287)
+    pub const GREASE_QUIC_BIT: u64 = 0x2ab2;
+    /// Google's user_agent
+    pub const USER_AGENT: u64 = 0x3129;
+    /// version_information in the drafts of RFC 9368
+    pub const VERSION_INFORMATION_DRAFT: u64 = 0xff_73db;
+
+    /// Reserved to see that unknown ones are ignored (RFC 9000 section 18.1).
+    pub fn is_reserved(id: u64) -> bool {
+        id % 31 == 27
+    }
+}
 
 /// What the transport parameters say that the record keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -19,6 +59,7 @@ pub struct Parameters<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// version_information: the chosen version, then those available.
     pub versions: Option<&'a [u8]>,
+    bytes: &'a [u8],
 }
 
 impl<'a> Parameters<'a> {
@@ -31,19 +72,47 @@ impl<'a> Parameters<'a> {
     }
 
     /// Reads parameters up to the first that is cut.
-    pub fn parse(mut bytes: &'a [u8]) -> Self {
-        let mut parameters = Self::default();
-        while let Some((id, value, rest)) = parameter(bytes) {
+    pub fn parse(bytes: &'a [u8]) -> Self {
+        let mut parameters = Self {
+            bytes,
+            ..Self::default()
+        };
+        for (id, value) in parameters.iter() {
             match id {
-                USER_AGENT => parameters.user_agent = Some(value),
-                VERSION_INFORMATION | VERSION_INFORMATION_DRAFT => {
+                id::USER_AGENT => parameters.user_agent = Some(value),
+                id::VERSION_INFORMATION | id::VERSION_INFORMATION_DRAFT => {
                     parameters.versions = Some(value)
                 }
                 _ => {}
             }
-            bytes = rest;
         }
         parameters
+    }
+
+    /// All parameters by number, up to the first that is cut.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
+        let mut rest = self.bytes;
+        core::iter::from_fn(move || {
+            let (id, value, after) = parameter(rest)?;
+            rest = after;
+            Some((id, value))
+        })
+    }
+
+    /// The list does not end where a parameter does.
+    pub fn is_cut(&self) -> bool {
+        let mut rest = self.bytes;
+        while let Some((_, _, after)) = parameter(rest) {
+            rest = after;
+        }
+        !rest.is_empty()
+    }
+
+    /// A value that is one variable-length integer, and nothing else.
+    pub fn number(value: &[u8]) -> Option<u64> {
+        varint(value)
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(number, _)| number)
     }
 
     /// The versions of version_information.

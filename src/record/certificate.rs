@@ -286,7 +286,7 @@ fn signature_name(oid: &Oid<'_>) -> Box<str> {
     .into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use core::fmt::Write as _;
     bytes
         .iter()

@@ -18,6 +18,7 @@ mod observed;
 mod quic;
 mod recording;
 mod stack;
+mod transport_parameters;
 
 pub use certificate::Certificate;
 pub use code::{Code16, Digest, Rendered, Timestamp};
@@ -34,6 +35,7 @@ pub use observed::Observed;
 pub use quic::Quic;
 pub use recording::{Comment, ConnectionDirection, DroppedPacket, Recording};
 pub use stack::{ClientStack, StackRule, Stacks};
+pub use transport_parameters::TransportParameters;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! What QUIC adds to a handshake (RFC 9000, RFC 9368).
 
+use super::TransportParameters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct Quic {
     /// The user agent that Google's clients send as a transport parameter.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub user_agent: Option<Box<str>>,
+    /// The transport parameters of the client's hello.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub transport_parameters: Option<Box<TransportParameters>>,
     /// Error code of a CONNECTION_CLOSE in an Initial packet (RFC 9000 section 20.1); 0x0100 and above
     /// hold a TLS alert.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -70,6 +70,7 @@ impl Conversation {
             negotiation: machine.offered().iter().map(hex).collect(),
             client_versions: session.client_versions.iter().map(hex).collect(),
             user_agent: session.user_agent.clone(),
+            transport_parameters: session.transport_parameters.clone(),
             close_code: close.map(|(_, code)| code),
             closed_by: close.map(|(from, _)| {
                 if from == client {
