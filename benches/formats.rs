@@ -68,7 +68,7 @@ fn frames(pcap: &[u8]) -> Frames {
 /// As etl2pcapng writes it: direction and process of each packet as options.
 fn pcapng_with_options(frames: &Frames) -> Vec<u8> {
     let mut file = Vec::new();
-    let mut words = |file: &mut Vec<u8>, words: &[u32]| {
+    let words = |file: &mut Vec<u8>, words: &[u32]| {
         words
             .iter()
             .for_each(|word| file.extend(word.to_le_bytes()));

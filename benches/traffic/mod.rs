@@ -24,6 +24,10 @@ use template::Template;
 
 /// How much to write.
 #[derive(Clone, Copy, Debug)]
+#[allow(
+    dead_code,
+    reason = "not all programs that include this module ask for each"
+)]
 pub(crate) enum Amount {
     /// About so many bytes of capture.
     Bytes(u64),
