@@ -593,9 +593,13 @@ fn a_pipe_gets_no_colour_and_80_columns() {
     let output = tlscope(&["--fail-on", "never", BLOCKLISTED]);
     let out = text(&output.stdout);
     assert!(!out.contains('\u{1b}'));
+    // Only what is to be typed is longer: the lines below a step, and a word (a cipher list) that fits no line.
+    let is_typed = |line: &str| {
+        line.starts_with("       ") || line.split(' ').any(|word| word.chars().count() > 70)
+    };
     let long: Vec<&str> = out
         .lines()
-        .filter(|line| line.chars().count() > 80)
+        .filter(|line| line.chars().count() > 80 && !is_typed(line))
         .collect();
     assert!(long.is_empty(), "{long:?}");
     let coloured = tlscope(&["--fail-on", "never", "--color", "always", BLOCKLISTED]);

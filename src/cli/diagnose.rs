@@ -178,6 +178,10 @@ impl Reading {
         if let Some(dns) = other.dns {
             summary.dns.get_or_insert_default().merge(*dns);
         }
+        if let Some(secrets) = other.secrets {
+            // What they opened is counted with the records.
+            summary.secrets.get_or_insert_default().known += secrets.known;
+        }
         for (key, count) in other.skipped {
             // What a diagnosis lacked room for is counted anew by this one.
             if ![HITS_BEYOND_CAP, FORGOTTEN].contains(&key.as_str()) {
