@@ -859,3 +859,62 @@ fn two_conversations_do_not_mix() {
             .all(|record| record.outcome.is_complete())
     );
 }
+
+/// SYNs that announce segments of 1460 bytes, a hello, and the server's flight in full segments; it is lost, and sent
+/// again `times` times.
+fn flight_sent_again(times: usize) -> support::packets::Talk {
+    use support::packets::{ACK, PSH, Packet, SYN, Talk, Tcp, Who};
+    let mut talk = Talk::default();
+    for (from, to, flags) in [(0, 1, SYN), (1, 0, SYN | ACK)] {
+        let bytes = Tcp {
+            from: talk.ends[from],
+            to: talk.ends[to],
+            sequence: talk.first[from],
+            acknowledgement: if from == 1 { talk.first[0] + 1 } else { 0 },
+            flags,
+            options: &[2, 4, 5, 0xb4],
+            payload: &[],
+        }
+        .ethernet();
+        talk.packets.push(Packet::new(talk.time_ns, bytes));
+        talk.wait_ms(1);
+    }
+    talk.acknowledge(Who::Client);
+    let flights = support::tls::flights(&support::tls::Hello::default());
+    talk.send(Who::Client, &flights[0].1);
+    talk.acknowledge(Who::Server);
+    talk.send_cut(Who::Server, &flights[1].1, 1460);
+    for _ in 0..times {
+        talk.wait_ms(500);
+        talk.segment(Who::Server, PSH | ACK, 0, &flights[1].1[..1460]);
+    }
+    talk
+}
+
+#[test]
+fn a_first_flight_that_is_never_acknowledged() {
+    use support::packets::Who::{Client, Server};
+    let mut talk = flight_sent_again(3);
+    let flight = core::mem::take(&mut talk.sent[Server as usize]);
+    talk.wait_ms(5_000).fin(Client);
+    let run = support::run::packets(&talk.packets);
+    let observed = run.only().observed.as_ref().unwrap();
+    assert_eq!(observed.server_flight_unacknowledged_bytes, Some(flight));
+    assert_eq!(observed.server_flight_retransmits, Some(3));
+    let findings = &run.only().findings;
+    let found = |id: &str| findings.iter().any(|one| one.to_string() == id);
+    assert!(found("pmtu-blackhole"), "{findings:?}");
+
+    // The client has it after all, and gives up for another reason.
+    let mut talk = flight_sent_again(3);
+    talk.wait_ms(5_000).fin(Client);
+    let run = support::run::packets(&talk.packets);
+    let observed = run.only().observed.as_ref().unwrap();
+    assert_eq!(observed.server_flight_unacknowledged_bytes, Some(0));
+    let findings = &run.only().findings;
+    assert!(
+        !findings
+            .iter()
+            .any(|one| one.to_string() == "pmtu-blackhole")
+    );
+}

@@ -277,6 +277,7 @@ impl Conversation {
             time_ns: arrival.time_ns,
             segments: 1,
             end: Seq(0),
+            acknowledges: None,
         };
         let mut desk = Desk {
             limits: context.limits,
@@ -354,6 +355,7 @@ impl Conversation {
                 time_ns: arrival.time_ns,
                 segments: told.packets,
                 end: Seq(0),
+                acknowledges: None,
             };
             draft.event(direction, told.event, seen, &mut desk);
         });

@@ -134,6 +134,8 @@ pub struct Connection {
     syn_retransmits: u16,
     /// The sequence number behind the segment being taken.
     segment_end: Seq,
+    /// What that segment acknowledges.
+    segment_acknowledges: Option<Seq>,
     syn_ack_ttl: u8,
     close_ttl: u8,
     /// Maximum segment sizes that the opener and the other side announced; 0 where none.
@@ -223,6 +225,7 @@ impl Connection {
             ends: [None; 2],
             syn_retransmits: 0,
             segment_end: Seq(0),
+            segment_acknowledges: None,
             syn_ack_ttl: 0,
             close_ttl: 0,
             mss: [0; 2],
@@ -421,6 +424,7 @@ impl Connection {
         self.payload_seen[direction as usize] = true;
         self.snapped |= segment.cut > 0;
         self.segment_end = at.plus(segment.payload.len() + segment.cut as usize);
+        self.segment_acknowledges = segment.flags.ack().then_some(Seq(segment.acknowledgement));
         if self.streams[direction as usize].absorb(at, segment.payload.len() + segment.cut as usize)
         {
             return;
@@ -550,6 +554,7 @@ impl Connection {
             time_ns: arrival.time_ns,
             segments: lent.segments,
             end: self.segment_end,
+            acknowledges: self.segment_acknowledges,
         };
         let Context {
             limits: caps,
@@ -634,6 +639,11 @@ impl Connection {
             return;
         }
         let had_hello = self.has_client_hello();
+        // What is read now belongs to earlier packets.
+        let flight_end = match &self.phase {
+            Phase::Tls(session) => session.draft.server_flight_end,
+            Phase::Opening | Phase::Closed => None,
+        };
         for direction in [Direction::Up, Direction::Down] {
             if self.streams[direction as usize].is_pending() {
                 self.with_stream(direction, arrival, context, |stream, _, mut consumer| {
@@ -652,7 +662,10 @@ impl Connection {
                 .skip_many(Skip::OutOfOrderCap, stream.capped());
         }
         let draft = match core::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Tls(session) => session.draft,
+            Phase::Tls(mut session) => {
+                session.draft.server_flight_end = flight_end;
+                session.draft
+            }
             Phase::Opening | Phase::Closed => Draft::default(),
         };
         self.write_last(draft, arrival, context, how);

@@ -289,6 +289,9 @@ impl Connection {
         let client = self.client(draft);
         let seen = |value: u16| (value != 0).then_some(value);
         let unanswered = draft.client_hello.is_some() && draft.server_hello.is_none();
+        let unacknowledged = draft
+            .server_flight_unacknowledged()
+            .filter(|_| draft.complete_ns.is_none() && draft.client_reply_us.is_none());
         let since_start = |ns: i64| Timestamp(ns).micros_since(Timestamp(self.start_ns));
         let tls13 = draft.version() == Some(VersionRank::Tls13);
         Observed {
@@ -298,6 +301,9 @@ impl Connection {
             server_mss: seen(self.mss[client.reverse() as usize]),
             hello_acknowledged: unanswered.then_some(draft.client_hello_acknowledged),
             hello_retransmits: unanswered.then(|| self.streams[client as usize].retransmits()),
+            server_flight_unacknowledged_bytes: unacknowledged,
+            server_flight_retransmits: unacknowledged
+                .map(|_| self.streams[client.reverse() as usize].retransmits()),
             client_hello_us: draft.client_hello_ns.map(since_start),
             client_reply_us: draft.client_reply_us,
             client_certificate_empty: draft.client_certificate_empty,

@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub segments: u32,
     /// The sequence number behind the packet.
     pub end: Seq,
+    /// What the packet acknowledges of the other direction; TCP only.
+    pub acknowledges: Option<Seq>,
 }
 
 /// What the session needs from its shard.
@@ -104,6 +106,11 @@ pub(super) struct Draft {
     /// The sequence number behind the ClientHello's last segment.
     pub client_hello_end: Option<Seq>,
     pub client_hello_acknowledged: bool,
+    /// The sequence number behind what the server's first flight showed so far, and how far the client acknowledged it.
+    pub server_flight_end: Option<Seq>,
+    pub server_acknowledged: Option<Seq>,
+    /// Nothing is left that an acknowledgement could tell.
+    pub acknowledgements_settled: bool,
     /// What secrets opened.
     pub opened: Option<Box<Reading>>,
 }
@@ -256,17 +263,34 @@ impl Draft {
         }
     }
 
-    /// An acknowledgement: does the server's TCP have the whole ClientHello?
+    /// An acknowledgement: does the server's TCP have the whole ClientHello, the client's the server's first flight? One
+    /// comparison once both have.
     #[inline]
     pub(super) fn acknowledged(&mut self, direction: Direction, position: Seq) {
-        if !self.client_hello_acknowledged
-            && self.client != Some(direction)
-            && self
-                .client_hello_end
-                .is_some_and(|end| position.ahead_of(end) >= 0)
-        {
+        if !self.acknowledgements_settled {
+            self.acknowledges(direction, position);
+        }
+    }
+
+    fn acknowledges(&mut self, direction: Direction, position: Seq) {
+        let reached = |end: Seq| position.ahead_of(end) >= 0;
+        if self.client == Some(direction) {
+            if self.server_acknowledged.is_none_or(reached) {
+                self.server_acknowledged = Some(position);
+            }
+        } else if self.client_hello_end.is_some_and(reached) {
             self.client_hello_acknowledged = true;
         }
+        self.acknowledgements_settled = self.client_hello_acknowledged
+            && self
+                .server_flight_unacknowledged()
+                .is_none_or(|bytes| bytes == 0);
+    }
+
+    /// Bytes of the server's first flight that the client's TCP did not acknowledge.
+    pub(super) fn server_flight_unacknowledged(&self) -> Option<u32> {
+        let missing = self.server_flight_end?.ahead_of(self.server_acknowledged?);
+        Some(missing.max(0).unsigned_abs())
     }
 
     /// Keeps the times of the flights.
@@ -275,7 +299,11 @@ impl Draft {
             return;
         }
         match (self.side(direction), self.server_flight_ns) {
-            (Side::Server, _) => self.server_flight_ns = Some(seen.time_ns),
+            (Side::Server, _) => {
+                self.server_flight_ns = Some(seen.time_ns);
+                self.server_flight_end = Some(seen.end);
+                self.acknowledgements_settled = false;
+            }
             (Side::Client, Some(since)) => {
                 self.client_reply_us = Some(Timestamp(seen.time_ns).micros_since(Timestamp(since)));
             }
@@ -371,6 +399,7 @@ impl Draft {
             self.client_hello = Some(hello);
             self.client_hello_ns = Some(seen.time_ns);
             self.client_hello_end = Some(seen.end);
+            self.server_acknowledged = seen.acknowledges;
         }
     }
 

@@ -144,7 +144,7 @@ fn describe_client_certificate(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<
 }
 
 /// `tls13-abort-hidden`: the client's first encrypted record has the size of an alert, or it closes without any.
-fn abort_hidden(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
+fn abort_hidden(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     if facts.negotiated != Some(VersionRank::Tls13)
         || !facts.whole
         || facts
@@ -168,6 +168,8 @@ fn abort_hidden(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
             "alert-sized",
         )),
         Some(_) => None,
+        // What never arrived was not rejected.
+        None if super::pmtu::blackhole(facts, settings).is_some() => None,
         None if facts.record.outcome == Outcome::ClientAbort => Some(Verdict::new(
             Severity::Warning,
             Confidence::Possible,

@@ -30,6 +30,7 @@ mod negotiation;
 mod offload;
 mod past;
 mod path;
+mod pmtu;
 mod proxy;
 mod quality;
 mod reach;
@@ -174,6 +175,7 @@ pub static RULES: &[&[Rule]] = &[
     sign_in::RULES,
     dialogue::RULES,
     path::RULES,
+    pmtu::RULES,
 ];
 
 /// The surveys in the order in which they run: those that explain a failure before those that only state it.

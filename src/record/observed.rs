@@ -29,6 +29,13 @@ pub struct Observed {
     /// How often segments of the ClientHello were sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello_retransmits: Option<u32>,
+    /// Bytes of the server's first flight that the client's TCP never acknowledged; only where the client did not go on
+    /// with the handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_flight_unacknowledged_bytes: Option<u32>,
+    /// How often the server's segments were sent again, in the same case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_flight_retransmits: Option<u32>,
     /// First packet of the connection to the complete ClientHello, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_hello_us: Option<i64>,

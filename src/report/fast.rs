@@ -298,6 +298,16 @@ fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
     numbers(b",\"server_mss\":", seen.server_mss, out);
     optional("hello_acknowledged", seen.hello_acknowledged.as_ref(), out);
     numbers(b",\"hello_retransmits\":", seen.hello_retransmits, out);
+    numbers(
+        b",\"server_flight_unacknowledged_bytes\":",
+        seen.server_flight_unacknowledged_bytes,
+        out,
+    );
+    numbers(
+        b",\"server_flight_retransmits\":",
+        seen.server_flight_retransmits,
+        out,
+    );
     numbers(b",\"client_hello_us\":", seen.client_hello_us, out);
     numbers(b",\"client_reply_us\":", seen.client_reply_us, out);
     optional("sslv2_hello", seen.sslv2_hello.as_ref(), out);

@@ -190,6 +190,7 @@ impl Conversation {
                     time_ns: arrival.time_ns,
                     segments,
                     end: Seq(0),
+                    acknowledges: None,
                 };
                 draft.event(direction, event, seen, &mut desk);
             },
