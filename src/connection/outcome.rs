@@ -389,6 +389,7 @@ impl Connection {
             client_certificates: draft.client_certificates,
             certificate_requested: draft.certificate_requested,
             ocsp_stapled: draft.ocsp_stapled,
+            ocsp: draft.ocsp,
             alerts: draft.alerts,
             tcp: Some(tcp),
             application_bytes,

@@ -4,8 +4,10 @@ use super::opened::Reading;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::record::{
-    Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, ServerHello, Side, Timestamp,
+    Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, Ocsp, ServerHello, Side,
+    Timestamp,
     copy::{Interner, Place},
+    ocsp,
 };
 use crate::stats::{Counters, Skip};
 use crate::tls::{
@@ -83,6 +85,7 @@ pub(super) struct Draft {
     pub client_certificates: Vec<Arc<Certificate>>,
     pub certificate_requested: bool,
     pub ocsp_stapled: bool,
+    pub ocsp: Option<Box<Ocsp>>,
     pub alerts: Vec<Alert>,
     pub stopped_after: Option<HandshakeType>,
     pub defects: Vec<Defect>,
@@ -144,6 +147,7 @@ impl Draft {
             + sni
             + 16 * (self.certificates.len() + self.client_certificates.len())
             + self.alerts.len() * size_of::<Alert>()
+            + self.ocsp.as_ref().map_or(0, |_| size_of::<Ocsp>())
             + self.opened.as_ref().map_or(0, |opened| opened.heap_bytes())
     }
 
@@ -228,6 +232,10 @@ impl Draft {
                 self.server_key_exchange(body);
             }
             Event::CertificateRequest(body) => self.certificate_request(body),
+            Event::CertificateStatus(status) => {
+                self.stopped_after = Some(HandshakeType::CERTIFICATE_STATUS);
+                self.staple(status);
+            }
             Event::Message(kind) => self.message(kind),
             Event::Alert { level, code } => {
                 self.alert(direction, Some((level, code)), seen, desk.limits.alerts_max)
@@ -464,7 +472,9 @@ impl Draft {
             return;
         }
         self.certificates = owned;
-        self.ocsp_stapled |= list.has_staple();
+        if let Some(status) = list.staple() {
+            self.staple(status);
+        }
         if let Some(hello) = self.server_hello.as_mut() {
             hello.resumed = false;
         }
@@ -496,13 +506,15 @@ impl Draft {
         self.certificate_request = Some((body.len() as u32 + 4, authority_names(body, version)));
     }
 
+    #[cold]
+    fn staple(&mut self, status: &[u8]) {
+        self.ocsp_stapled = true;
+        self.ocsp = ocsp::read(status).map(Box::new);
+    }
+
     fn message(&mut self, kind: HandshakeType) {
         self.stopped_after = Some(kind);
-        match kind {
-            HandshakeType::CERTIFICATE_STATUS => self.ocsp_stapled = true,
-            HandshakeType::CLIENT_KEY_EXCHANGE => self.client_key_exchange = true,
-            _ => {}
-        }
+        self.client_key_exchange |= kind == HandshakeType::CLIENT_KEY_EXCHANGE;
     }
 
     pub(super) fn alert(

@@ -125,6 +125,7 @@ impl Make {
                 client_certificates: Vec::new(),
                 certificate_requested: false,
                 ocsp_stapled: false,
+                ocsp: None,
                 alerts: Vec::new(),
                 tcp: Some(Tcp {
                     syn_frame: Some(1),

@@ -15,6 +15,7 @@ mod http;
 mod inside;
 mod lookups;
 mod observed;
+pub(crate) mod ocsp;
 mod quic;
 mod recording;
 mod stack;
@@ -32,6 +33,7 @@ pub use http::{
 pub use inside::{Inside, PostHandshake};
 pub use lookups::Lookups;
 pub use observed::Observed;
+pub use ocsp::Ocsp;
 pub use quic::Quic;
 pub use recording::{Comment, ConnectionDirection, DroppedPacket, Recording};
 pub use stack::{ClientStack, StackRule, Stacks};
@@ -101,6 +103,9 @@ pub struct Handshake {
     /// An OCSP staple was seen: a CertificateStatus message, or with the certificate (TLS 1.3, decrypted).
     #[serde(skip_serializing_if = "is_false", default)]
     pub ocsp_stapled: bool,
+    /// What the staple says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ocsp: Option<Box<Ocsp>>,
     /// Alerts in order of time.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub alerts: Vec<Alert>,

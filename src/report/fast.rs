@@ -63,6 +63,7 @@ pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
         out,
     );
     flag(b",\"ocsp_stapled\":true", record.ocsp_stapled, out);
+    optional("ocsp", record.ocsp.as_ref(), out);
     alerts(&record.alerts, out);
     tcp(record.tcp.as_ref(), out);
     if let Some(bytes) = &record.application_bytes {
@@ -407,10 +408,18 @@ mod tests {
 
     #[test]
     fn the_line_is_the_one_that_serde_makes() {
-        for record in sample::run()
-            .0
-            .into_iter()
-            .chain([sample::established(), sample::refused()])
+        let mut stapled = sample::established();
+        stapled.ocsp_stapled = true;
+        stapled.ocsp = Some(Box::new(crate::record::Ocsp {
+            status: "good".into(),
+            this_update: Some(stapled.start),
+            next_update: None,
+        }));
+        for record in
+            sample::run()
+                .0
+                .into_iter()
+                .chain([sample::established(), sample::refused(), stapled])
         {
             let (mut fast, mut slow) = (Vec::new(), Vec::new());
             handshake(&record, &mut fast);

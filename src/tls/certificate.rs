@@ -54,11 +54,12 @@ impl<'a> CertificateList<'a> {
         })
     }
 
-    /// An OCSP response comes with the first certificate (TLS 1.3, RFC 8446 section 4.4.2.1).
-    pub fn has_staple(self) -> bool {
+    /// The CertificateStatus that comes with the first certificate (TLS 1.3, RFC 8446 section 4.4.2.1).
+    pub fn staple(self) -> Option<&'a [u8]> {
         let staple = |kind| ExtensionType(kind) == ExtensionType::STATUS_REQUEST;
-        let first = self.entries().next();
-        first.is_some_and(|(_, extensions)| extensions.iter().any(|entry| staple(entry.kind)))
+        let (_, extensions) = self.entries().next()?;
+        let mut found = extensions.iter().filter(|entry| staple(entry.kind));
+        found.next().map(|entry| entry.body)
     }
 
     /// The list holds no certificate: a client that has none to show.

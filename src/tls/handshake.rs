@@ -35,6 +35,8 @@ pub enum Event<'a> {
     ServerKeyExchange(&'a [u8]),
     /// The body of a CertificateRequest in clear.
     CertificateRequest(&'a [u8]),
+    /// The body of a CertificateStatus in clear.
+    CertificateStatus(&'a [u8]),
     /// Any other handshake message in clear.
     Message(HandshakeType),
     /// A handshake record that is encrypted.
@@ -344,6 +346,7 @@ pub(crate) fn event(record_version: Option<u16>, message: Message<'_>) -> Event<
         HandshakeType::CERTIFICATE => Event::Certificate(CertificateList::parse(message.body)),
         HandshakeType::CERTIFICATE_REQUEST => Event::CertificateRequest(message.body),
         HandshakeType::SERVER_KEY_EXCHANGE => Event::ServerKeyExchange(message.body),
+        HandshakeType::CERTIFICATE_STATUS => Event::CertificateStatus(message.body),
         other => Event::Message(other),
     }
 }

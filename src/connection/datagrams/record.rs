@@ -160,6 +160,7 @@ impl Conversation {
             client_certificates: draft.client_certificates,
             certificate_requested: draft.certificate_requested,
             ocsp_stapled: draft.ocsp_stapled,
+            ocsp: draft.ocsp,
             alerts: draft.alerts,
             tcp: None,
             outcome,
