@@ -902,7 +902,7 @@ fn a_first_flight_that_is_never_acknowledged() {
     assert_eq!(observed.server_flight_unacknowledged_bytes, Some(flight));
     assert_eq!(observed.server_flight_retransmits, Some(3));
     let findings = &run.only().findings;
-    let found = |id: &str| findings.iter().any(|one| one.to_string() == id);
+    let found = |id: &str| findings.iter().any(|one| *one == *id);
     assert!(found("pmtu-blackhole"), "{findings:?}");
 
     // The client has it after all, and gives up for another reason.
@@ -912,9 +912,5 @@ fn a_first_flight_that_is_never_acknowledged() {
     let observed = run.only().observed.as_ref().unwrap();
     assert_eq!(observed.server_flight_unacknowledged_bytes, Some(0));
     let findings = &run.only().findings;
-    assert!(
-        !findings
-            .iter()
-            .any(|one| one.to_string() == "pmtu-blackhole")
-    );
+    assert!(!findings.iter().any(|one| *one == *"pmtu-blackhole"));
 }
