@@ -95,6 +95,7 @@ impl Make {
             sni: Some("www.contoso.com".into()),
             session_id_length: 0,
             session_ticket_length: None,
+            ech_outer: None,
             shape: Arc::new(shape),
         };
         Self {

@@ -100,6 +100,7 @@ impl Interner {
             sni: details.sni.filter(|name| !name.is_empty()).map(text),
             session_id_length: hello.session_id.len() as u8,
             session_ticket_length: details.session_ticket_length,
+            ech_outer: details.ech_body.and_then(super::ech::outer),
             shape,
         })
     }

@@ -5,8 +5,8 @@
 //! the next (name, frame, lengths) stands beside it, so that a finished handshake costs little memory
 //! and a known shape costs no fingerprint.
 
-use super::ClientStack;
 use super::code::{Code16, Digest, Rendered};
+use super::{ClientStack, EchOuter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, sync::Arc};
@@ -32,6 +32,9 @@ pub struct ClientHello {
     /// Length of the session_ticket extension's ticket (RFC 5077); 0 where the client asks for one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub session_ticket_length: Option<u16>,
+    /// What an outer hello shows of Encrypted ClientHello, real or GREASE.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ech_outer: Option<Box<EchOuter>>,
     /// What all hellos of this kind of client have in common.
     #[serde(flatten)]
     pub shape: Arc<ClientHelloShape>,

@@ -10,6 +10,7 @@ mod code;
 pub mod copy;
 mod dialogue;
 mod dns;
+mod ech;
 mod hello;
 mod http;
 mod inside;
@@ -25,6 +26,7 @@ pub use certificate::Certificate;
 pub use code::{Code16, Digest, Rendered, Timestamp};
 pub use dialogue::{Dialogue, Origin};
 pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
+pub use ech::EchOuter;
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
 pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,

@@ -369,6 +369,7 @@ fn client_hello(name: &str, hello: Option<&ClientHello>, out: &mut Vec<u8>) {
         hello.session_ticket_length,
         out,
     );
+    optional("ech_outer", hello.ech_outer.as_ref(), out);
     out.push(b',');
     out.extend_from_slice(hello.shape.rendered.get(|| inside(&*hello.shape)));
     out.push(b'}');

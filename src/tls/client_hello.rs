@@ -156,6 +156,8 @@ pub struct ClientHelloDetails<'a> {
     pub early_data: bool,
     /// First byte of encrypted_client_hello: 0 outer, 1 inner.
     pub ech: Option<u8>,
+    /// The body of encrypted_client_hello.
+    pub ech_body: Option<&'a [u8]>,
     /// Algorithms of compress_certificate (RFC 8879).
     pub certificate_compression: Option<U16List<'a>>,
     /// status_request is present.
@@ -197,7 +199,10 @@ impl<'a> ClientHelloDetails<'a> {
             }
             ExtensionType::PRE_SHARED_KEY => self.pre_shared_key = true,
             ExtensionType::EARLY_DATA => self.early_data = true,
-            ExtensionType::ENCRYPTED_CLIENT_HELLO => self.ech = body.first().copied(),
+            ExtensionType::ENCRYPTED_CLIENT_HELLO => {
+                self.ech = body.first().copied();
+                self.ech_body = Some(body);
+            }
             ExtensionType::COMPRESS_CERTIFICATE => {
                 self.certificate_compression = whole(vec8(body)).map(U16List)
             }
