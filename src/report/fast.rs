@@ -416,6 +416,17 @@ mod tests {
             this_update: Some(stapled.start),
             next_update: None,
         }));
+        if let Some(hello) = &mut stapled.client_hello {
+            hello.ech_outer = Some(Box::new(crate::record::EchOuter {
+                config_id: 7,
+                kdf: Code16(1),
+                kdf_name: Some("HKDF-SHA256".into()),
+                aead: Code16(9),
+                aead_name: None,
+                enc_length: 32,
+                payload_length: 239,
+            }));
+        }
         for record in
             sample::run()
                 .0
