@@ -3,7 +3,7 @@
 //! The block that holds nearly all bytes (enhanced packet) is framed by its fixed fields alone, and its options
 //! are looked at only where there are any: `pcap-parser`'s general block parser, which takes them apart
 //! always, costs ten times as many instructions (see `benches/parse.rs`). What stands beside the packets is
-//! read in [`options`].
+//! read in `options`.
 //! Source: draft-ietf-opsawg-pcapng.
 
 mod options;

@@ -7,7 +7,7 @@
 //!  TLS 1.2   clear … ChangeCipherSpec │ keys … ChangeCipherSpec │ keys of the next handshake …
 //! ```
 //!
-//! Only [`reader`] knows records; this file knows which keys a direction has now, and which records are
+//! Only `reader` knows records; this file knows which keys a direction has now, and which records are
 //! worth opening. Without secrets nothing of this runs. Early data is not opened, nor is DTLS.
 
 pub(crate) mod derive;
