@@ -537,7 +537,7 @@ fn files_are_rotated_opened_anew_and_survive_a_full_disk() {
     }
     let folder = folder("files");
     if !sh(&format!(
-        "mount -t tmpfs -o size=256k,mode=777 none {}",
+        "mount -t tmpfs -o size=1m,mode=777 none {}",
         folder.display()
     )) {
         eprintln!("skipped: there is no right to mount");
@@ -585,7 +585,7 @@ fn files_are_rotated_opened_anew_and_survive_a_full_disk() {
         assert!(begun.elapsed() < PATIENCE);
         thread::sleep(Duration::from_millis(20));
     }
-    fs::write(folder.join("ballast"), vec![0; 1 << 20]).unwrap_err();
+    fs::write(folder.join("ballast"), vec![0; 4 << 20]).unwrap_err();
     let full = fs::metadata(&path).unwrap().len();
     send_some();
     live.wait_for("lines are lost until there is room again");
