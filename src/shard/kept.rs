@@ -1,7 +1,7 @@
 //! What a shard keeps of a conversation: all of it while it is under way, and a tombstone once its record is written.
 //!
 //! Ten seconds of tombstones are many more than the conversations under way: a whole conversation for each would take
-//! ten times the memory, and drive those under way out of the processor's cache.
+//! four times the memory, and drive those under way out of the processor's cache.
 
 use crate::connection::{Connection, Tombstone};
 use crate::flow::Direction;
