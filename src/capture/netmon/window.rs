@@ -1,6 +1,5 @@
 //! A part of a file held in memory: frames mostly follow one another, and may lie anywhere.
 
-use crate::capture::etl::read_up_to;
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// Bytes that are read at a time.
@@ -30,11 +29,10 @@ impl<R: Read + Seek> Window<R> {
         let end = at.saturating_add(count as u64).min(self.file_bytes).max(at);
         if at < self.at || end > self.at + self.bytes.len() as u64 {
             let count = usize::try_from(end - at).unwrap_or(0).max(WINDOW_BYTES);
-            self.bytes.resize(count, 0);
+            self.bytes.clear();
             self.at = at;
             self.reader.seek(SeekFrom::Start(at))?;
-            let filled = read_up_to(&mut self.reader, &mut self.bytes)?;
-            self.bytes.truncate(filled);
+            self.reader.by_ref().take(count as u64).read_to_end(&mut self.bytes)?;
         }
         let start = usize::try_from(at - self.at).unwrap_or(usize::MAX);
         let rest = self.bytes.get(start..).unwrap_or_default();
