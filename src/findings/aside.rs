@@ -1,15 +1,22 @@
 //! What connections said in clear beside TLS, as far as surveys need it: plain HTTP requests, whom a log-on was bound to,
-//! and what forward proxies answered.
+//! and what forward proxies answered; and clients that took long over a certificate, with what they failed to fetch.
 //!
-//! Few records have any of it: for all others this costs two comparisons. Each list is capped; past the cap the oldest
-//! go, counted with the traces.
+//! Few records have any of it: for all others this costs three comparisons. Each list has a share of
+//! [`Settings::history_bytes_max`]; past it the oldest go, counted with the traces.
 
-use crate::record::{Digest, Endpoint, Handshake, HttpRequest, Timestamp};
-use hashbrown::{HashMap, HashSet};
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use super::facts::Facts;
+use super::hosts::serves_look_ups;
+use super::path;
+use super::shelf::{Shelf, Weigh};
+use super::{Settings, Verdict};
+use crate::record::{Defect, Digest, Endpoint, Handshake, Http, HttpRequest, Severity, Timestamp};
+use hashbrown::HashSet;
+use std::{net::IpAddr, sync::Arc};
 
-/// Entries kept of each kind.
-const ENTRIES_MAX: usize = 65_536;
+/// Hosts that are stored once.
+const HOSTS_MAX: usize = 4_096;
+/// Bytes of a pair in a set that grows.
+const PAIR_BYTES: usize = 3 * size_of::<(IpAddr, Endpoint)>();
 
 /// Where something was seen.
 #[derive(Clone, Debug)]
@@ -52,66 +59,187 @@ pub(super) struct Unauthenticated {
     pub(super) target: Box<str>,
 }
 
-/// What was said in clear.
-#[derive(Debug, Default)]
-pub(super) struct Aside {
-    pub(super) plain: VecDeque<Plain>,
-    pub(super) bound: VecDeque<Bound>,
-    pub(super) unauthenticated: VecDeque<Unauthenticated>,
-    /// Clients and forward proxies between which a tunnel came about.
-    pub(super) tunnels: HashSet<(IpAddr, Endpoint)>,
-    /// Hosts, each stored once.
-    hosts: HashMap<Box<str>, Arc<str>>,
-    /// Entries that had to go.
-    pub(super) forgotten: u64,
+/// A slow handshake whose client took the time, between the server's hello and its own second flight.
+#[derive(Clone, Debug)]
+pub(super) struct Gap {
+    pub(super) place: Place,
+    pub(super) until: Timestamp,
+    /// How long the client itself took.
+    pub(super) took_us: i64,
+    pub(super) severity: Severity,
 }
 
-fn push<T>(list: &mut VecDeque<T>, entry: T, forgotten: &mut u64) {
-    if list.len() >= ENTRIES_MAX {
-        list.pop_front();
-        *forgotten += 1;
+/// A revocation or trust list that could not be fetched by HTTP.
+#[derive(Clone, Debug)]
+pub(super) struct Fetch {
+    pub(super) place: Place,
+    pub(super) until: Timestamp,
+    pub(super) host: Arc<str>,
+    /// What the server, or a proxy, answered.
+    pub(super) status: Option<u16>,
+}
+
+fn host_bytes(host: &Option<Arc<str>>) -> usize {
+    host.as_deref().map_or(0, |host| host.len() + 16)
+}
+
+impl Weigh for Plain {
+    fn heap_bytes(&self) -> usize {
+        host_bytes(&self.host) + self.line.as_deref().map_or(0, str::len)
     }
-    list.push_back(entry);
+}
+
+impl Weigh for Bound {
+    fn heap_bytes(&self) -> usize {
+        host_bytes(&self.host)
+    }
+}
+
+impl Weigh for Unauthenticated {
+    fn heap_bytes(&self) -> usize {
+        self.target.len()
+    }
+}
+
+impl Weigh for Gap {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Weigh for Fetch {
+    fn heap_bytes(&self) -> usize {
+        self.host.len() + 16
+    }
+}
+
+/// What was said in clear.
+#[derive(Debug)]
+pub(super) struct Aside {
+    pub(super) plain: Shelf<Plain>,
+    pub(super) bound: Shelf<Bound>,
+    pub(super) unauthenticated: Shelf<Unauthenticated>,
+    pub(super) gaps: Shelf<Gap>,
+    pub(super) fetches: Shelf<Fetch>,
+    /// Clients and forward proxies between which a tunnel came about.
+    tunnels: HashSet<(IpAddr, Endpoint)>,
+    tunnels_max: usize,
+    tunnels_forgotten: u64,
+    /// Hosts, each stored once.
+    hosts: HashSet<Arc<str>>,
+    hosts_bytes: usize,
 }
 
 impl Aside {
-    /// Takes what a record has of it.
-    pub(super) fn add(&mut self, record: &Handshake) {
+    /// At most a quarter of what findings may remember: plain HTTP half of that, the rest goes to the others alike.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let all = settings.history_bytes_max / 4;
+        Self {
+            plain: Shelf::new(all / 2),
+            bound: Shelf::new(all / 10),
+            unauthenticated: Shelf::new(all / 10),
+            gaps: Shelf::new(all / 10),
+            fetches: Shelf::new(all / 10),
+            tunnels: HashSet::new(),
+            tunnels_max: all / 10 / PAIR_BYTES,
+            tunnels_forgotten: 0,
+            hosts: HashSet::new(),
+            hosts_bytes: 0,
+        }
+    }
+
+    /// Takes what a record has of it; whether there was anything.
+    pub(super) fn add(
+        &mut self,
+        facts: &Facts<'_>,
+        slow: Option<Verdict>,
+        settings: &Settings,
+    ) -> bool {
+        let record = facts.record;
+        let told = record.proxy.is_some() || record.http.is_some() || slow.is_some();
         if record.proxy.is_some() {
             self.tunnel(record);
         }
         if record.http.is_some() {
-            self.http(record);
+            self.http(record, settings);
         }
+        if let Some(slow) = slow {
+            self.gap(facts, slow);
+        }
+        told
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.plain.bytes()
+            + self.bound.bytes()
+            + self.unauthenticated.bytes()
+            + self.gaps.bytes()
+            + self.fetches.bytes()
+            + self.tunnels.len() * PAIR_BYTES
+            + self.hosts_bytes
+    }
+
+    /// Entries that had to go.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.plain.forgotten
+            + self.bound.forgotten
+            + self.unauthenticated.forgotten
+            + self.gaps.forgotten
+            + self.fetches.forgotten
+            + self.tunnels_forgotten
     }
 
     /// Adds all that another one holds.
     pub(super) fn absorb(&mut self, other: &Self) {
-        let forgotten = &mut self.forgotten;
-        for entry in &other.plain {
-            push(&mut self.plain, entry.clone(), forgotten);
+        self.plain.absorb(&other.plain);
+        self.bound.absorb(&other.bound);
+        self.unauthenticated.absorb(&other.unauthenticated);
+        self.gaps.absorb(&other.gaps);
+        self.fetches.absorb(&other.fetches);
+        for pair in &other.tunnels {
+            self.came_about(*pair);
         }
-        for entry in &other.bound {
-            push(&mut self.bound, entry.clone(), forgotten);
-        }
-        for entry in &other.unauthenticated {
-            push(&mut self.unauthenticated, entry.clone(), forgotten);
-        }
-        let room = ENTRIES_MAX.saturating_sub(self.tunnels.len());
-        self.tunnels.extend(other.tunnels.iter().take(room));
-        *forgotten += other.forgotten;
+        self.tunnels_forgotten += other.tunnels_forgotten;
     }
 
     /// The order in which captures or saved records came does not matter.
     pub(super) fn sort(&mut self) {
         let key = |place: &Place| (place.start, place.frame, place.server);
-        let plain = self.plain.make_contiguous();
-        plain.sort_by_key(|entry| key(&entry.place));
-        self.bound
-            .make_contiguous()
-            .sort_by_key(|entry| key(&entry.place));
-        let refused = self.unauthenticated.make_contiguous();
-        refused.sort_by_key(|entry| key(&entry.place));
+        self.plain.sort_by_key(|entry| key(&entry.place));
+        self.bound.sort_by_key(|entry| key(&entry.place));
+        self.unauthenticated.sort_by_key(|entry| key(&entry.place));
+        self.gaps.sort_by_key(|entry| key(&entry.place));
+        self.fetches.sort_by_key(|entry| key(&entry.place));
+    }
+
+    /// Between the two a tunnel came about, or it may have: some had to go.
+    pub(super) fn may_have_tunnel(&self, client: IpAddr, proxy: Endpoint) -> bool {
+        self.tunnels_forgotten > 0 || self.tunnels.contains(&(client, proxy))
+    }
+
+    fn came_about(&mut self, pair: (IpAddr, Endpoint)) {
+        if self.tunnels.len() < self.tunnels_max {
+            self.tunnels.insert(pair);
+        } else if !self.tunnels.contains(&pair) {
+            self.tunnels_forgotten += 1;
+        }
+    }
+
+    /// The verdict is that of `slow-handshake`, where the client took the time.
+    #[cold]
+    fn gap(&mut self, facts: &Facts<'_>, slow: Verdict) {
+        let Some((from, until, took_us)) = path::client_gap(facts) else {
+            return;
+        };
+        let mut place = place(facts.record, facts.frame());
+        place.start = from;
+        self.gaps.push(Gap {
+            place,
+            until,
+            took_us,
+            severity: slow.severity,
+        });
     }
 
     #[cold]
@@ -126,21 +254,19 @@ impl Aside {
         let pair = (record.client.ip, record.server);
         let through = record.client_hello.is_some() || matches!(proxy.status, Some(200..=299));
         if through {
-            if self.tunnels.len() < ENTRIES_MAX {
-                self.tunnels.insert(pair);
-            }
+            self.came_about(pair);
         } else if proxy.status == Some(407) {
             let frame = record.dialogue.as_ref().map_or(0, |said| said.frame);
             let entry = Unauthenticated {
                 place: place(record, frame),
                 target: proxy.target.clone().unwrap_or_default(),
             };
-            push(&mut self.unauthenticated, entry, &mut self.forgotten);
+            self.unauthenticated.push(entry);
         }
     }
 
     #[cold]
-    fn http(&mut self, record: &Handshake) {
+    fn http(&mut self, record: &Handshake, settings: &Settings) {
         let Some(http) = record
             .http
             .as_deref()
@@ -148,6 +274,7 @@ impl Aside {
         else {
             return;
         };
+        self.fetch(record, http, settings);
         // A server that only leads to https, and look-ups of certificates and their revocation, are meant to be in clear.
         let leads_away = http.responses.iter().any(|one| one.redirects_to_https);
         let told = http.requests.iter().filter(|one| !is_meant_plain(one));
@@ -171,7 +298,7 @@ impl Aside {
                 bearer: asked.map(|one| &*one.scheme).any(bearer)
                     || shown.map(|one| &*one.scheme).any(bearer),
             };
-            push(&mut self.plain, entry, &mut self.forgotten);
+            self.plain.push(entry);
         }
         for request in &http.requests {
             let ntlm = request
@@ -185,9 +312,38 @@ impl Aside {
                     host,
                     binding,
                 };
-                push(&mut self.bound, entry, &mut self.forgotten);
+                self.bound.push(entry);
             }
         }
+    }
+
+    /// A look-up that failed: refused by the server or a proxy, or left without an answer for as long as a slow client takes.
+    fn fetch(&mut self, record: &Handshake, http: &Http, settings: &Settings) {
+        let looks_up = |one: &&HttpRequest| {
+            one.host
+                .as_deref()
+                .is_some_and(|host| serves_look_ups(host_name(host)))
+        };
+        let Some(request) = http.requests.iter().find(looks_up) else {
+            return;
+        };
+        let waited_ms = record.end.micros_since(record.start) / 1_000;
+        let silent = http.responses.is_empty()
+            && u64::try_from(waited_ms).is_ok_and(|ms| ms >= settings.slow_client_ms)
+            && !record.defects.contains(&Defect::OneDirection);
+        let status = http.responses.first().map(|one| one.status);
+        if !silent && status.is_none_or(|status| status < 400) {
+            return;
+        }
+        let Some(host) = self.host(request) else {
+            return;
+        };
+        self.fetches.push(Fetch {
+            place: place(record, request.frame),
+            until: record.end,
+            host,
+            status,
+        });
     }
 
     fn host(&mut self, request: &HttpRequest) -> Option<Arc<str>> {
@@ -195,9 +351,10 @@ impl Aside {
         if let Some(known) = self.hosts.get(host.as_str()) {
             return Some(Arc::clone(known));
         }
-        let shared: Arc<str> = host.as_str().into();
-        if self.hosts.len() < ENTRIES_MAX {
-            self.hosts.insert(host.into(), Arc::clone(&shared));
+        let shared: Arc<str> = host.into();
+        if self.hosts.len() < HOSTS_MAX {
+            self.hosts_bytes += shared.len() + 3 * size_of::<Arc<str>>();
+            self.hosts.insert(Arc::clone(&shared));
         }
         Some(shared)
     }
@@ -263,9 +420,7 @@ fn is_meant_plain(request: &HttpRequest) -> bool {
     &*request.method == "CONNECT"
         || path.starts_with("/.well-known/")
         || ends.iter().any(|end| path.ends_with(end))
-        || ["ocsp", "crl", "ctldl", "pki"]
-            .iter()
-            .any(|word| host.starts_with(word))
+        || serves_look_ups(host_name(&host))
 }
 
 #[cfg(test)]

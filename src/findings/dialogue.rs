@@ -94,7 +94,7 @@ fn unauthenticated(report: &mut Report<'_>) {
     let lang = report.past.lang;
     let refused = |tries: &&Unauthenticated| {
         let place = &tries.place;
-        !aside.tunnels.contains(&(place.client, place.server))
+        !aside.may_have_tunnel(place.client, place.server)
     };
     for entry in aside.unauthenticated.iter().filter(refused) {
         let place = &entry.place;

@@ -392,7 +392,7 @@ pub(super) fn server_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
 }
 
 /// Which group a hit belongs to.
-type Key = (&'static str, &'static str, Subject);
+pub(super) type Key = (&'static str, &'static str, Subject);
 
 /// All groups of a diagnosis.
 #[derive(Debug)]
@@ -497,6 +497,16 @@ impl Groups {
             .iter_mut()
             .filter(move |(key, _)| key.0 == id)
             .map(|(key, group)| (&key.2, group))
+    }
+
+    /// So many hits of one cause at one subject are told elsewhere; a group of which none is left goes.
+    pub(super) fn lessen(&mut self, key: &Key, hits: u64) {
+        if let Some(group) = self.groups.get_mut(key) {
+            group.count = group.count.saturating_sub(hits);
+            if group.count == 0 {
+                self.groups.remove(key);
+            }
+        }
     }
 
     /// Takes one finding about one subject away: another one tells it better.

@@ -129,6 +129,7 @@ pub(super) struct Hello {
 pub(super) struct History {
     traces: VecDeque<Trace>,
     traces_max: usize,
+    bytes_max: usize,
     /// Traces that had to go.
     pub(super) forgotten: u64,
     names: Interned<Box<str>>,
@@ -156,6 +157,7 @@ impl History {
         Self {
             traces: VecDeque::new(),
             traces_max: (settings.history_bytes_max / TRACE_BYTES).max(1),
+            bytes_max: settings.history_bytes_max,
             forgotten: 0,
             names: Interned::new(),
             captures: Interned::new(),
@@ -175,6 +177,11 @@ impl History {
         self.push(trace);
     }
 
+    /// So many bytes of the memory are taken by what stands beside the traces.
+    pub(super) fn leave(&mut self, bytes: usize) {
+        self.traces_max = (self.bytes_max.saturating_sub(bytes) / TRACE_BYTES).max(1);
+    }
+
     /// Traces held.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -182,11 +189,24 @@ impl History {
     }
 
     fn push(&mut self, trace: Trace) {
-        if self.traces.len() >= self.traces_max {
+        while self.traces.len() >= self.traces_max {
             self.traces.pop_front();
             self.forgotten += 1;
         }
+        if self.traces.len() == self.traces.capacity() {
+            self.grow();
+        }
         self.traces.push_back(trace);
+    }
+
+    /// Makes room for an eighth more. A list that doubles would be half empty at its worst, and so cost twice what is
+    /// promised of a handshake.
+    #[cold]
+    fn grow(&mut self) {
+        const LEAST: usize = 256;
+        let room = self.traces_max.saturating_sub(self.traces.len());
+        let more = (self.traces.len() / 8).max(LEAST).min(room);
+        self.traces.reserve_exact(more.max(1));
     }
 
     fn trace(&mut self, facts: &Facts<'_>) -> Trace {

@@ -87,6 +87,25 @@ pub(super) fn o365_suites(settings: &Settings) -> &[u16] {
     })
 }
 
+/// Whether a host is one that serves what certificates refer to (revocation lists, OCSP, issuers' certificates) or Windows'
+/// trust lists: by custom such hosts are called so.
+pub(super) fn serves_look_ups(name: &str) -> bool {
+    const BELOW: [&str; 2] = ["lencr.org", "pki.goog"];
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let first = name.split('.').next().unwrap_or_default();
+    let mut words = first.split(|letter: char| !letter.is_ascii_alphabetic());
+    words.any(|word| {
+        matches!(word, "ctldl" | "pki" | "aia" | "cacerts")
+            || word.starts_with("ocsp")
+            || word.starts_with("crl")
+            || word.ends_with("ocsp")
+            || word.ends_with("crl")
+    }) || BELOW.iter().any(|parent| {
+        name.strip_suffix(parent)
+            .is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +126,32 @@ mod tests {
         assert!(strict("Mail.contoso.com") && strict("x.mail.contoso.com"));
         assert!(!strict("email.contoso.com") && !strict("outlook.office365.com"));
         assert_eq!(o365_suites(&settings), [0x009c]);
+    }
+
+    #[test]
+    fn hosts_of_look_ups_are_known_by_their_names() {
+        for host in [
+            "ctldl.windowsupdate.com",
+            "crl3.digicert.com",
+            "mscrl.microsoft.com",
+            "oneocsp.microsoft.com",
+            "OCSP2.globalsign.com.",
+            "ocsp-ds.ws.symantec.com",
+            "e5.o.lencr.org",
+            "c.pki.goog",
+            "pki.contoso.com",
+        ] {
+            assert!(serves_look_ups(host), "{host}");
+        }
+        for host in [
+            "www.contoso.com",
+            "aiadvisor.example",
+            "pkinfo.example",
+            "www.ocsp.example",
+            "",
+        ] {
+            assert!(!serves_look_ups(host), "{host}");
+        }
     }
 
     #[test]

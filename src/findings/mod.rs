@@ -35,8 +35,10 @@ mod proxy;
 mod quality;
 mod reach;
 mod resolved;
+mod revocation;
 mod server_name;
 mod settings;
+mod shelf;
 mod sign_in;
 mod stack;
 mod standing;
@@ -194,6 +196,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     inventory::SURVEYS,
     quality::SURVEYS,
     path::SURVEYS,
+    revocation::SURVEYS,
     reach::SURVEYS,
 ];
 
@@ -263,7 +266,7 @@ impl Diagnosis {
             groups: Groups::new(settings),
             history: History::new(settings),
             dns: Dns::default(),
-            aside: Aside::default(),
+            aside: Aside::new(settings),
         }
     }
 
@@ -282,7 +285,14 @@ impl Diagnosis {
     pub fn add_judged(&mut self, record: &Handshake, verdicts: &Verdicts) {
         let facts = Facts::of(record);
         self.history.add(&facts);
-        self.aside.add(record);
+        let slow = verdicts
+            .0
+            .iter()
+            .find(|(_, verdict)| verdict.cause == path::CLIENT_THINKS);
+        let slow = slow.map(|(_, verdict)| *verdict);
+        if self.aside.add(&facts, slow, &self.settings) {
+            self.history.leave(self.aside.bytes());
+        }
         for (rule, verdict) in &verdicts.0 {
             match &rule.told {
                 Told::BySurvey => {}
@@ -303,10 +313,10 @@ impl Diagnosis {
         self.groups.beyond
     }
 
-    /// Handshakes that surveys had to forget under [`Settings::history_bytes_max`].
+    /// Handshakes, and what connections said in clear, that surveys had to forget under [`Settings::history_bytes_max`].
     #[must_use]
     pub fn handshakes_forgotten(&self) -> u64 {
-        self.history.forgotten + self.aside.forgotten
+        self.history.forgotten + self.aside.forgotten()
     }
 
     /// The findings, worst first, then by count, then by subject: the same records give the same list.

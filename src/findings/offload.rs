@@ -46,7 +46,7 @@ fn offload(report: &mut Report<'_>) {
     let mut found: BTreeMap<(IpAddr, Endpoint), Vec<Leg<'_>>> = BTreeMap::new();
     let fronts = fronts(report);
     let in_clear = plain_fronts(report);
-    for plain in &report.aside.plain {
+    for plain in report.aside.plain.iter() {
         let proxy = plain.place.client;
         let front = fronts
             .get(&proxy)
@@ -83,7 +83,7 @@ fn fronts(report: &Report<'_>) -> HashMap<IpAddr, Vec<usize>> {
 /// Plain connections by the address of their server.
 fn plain_fronts<'r>(report: &Report<'r>) -> HashMap<IpAddr, Vec<&'r Plain>> {
     let mut fronts: HashMap<IpAddr, Vec<&Plain>> = HashMap::new();
-    for plain in &report.aside.plain {
+    for plain in report.aside.plain.iter() {
         fronts.entry(plain.place.server.ip).or_default().push(plain);
     }
     fronts

@@ -5,7 +5,7 @@ use super::groups::server_subject;
 use super::survey::Report;
 use super::text::{say, word};
 use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
-use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Timestamp};
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
@@ -124,6 +124,21 @@ fn steps(facts: &Facts<'_>) -> Option<Steps> {
     })
 }
 
+/// When the server had begun to answer, when the handshake was over, and how long the client took between, in
+/// microseconds.
+pub(super) fn client_gap(facts: &Facts<'_>) -> Option<(Timestamp, Timestamp, i64)> {
+    let record = facts.record;
+    let timing = &record.timing;
+    let hello_us = facts.observed(|observed| observed.client_hello_us)?;
+    let answer_us = hello_us.saturating_add(timing.client_hello_to_server_hello_us?);
+    let end_us = hello_us.saturating_add(timing.handshake_us?);
+    let at = |us: i64| Timestamp(record.start.0.saturating_add(us.saturating_mul(1_000)));
+    Some((at(answer_us), at(end_us), steps(facts)?.client?))
+}
+
+/// The cause of `slow-handshake` that [`Aside`](super::aside::Aside) notes.
+pub(super) const CLIENT_THINKS: &str = "client-thinks";
+
 /// `slow-handshake`: completed handshakes only; what never completed has a finding of its own.
 fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     /// No client waits for longer: such a capture was put together from several, or misses the rest.
@@ -155,7 +170,7 @@ fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         .client
         .is_some_and(|step| step >= ms(settings.slow_client_ms))
     {
-        "client-thinks"
+        CLIENT_THINKS
     } else if facts
         .record
         .tcp

@@ -134,7 +134,7 @@ fn bindings(report: &mut Report<'_>) {
         .filter_map(|certificate| binding::of(certificate))
         .collect();
     let mut told: Vec<(&Bound, usize)> = Vec::new();
-    for bound in &report.aside.bound {
+    for bound in report.aside.bound.iter() {
         if let Some(front) = front(past, bound).filter(|_| !known.contains(&bound.binding)) {
             told.push((bound, front));
         }

@@ -99,8 +99,11 @@ impl Standing {
         let mut all = Diagnosis::new(&self.settings);
         for pane in &self.panes {
             all.groups.absorb(&pane.diagnosis.groups);
-            all.history.absorb(&pane.diagnosis.history);
             all.aside.absorb(&pane.diagnosis.aside);
+        }
+        all.history.leave(all.aside.bytes());
+        for pane in &self.panes {
+            all.history.absorb(&pane.diagnosis.history);
         }
         all
     }

@@ -32,7 +32,10 @@ impl<R: Read + Seek> Window<R> {
             self.bytes.clear();
             self.at = at;
             self.reader.seek(SeekFrom::Start(at))?;
-            self.reader.by_ref().take(count as u64).read_to_end(&mut self.bytes)?;
+            self.reader
+                .by_ref()
+                .take(count as u64)
+                .read_to_end(&mut self.bytes)?;
         }
         let start = usize::try_from(at - self.at).unwrap_or(usize::MAX);
         let rest = self.bytes.get(start..).unwrap_or_default();
