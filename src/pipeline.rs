@@ -223,6 +223,7 @@ fn drive<'a>(
     let mut summary = sink.summary;
     let mut counters = reader.counters;
     counters.skip_many(Skip::NoTls, sink.not_shown);
+    counters.skip_many(Skip::DnsCap, sink.ech.beyond);
     counters.skip_many(Skip::Fragment, reader.fragments.loose());
     let mut names = Dns::default();
     for shard in shards {
@@ -391,10 +392,12 @@ fn inline(
                 Err(why) => reader.pass_over(&job.block, index, why),
             }
             if bench.records.len() >= RECORDS_AT_ONCE {
+                batch.learn(&mut shards);
                 batch.fill(&mut bench.records, shared.options);
                 sink.emit(core::slice::from_mut(&mut batch))?;
             }
         }
+        batch.learn(&mut shards);
         batch.fill(&mut bench.records, shared.options);
         batch.kept.append(&mut bench.kept);
         sink.emit(core::slice::from_mut(&mut batch))?;
@@ -680,6 +683,7 @@ impl<'s> Crew<'s, '_, '_> {
         let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
         batch.time_ns = job.time_ns;
         batch.kept.append(&mut bench.kept);
+        batch.learn(core::slice::from_mut(&mut shard));
         batch.fill(&mut bench.records, self.shared.options);
         if let Some(held) = self.shared.progress.shards.get(index) {
             held.update(&shard);

@@ -12,6 +12,7 @@ use support::{
         datagram,
     },
     run::{self, Run},
+    tls::{Hello, extension, record, server_hello},
 };
 use tlscope::{
     limits::Limits,
@@ -438,4 +439,136 @@ fn spans_show_when_a_steady_client_falls_silent() {
     assert!(!steady.spans[2].is_steady());
     assert_eq!((steady.spans[0].queries, steady.spans[0].ports), (20, 20));
     assert_eq!(steady.spans[2].last, steady.last_seen);
+}
+
+/// SvcParams of an HTTPS record with one ECHConfig: number 7, suite 1 and 3, `public.example`.
+fn with_ech() -> Vec<u8> {
+    let mut contents = vec![7, 0, 0x20, 0, 2, 1, 2, 0, 4, 0, 1, 0, 3, 64, 14];
+    contents.extend(b"public.example\0\0");
+    let length = contents.len() as u8;
+    let mut data = vec![
+        0,
+        1,
+        0,
+        0,
+        5,
+        0,
+        length + 6,
+        0,
+        length + 4,
+        0xfe,
+        0x0d,
+        0,
+        length,
+    ];
+    data.extend(contents);
+    data
+}
+
+/// A handshake whose hello has an encrypted_client_hello extension with this configuration number.
+fn outer(at: i64, client: &str, name: &'static str, config_id: u8) -> Vec<Packet> {
+    let mut body = vec![0, 0, 1, 0, 3, config_id, 0, 32];
+    body.extend([0x77; 32]);
+    body.extend([0, 16]);
+    body.extend([0x99; 16]);
+    let hello = Hello {
+        sni: Some(name),
+        more: extension(0xfe0d, &body),
+        ..Hello::default()
+    };
+    let mut talk = Talk::new(client, "192.0.2.1:443");
+    talk.time_ns = ms(at);
+    talk.open().send(Client, &hello.record());
+    talk.send(Server, &record(22, 0x0303, &server_hello(0x1301, None)))
+        .close();
+    talk.packets
+}
+
+#[test]
+fn encrypted_hellos_are_told_from_grease_by_what_dns_told_their_client() {
+    let plain = b"\0\x01\0".to_vec();
+    let mut packets = outer(0, "10.0.0.5:50001", "public.example", 7);
+    packets.extend(lookup(
+        500,
+        7,
+        "Secret.example",
+        HTTPS,
+        0,
+        &[(HTTPS, with_ech())],
+    ));
+    packets.extend(lookup(600, 8, "plain.example", HTTPS, 0, &[(HTTPS, plain)]));
+    packets.extend(lookup(
+        700,
+        9,
+        "alias.example",
+        HTTPS,
+        0,
+        &[(HTTPS, b"\0\0\x01b\0".to_vec())],
+    ));
+    packets.extend(lookup(800, 10, "none.example", HTTPS, 0, &[]));
+    for (port, (client, name, id)) in (50002..).zip([
+        ("10.0.0.5", "public.example", 7),
+        ("10.0.0.5", "public.example", 8),
+        ("10.0.0.6", "public.example", 7),
+        ("10.0.0.5", "plain.example", 7),
+        ("10.0.0.5", "alias.example", 7),
+        ("10.0.0.5", "none.example", 7),
+        ("10.0.0.5", "unasked.example", 7),
+    ]) {
+        packets.extend(outer(2000, &format!("{client}:{port}"), name, id));
+    }
+    packets.sort_by_key(|packet| packet.time_ns);
+    for threads in [1, 3] {
+        for block_bytes in [1 << 20, 512] {
+            let limits = Limits {
+                block_bytes,
+                ..Limits::default()
+            };
+            let options = Options {
+                threads,
+                limits,
+                ..run::options()
+            };
+            let run = run::packets_with(&packets, &options);
+            let mut kinds: Vec<_> = (run.records.iter())
+                .map(|record| {
+                    let outer = record
+                        .client_hello
+                        .as_ref()
+                        .unwrap()
+                        .ech_outer
+                        .as_ref()
+                        .unwrap();
+                    let likely = outer.likely.as_ref();
+                    let said = likely.map(|likely| {
+                        (
+                            &*likely.kind,
+                            &*likely.lookup,
+                            likely.public_name.as_deref(),
+                        )
+                    });
+                    (record.client.port, said)
+                })
+                .collect();
+            kinds.sort();
+            assert_eq!(
+                kinds,
+                [
+                    (50001, None),
+                    (
+                        50002,
+                        Some(("real", "secret.example", Some("public.example")))
+                    ),
+                    (50003, None),
+                    (50004, None),
+                    (50005, Some(("grease", "plain.example", None))),
+                    (50006, None),
+                    (50007, Some(("grease", "none.example", None))),
+                    (50008, None),
+                ]
+            );
+            let line = "\"likely\":{\"kind\":\"real\",\"public_name\":\"public.example\"";
+            assert!(run.ndjson.contains(line));
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::dns::waiting::{Asked, Heard, Question, Waiting};
 use crate::dns::{PORT, kind, message::Message};
 use crate::limits::Limits;
 use crate::packet::Datagram;
-use crate::record::{Dns, Lookups};
+use crate::record::{Dns, EchAnswer, Lookups};
 use crate::stats::{Counters, Skip};
 use std::net::IpAddr;
 
@@ -23,6 +23,8 @@ const PART: usize = 4;
 pub struct Desk {
     waiting: Waiting,
     lookups: Lookups,
+    /// What clients were told of Encrypted ClientHello, and by which packets, since it was last taken.
+    pub ech: Vec<(u64, EchAnswer)>,
     scratch: Vec<u8>,
 }
 
@@ -137,13 +139,14 @@ impl Desk {
                 question(subject, arrival)
             }
         };
-        self.lookups.answered(
+        let told = self.lookups.answered(
             asked,
             &question,
             message,
             arrival.time_ns,
             &mut self.scratch,
         );
+        self.ech.extend(told.map(|answer| (arrival.order, answer)));
     }
 
     /// Questions that have waited long enough have no answer.

@@ -110,24 +110,60 @@ impl<'a> Service<'a> {
 
     /// The name that stands in the outer ClientHello (RFC 9849 section 4): that of the first known configuration.
     pub fn ech_public_name(&self) -> Option<&'a [u8]> {
-        let (mut configs, _) = vec16(self.parameter(key::ECH)?)?;
-        loop {
-            let (version, rest) = u16_pair(configs)?;
-            let (contents, after) = vec16(rest)?;
-            if version == ECH_CONFIG_VERSION {
-                return public_name(contents);
+        self.ech_configs().next().map(|config| config.public_name)
+    }
+
+    /// The configurations for Encrypted ClientHello of the version that is known (RFC 9849 section 4), as far as they
+    /// can be read.
+    pub fn ech_configs(&self) -> impl Iterator<Item = EchConfig<'a>> {
+        let list = self.parameter(key::ECH).and_then(vec16);
+        let mut configs = list.map_or(&[][..], |(configs, _)| configs);
+        core::iter::from_fn(move || {
+            loop {
+                let (version, rest) = u16_pair(configs)?;
+                let (contents, after) = vec16(rest)?;
+                configs = after;
+                if version == ECH_CONFIG_VERSION {
+                    return EchConfig::parse(contents);
+                }
             }
-            configs = after;
-        }
+        })
     }
 }
 
-/// Of an ECHConfigContents: config_id, kem_id, public_key, cipher_suites, maximum_name_length, public_name, extensions.
-fn public_name(contents: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = vec16(contents.get(3..)?)?;
-    let (_, rest) = vec16(rest)?;
-    let (name, _) = vec8(rest.get(1..)?)?;
-    Some(name)
+/// A view of what an outer ClientHello shows of the configuration that it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchConfig<'a> {
+    /// Its number.
+    pub id: u8,
+    /// Pairs of HPKE key derivation function and AEAD.
+    cipher_suites: &'a [u8],
+    /// The server name of the outer hello.
+    pub public_name: &'a [u8],
+}
+
+impl<'a> EchConfig<'a> {
+    /// Of an ECHConfigContents: config_id, kem_id, public_key, cipher_suites, maximum_name_length, public_name, extensions.
+    fn parse(contents: &'a [u8]) -> Option<Self> {
+        let (&id, rest) = contents.split_first()?;
+        let (_, rest) = vec16(rest.get(2..)?)?;
+        let (cipher_suites, rest) = vec16(rest)?;
+        let (public_name, _) = vec8(rest.get(1..)?)?;
+        Some(Self {
+            id,
+            cipher_suites,
+            public_name,
+        })
+    }
+
+    /// Key derivation function and AEAD of each suite.
+    pub fn suites(&self) -> impl Iterator<Item = (u16, u16)> {
+        self.cipher_suites.chunks_exact(4).filter_map(|four| {
+            let (kdf, rest) = u16_pair(four)?;
+            let (aead, _) = u16_pair(rest)?;
+            Some((kdf, aead))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +207,9 @@ mod tests {
         let hints: Vec<String> = service.hints().map(|ip| ip.to_string()).collect();
         assert_eq!(hints, ["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
         assert_eq!(service.ech_public_name(), Some(&b"public.example"[..]));
+        let configs: Vec<_> = service.ech_configs().collect();
+        assert_eq!((configs.len(), configs[0].id), (1, 7));
+        assert_eq!(configs[0].suites().collect::<Vec<_>>(), [(1, 1)]);
         for end in 3..data.len() {
             let cut = Service::parse(&data[..end], Some(3)).unwrap();
             let _ = (cut.ech_public_name(), cut.port(), cut.hints().count());

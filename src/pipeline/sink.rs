@@ -4,7 +4,8 @@ use super::{Options, Shared, Status, Taken, Watch};
 use crate::connection::Finished;
 use crate::findings::{self, Verdicts};
 use crate::keep::KeptPacket;
-use crate::record::{Handshake, Outcome};
+use crate::record::{EchAnswer, EchAnswers, Handshake, Outcome};
+use crate::shard::Shard;
 use crate::stats::Summary;
 use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
 
@@ -15,6 +16,8 @@ pub(super) struct Batch {
     lines: Vec<u8>,
     /// Packets of handshakes, where they are to be kept.
     pub(super) kept: Vec<KeptPacket>,
+    /// What clients were told of Encrypted ClientHello, by packet.
+    pub(super) ech: Vec<(u64, EchAnswer)>,
     /// About the time of the block's packets.
     pub(super) time_ns: i64,
 }
@@ -28,6 +31,13 @@ struct Ready {
 }
 
 impl Batch {
+    /// Takes what clients of these shards were told.
+    pub(super) fn learn(&mut self, shards: &mut [Shard]) {
+        for shard in shards {
+            self.ech.append(&mut shard.dns.ech);
+        }
+    }
+
     /// Judges and renders records, and puts them in order; those that will probably not be shown are not rendered.
     pub(super) fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
         for mut finished in records.drain(..) {
@@ -60,6 +70,8 @@ pub(super) struct Sink<'a, 't> {
     /// Server endpoints that spoke TLS.
     tls_endpoints: HashSet<(IpAddr, u16), foldhash::fast::RandomState>,
     pub(super) not_shown: u64,
+    /// What clients were told of Encrypted ClientHello: their questions and their hellos are in different shards.
+    pub(super) ech: EchAnswers,
 }
 
 impl<'a, 't> Sink<'a, 't> {
@@ -70,6 +82,7 @@ impl<'a, 't> Sink<'a, 't> {
             summary: Summary::default(),
             tls_endpoints: HashSet::default(),
             not_shown: 0,
+            ech: EchAnswers::default(),
         }
     }
 
@@ -83,6 +96,7 @@ impl<'a, 't> Sink<'a, 't> {
 
     /// Merges the shards' batches of one block by the packets that completed the records.
     pub(super) fn emit(&mut self, batches: &mut [Batch]) -> io::Result<()> {
+        self.learn(batches);
         let result = match batches {
             [batch] => {
                 let lines = &batch.lines;
@@ -94,6 +108,20 @@ impl<'a, 't> Sink<'a, 't> {
             batch.lines.clear();
         }
         result.and_then(|()| self.keep(batches))
+    }
+
+    /// Learns what clients were told, in the order of packets.
+    fn learn(&mut self, batches: &mut [Batch]) {
+        if batches.iter().all(|batch| batch.ech.is_empty()) {
+            return;
+        }
+        let all = batches.iter_mut().flat_map(|batch| batch.ech.drain(..));
+        let mut all: Vec<(u64, EchAnswer)> = all.collect();
+        all.sort_by_key(|(order, _)| *order);
+        let names_max = self.shared.options.limits.dns_lookups_max;
+        for (_, answer) in all {
+            self.ech.learn(answer, names_max);
+        }
     }
 
     /// Hands on the packets that are to be kept.
@@ -131,10 +159,14 @@ impl<'a, 't> Sink<'a, 't> {
 
     fn one(&mut self, ready: Ready, lines: &[u8]) -> io::Result<()> {
         let Ready {
-            finished,
+            mut finished,
             verdicts,
-            line,
+            mut line,
         } = ready;
+        if self.ech.infer(&mut finished.record) {
+            // Rendered without it.
+            line = 0..0;
+        }
         let options = self.shared.options;
         let server = (finished.record.server.ip, finished.record.server.port);
         if finished.tls && self.tls_endpoints.len() < options.limits.tls_endpoints_max {

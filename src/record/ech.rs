@@ -1,12 +1,13 @@
 //! What an outer ClientHello shows of Encrypted ClientHello (RFC 9849 section 5).
 
-use super::Code16;
+use super::{Code16, Timestamp};
 use crate::tls::wire::{u8, u16, vec16};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// The encrypted_client_hello extension of an outer hello. GREASE has the same form: it is not told apart.
+/// The encrypted_client_hello extension of an outer hello. GREASE has the same form: what tells it apart is only what
+/// the client was told by DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EchOuter {
     /// The configuration that the client says it uses; a random number in GREASE.
@@ -25,6 +26,24 @@ pub struct EchOuter {
     pub enc_length: u16,
     /// Length of the encrypted inner hello.
     pub payload_length: u16,
+    /// Whether it is real or GREASE, where DNS answers in the same capture let it be inferred.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub likely: Option<EchLikely>,
+}
+
+/// What an outer hello is likely to be: an inference, for an observer can't open it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EchLikely {
+    /// `real`: number, suite and server name are those of a configuration that DNS told this client before. `grease`:
+    /// DNS told this client before that the server name has no configuration.
+    pub kind: Cow<'static, str>,
+    /// The public name of the configuration; the name of the server behind it is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub public_name: Option<Box<str>>,
+    /// The name about which DNS said so.
+    pub lookup: Box<str>,
+    /// When it was first said.
+    pub told: Timestamp,
 }
 
 /// Reads the extension; `None` for an inner hello, or where it contradicts its lengths.
@@ -58,6 +77,7 @@ pub(super) fn outer(body: &[u8]) -> Option<Box<EchOuter>> {
             aead_name: aead_name.map(Into::into),
             enc_length: enc.len() as u16,
             payload_length: payload.len() as u16,
+            likely: None,
         })
     })
 }

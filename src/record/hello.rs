@@ -81,8 +81,8 @@ pub struct ClientHelloShape {
     /// An early_data extension is present.
     #[serde(skip_serializing_if = "is_false", default)]
     pub early_data: bool,
-    /// `outer` or `inner` where encrypted_client_hello (RFC 9849) is present. An observer can't tell a
-    /// real outer hello from GREASE.
+    /// `outer` or `inner` where encrypted_client_hello (RFC 9849) is present. An outer hello is real or GREASE:
+    /// `ech_outer` says which is likely, where DNS answers tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ech: Option<Cow<'static, str>>,
     /// The compress_certificate extension (RFC 8879): 1 zlib, 2 Brotli, 3 Zstandard.

@@ -5,7 +5,7 @@
 
 use super::copy::text;
 use super::dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
-use super::{Timestamp, Transport};
+use super::{EchAnswer, EchTold, Timestamp, Transport};
 use crate::capture::Catalog;
 use crate::dns::message::{Answer, Message};
 use crate::dns::service::Service;
@@ -57,6 +57,8 @@ struct Entry {
     capture: u32,
     /// When the last response came.
     response_ns: i64,
+    /// What the last response said of Encrypted ClientHello, as a hash.
+    ech: u64,
     lookup: Box<Lookup>,
     failures: Vec<(u32, LookupFailure)>,
 }
@@ -92,6 +94,7 @@ impl Lookups {
             name: name.into(),
             capture: 0,
             response_ns: i64::MIN,
+            ech: 0,
             lookup: Box::new(empty(client, kind, name)),
             failures: Vec::new(),
         });
@@ -147,7 +150,8 @@ impl Lookups {
         }
     }
 
-    /// A response; `question` is the query, or stands for it where the capture lacks it.
+    /// A response; `question` is the query, or stands for it where the capture lacks it. Returns what it says of
+    /// Encrypted ClientHello, where the response before said otherwise.
     pub fn answered(
         &mut self,
         asked: &Asked,
@@ -155,14 +159,12 @@ impl Lookups {
         message: &Message<'_>,
         time_ns: i64,
         scratch: &mut Vec<u8>,
-    ) {
+    ) -> Option<EchAnswer> {
         if let Some(count) = self.by_rcode.get_mut(usize::from(message.rcode)) {
             *count += 1;
         }
         self.server(asked.server, 0, 1);
-        let Some(entry) = self.entries.get_mut(question.subject as usize) else {
-            return;
-        };
+        let entry = self.entries.get_mut(question.subject as usize)?;
         entry.seen(question.capture, question.frame, question.first_ns);
         entry.response_ns = time_ns;
         let waited_us = Timestamp(time_ns).micros_since(Timestamp(question.first_ns));
@@ -175,6 +177,17 @@ impl Lookups {
             let result = rcode_name(message.rcode).unwrap_or("other");
             entry.failed(asked, question, result, waited_us);
         }
+        if entry.kind != kind::HTTPS {
+            return None;
+        }
+        let told = EchTold::of(message)?;
+        let hash = self.hasher.hash_one(&told);
+        (core::mem::replace(&mut entry.ech, hash) != hash).then(|| EchAnswer {
+            client: entry.lookup.client,
+            name: entry.lookup.name.clone(),
+            time_ns,
+            told,
+        })
     }
 
     /// A response without a query so soon behind another one is a copy of it.

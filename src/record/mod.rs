@@ -11,6 +11,7 @@ pub mod copy;
 mod dialogue;
 mod dns;
 mod ech;
+mod ech_answers;
 mod hello;
 mod http;
 mod inside;
@@ -26,7 +27,8 @@ pub use certificate::Certificate;
 pub use code::{Code16, Digest, Rendered, Timestamp};
 pub use dialogue::{Dialogue, Origin};
 pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
-pub use ech::EchOuter;
+pub use ech::{EchLikely, EchOuter};
+pub use ech_answers::{EchAnswer, EchAnswers, EchTold};
 pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
 pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,

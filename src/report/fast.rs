@@ -425,6 +425,12 @@ mod tests {
                 aead_name: None,
                 enc_length: 32,
                 payload_length: 239,
+                likely: Some(crate::record::EchLikely {
+                    kind: "real".into(),
+                    public_name: Some("public.example".into()),
+                    lookup: "secret.example".into(),
+                    told: stapled.start,
+                }),
             }));
         }
         for record in

@@ -66,6 +66,10 @@ pub(crate) struct Hello {
     /// Groups and key lengths.
     pub(crate) shares: Vec<(u16, usize)>,
     pub(crate) padding: usize,
+    /// Each byte of the random.
+    pub(crate) random: u8,
+    /// Further extensions, as bytes.
+    pub(crate) more: Vec<u8>,
 }
 
 impl Default for Hello {
@@ -79,6 +83,8 @@ impl Default for Hello {
             groups: vec![0x001d, 0x0017],
             shares: vec![(0x001d, 32)],
             padding: 0,
+            random: 0x11,
+            more: Vec::new(),
         }
     }
 }
@@ -128,8 +134,9 @@ impl Hello {
         if self.padding > 0 {
             extensions.extend(extension(21, &vec![0; self.padding]));
         }
+        extensions.extend(&self.more);
         let mut out = self.version.to_be_bytes().to_vec();
-        out.extend([0x11; 32]);
+        out.extend([self.random; 32]);
         out.extend(vec8(&[0x22; 32]));
         out.extend(vec16(&u16s(&self.suites)));
         out.extend(vec8(&[0]));
@@ -148,16 +155,29 @@ impl Hello {
 
 /// A ServerHello of TLS 1.2.
 pub(crate) fn server_hello(suite: u16, alpn: Option<&str>) -> Vec<u8> {
+    let mut extensions = extension(0xff01, &[0]);
+    if let Some(name) = alpn {
+        extensions.extend(extension(16, &vec16(&vec8(name.as_bytes()))));
+    }
+    server_hello_with(suite, &extensions)
+}
+
+/// A ServerHello of TLS 1.3, or of the draft with this number.
+pub(crate) fn server_hello_tls13(suite: u16, version: u16) -> Vec<u8> {
+    let mut share = vec![0, 0x1d];
+    share.extend(vec16(&[0x5a; 32]));
+    let extensions = [extension(51, &share), extension(43, &version.to_be_bytes())];
+    server_hello_with(suite, &extensions.concat())
+}
+
+/// A ServerHello with these extensions.
+pub(crate) fn server_hello_with(suite: u16, extensions: &[u8]) -> Vec<u8> {
     let mut out = vec![0x03, 0x03];
     out.extend([0x33; 32]);
     out.extend(vec8(&[0x44; 32]));
     out.extend(suite.to_be_bytes());
     out.push(0);
-    let mut extensions = extension(0xff01, &[0]);
-    if let Some(name) = alpn {
-        extensions.extend(extension(16, &vec16(&vec8(name.as_bytes()))));
-    }
-    out.extend(vec16(&extensions));
+    out.extend(vec16(extensions));
     message(2, &out)
 }
 
