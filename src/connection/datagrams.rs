@@ -110,9 +110,24 @@ enum Speaks {
 #[derive(Debug, Default)]
 struct QuicSession {
     machine: quic::Machine,
+    said: Said,
+}
+
+/// What a client's hello says in its transport parameters.
+#[derive(Debug, Default)]
+struct Said {
     user_agent: Option<Box<str>>,
     transport_parameters: Option<Box<TransportParameters>>,
     client_versions: Vec<Version>,
+}
+
+/// What a connection that carried QUIC showed and said.
+type QuicFacts = Option<(quic::Facts, Said)>;
+
+/// A connection before another one on the same addresses.
+struct Earlier {
+    draft: Draft,
+    quic: QuicFacts,
 }
 
 /// Versions kept of a client's version_information.
@@ -175,8 +190,12 @@ impl Conversation {
             Speaks::Quic(session) => {
                 size_of::<QuicSession>()
                     + session.machine.heap_bytes()
-                    + session.user_agent.as_ref().map_or(0, |agent| agent.len())
-                    + (session.transport_parameters.as_ref()).map_or(0, |kept| {
+                    + session
+                        .said
+                        .user_agent
+                        .as_ref()
+                        .map_or(0, |agent| agent.len())
+                    + (session.said.transport_parameters.as_ref()).map_or(0, |kept| {
                         size_of::<TransportParameters>() + kept.heap_bytes()
                     })
             }
@@ -233,20 +252,27 @@ impl Conversation {
         arrival: Arrival<'_>,
         context: &mut Context<'_>,
     ) -> Grown {
+        let before = (self.last_ns, self.datagrams);
         self.last_ns = self.last_ns.max(arrival.time_ns);
         if let Some(noted) = arrival.noted.filter(|noted| self.remarks.lacks(*noted)) {
             self.remark(noted, direction, payload, arrival, context);
         }
         let count = &mut self.datagrams[direction as usize];
         *count = count.saturating_add(1);
-        match &self.speaks {
+        let earlier = match &self.speaks {
             Speaks::Dtls(_) => self.dtls(arrival, context, |machine, seen, limits, each| {
                 machine.read(direction, payload, seen, limits, &mut |told| {
                     each(direction, told)
                 });
             }),
             Speaks::Quic(_) => self.quic(direction, payload, scratch, arrival, context),
-            Speaks::Tunnel(_) => self.tunnel(direction, payload, arrival, context),
+            Speaks::Tunnel(_) => {
+                self.tunnel(direction, payload, arrival, context);
+                Vec::new()
+            }
+        };
+        if !earlier.is_empty() {
+            self.begin_anew(earlier, before, direction, arrival, context);
         }
         let weight = u32::try_from(self.heap_bytes()).unwrap_or(u32::MAX);
         let before = core::mem::replace(&mut self.weight, weight);
@@ -256,7 +282,28 @@ impl Conversation {
         }
     }
 
-    /// Runs the DTLS machine and writes down what it tells.
+    /// Another connection on the same addresses: writes the records of those before it, as of the datagram before.
+    #[cold]
+    fn begin_anew(
+        &mut self,
+        earlier: Vec<Earlier>,
+        (last_ns, datagrams): (i64, [u32; 2]),
+        direction: Direction,
+        arrival: Arrival<'_>,
+        context: &mut Context<'_>,
+    ) {
+        (self.last_ns, self.datagrams) = (last_ns, datagrams);
+        for Earlier { draft, quic } in earlier {
+            self.emit(draft, quic, arrival, context, Ended::Replaced);
+        }
+        self.datagrams = [0; 2];
+        self.datagrams[direction as usize] = 1;
+        (self.start_ns, self.last_ns) = (arrival.time_ns, last_ns.max(arrival.time_ns));
+        self.created = arrival.order;
+        (self.capture, self.interface) = (arrival.capture, arrival.interface);
+    }
+
+    /// Runs the DTLS machine and writes down what it tells; gives the connections that are over.
     fn dtls(
         &mut self,
         arrival: Arrival<'_>,
@@ -267,9 +314,10 @@ impl Conversation {
             &MachineLimits,
             &mut dyn FnMut(Direction, dtls::Told<'_, Seen>),
         ),
-    ) {
+    ) -> Vec<Earlier> {
+        let mut earlier = Vec::new();
         let Speaks::Dtls(machine) = &mut self.speaks else {
-            return;
+            return earlier;
         };
         let limits = machine_limits(context.limits);
         let seen = Seen {
@@ -285,14 +333,16 @@ impl Conversation {
             counters: context.counters,
         };
         let draft = &mut self.draft;
-        let mut earlier: Vec<Draft> = Vec::new();
         run(machine, seen, &limits, &mut |direction, told| {
             if told.anew && draft.client_hello.is_some() {
                 let fresh = Draft {
                     carrier: Carrier::Dtls,
                     ..Draft::default()
                 };
-                earlier.push(core::mem::replace(draft, fresh));
+                earlier.push(Earlier {
+                    draft: core::mem::replace(draft, fresh),
+                    quic: None,
+                });
             }
             let seen = Seen {
                 segments: told.datagrams,
@@ -300,13 +350,10 @@ impl Conversation {
             };
             draft.event(direction, told.event, seen, &mut desk);
         });
-        for draft in earlier {
-            let outcome = self.outcome(&draft, Ended::Replaced);
-            self.emit(draft, arrival, context, outcome);
-        }
+        earlier
     }
 
-    /// Reads a datagram of QUIC and writes down what it tells.
+    /// Reads a datagram of QUIC and writes down what it tells; gives the connections that are over.
     fn quic(
         &mut self,
         direction: Direction,
@@ -314,9 +361,10 @@ impl Conversation {
         scratch: &mut Vec<u8>,
         arrival: Arrival<'_>,
         context: &mut Context<'_>,
-    ) {
+    ) -> Vec<Earlier> {
+        let mut earlier: Vec<Earlier> = Vec::new();
         let Speaks::Quic(session) = &mut self.speaks else {
-            return;
+            return earlier;
         };
         let limits = machine_limits(context.limits);
         let list_max = context.limits.list_entries_max;
@@ -325,14 +373,8 @@ impl Conversation {
             interner: context.interner,
             counters: context.counters,
         };
-        let QuicSession {
-            machine,
-            user_agent,
-            transport_parameters,
-            client_versions,
-        } = &mut **session;
+        let QuicSession { machine, said } = &mut **session;
         let draft = &mut self.draft;
-        let mut earlier: Vec<Draft> = Vec::new();
         let known = context.keys.known_at(arrival.order);
         machine.read(direction, payload, &limits, known, scratch, &mut |told| {
             if told.anew && draft.client_hello.is_some() {
@@ -340,15 +382,21 @@ impl Conversation {
                     carrier: Carrier::Quic,
                     ..Draft::default()
                 };
-                earlier.push(core::mem::replace(draft, fresh));
+                let said = core::mem::take(said);
+                earlier.push(Earlier {
+                    draft: core::mem::replace(draft, fresh),
+                    quic: Some((quic::Facts::default(), said)),
+                });
             }
             if let Event::ClientHello { hello, .. } = &told.event
                 && let Some(parameters) = Parameters::find(hello.extensions)
             {
-                *user_agent = parameters.user_agent.map(text);
-                *client_versions = parameters.versions().take(VERSIONS_MAX).collect();
                 let kept = TransportParameters::of(&parameters, list_max);
-                *transport_parameters = Some(Box::new(kept));
+                *said = Said {
+                    user_agent: parameters.user_agent.map(text),
+                    client_versions: parameters.versions().take(VERSIONS_MAX).collect(),
+                    transport_parameters: Some(Box::new(kept)),
+                };
             }
             let seen = Seen {
                 frame: arrival.frame,
@@ -359,10 +407,10 @@ impl Conversation {
             };
             draft.event(direction, told.event, seen, &mut desk);
         });
-        for draft in earlier {
-            let outcome = self.outcome(&draft, Ended::Replaced);
-            self.emit(draft, arrival, context, outcome);
+        if let (Some(last), Some(facts)) = (earlier.last_mut(), machine.take_before()) {
+            last.quic = last.quic.take().map(|(_, said)| (facts, said));
         }
+        earlier
     }
 
     /// A datagram that begins a conversation of another protocol on the same addresses.
@@ -376,20 +424,29 @@ impl Conversation {
 
     /// The conversation is over: writes its record.
     pub fn finish(&mut self, arrival: Arrival<'_>, context: &mut Context<'_>, how: Ended) {
-        match &self.speaks {
+        let earlier = match &self.speaks {
             Speaks::Dtls(_) => self.dtls(arrival, context, |machine, _, _, each| {
                 for direction in [Direction::Up, Direction::Down] {
                     machine.end(direction, &mut |told| each(direction, told));
                 }
             }),
-            Speaks::Quic(_) | Speaks::Tunnel(_) => {}
+            Speaks::Quic(_) | Speaks::Tunnel(_) => Vec::new(),
+        };
+        for Earlier { draft, quic } in earlier {
+            self.emit(draft, quic, arrival, context, Ended::Replaced);
         }
         let mut draft = core::mem::take(&mut *self.draft);
         if how == Ended::Evicted {
             draft.defects.push(Defect::Evicted);
         }
-        let outcome = self.outcome(&draft, how);
-        self.emit(draft, arrival, context, outcome);
+        let quic = match &mut self.speaks {
+            Speaks::Quic(session) => {
+                let facts = session.machine.facts().clone();
+                Some((facts, core::mem::take(&mut session.said)))
+            }
+            Speaks::Dtls(_) | Speaks::Tunnel(_) => None,
+        };
+        self.emit(draft, quic, arrival, context, how);
     }
 }
 

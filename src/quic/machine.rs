@@ -56,10 +56,27 @@ struct Half {
     messages: u32,
 }
 
+/// What a connection shows beside its handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The version of the last packets.
+    pub version: Option<Version>,
+    /// The server sent a Retry.
+    pub retry: bool,
+    /// The versions that a Version Negotiation listed.
+    pub offered: Vec<Version>,
+    /// Who closed the connection inside an Initial packet, and the error code.
+    pub close: Option<(Direction, u64)>,
+}
+
 /// Both directions of a QUIC conversation.
 #[derive(Debug, Default)]
 pub struct Machine {
-    version: Option<Version>,
+    facts: Facts,
+    /// Those of the connection before, when another one begins on the same addresses.
+    before: Option<Facts>,
+    /// The version of the last ClientHello.
+    hello_version: Option<Version>,
     keys: Option<InitialKeys>,
     /// A packet was opened with these keys.
     confirmed: bool,
@@ -72,33 +89,20 @@ pub struct Machine {
     /// The client began its CRYPTO stream again, at the server's wish: the same hello, once more.
     repeats: bool,
     server_hello: bool,
-    retry: bool,
     cut: bool,
-    offered: Vec<Version>,
-    close: Option<(Direction, u64)>,
     /// Handshake packets, where the session's secrets are known.
     sealed: Option<Box<Sealed>>,
 }
 
 impl Machine {
-    /// The version of the last packets.
-    pub fn version(&self) -> Option<Version> {
-        self.version
+    /// What the connection shows beside its handshake.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    /// Who sent the Initial packet that the keys come from.
-    pub fn client(&self) -> Option<Direction> {
-        self.client
-    }
-
-    /// The server sent a Retry.
-    pub fn retry(&self) -> bool {
-        self.retry
-    }
-
-    /// The versions that a Version Negotiation listed.
-    pub fn offered(&self) -> &[Version] {
-        &self.offered
+    /// The same of the connection before, once: to be asked for after a hello that began another one.
+    pub fn take_before(&mut self) -> Option<Facts> {
+        self.before.take()
     }
 
     /// An Initial packet was cut by the snap length.
@@ -106,17 +110,12 @@ impl Machine {
         self.cut
     }
 
-    /// Who closed the connection inside an Initial packet, and the error code.
-    pub fn close(&self) -> Option<(Direction, u64)> {
-        self.close
-    }
-
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let half = |half: &Half| half.stream.heap_bytes() + half.assembler.heap_bytes();
         let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.heap_bytes());
         let halves = self.halves.iter().map(half).sum::<usize>();
-        halves + self.dcid.len() + 4 * self.offered.capacity() + sealed
+        halves + self.dcid.len() + 4 * self.facts.offered.capacity() + sealed
     }
 
     /// Reads a datagram; `scratch` is where packets are decrypted.
@@ -163,13 +162,13 @@ impl Machine {
     ) -> Option<&'a [u8]> {
         if header.version == Version::NEGOTIATION {
             if self.client == Some(direction.reverse()) && !self.confirmed_by_server() {
-                self.offered = header.offered_versions().take(VERSIONS_MAX).collect();
+                self.facts.offered = header.offered_versions().take(VERSIONS_MAX).collect();
             }
             return None;
         }
         if header.version.is_reserved() && self.client.is_none() {
             self.client = Some(direction);
-            self.version = Some(header.version);
+            self.facts.version = Some(header.version);
         }
         header.version.salt()?;
         if header.dcid.len() > CID_MAX || header.scid.len() > CID_MAX {
@@ -179,7 +178,7 @@ impl Machine {
             PacketType::Retry => {
                 let from_server = self.client == Some(direction.reverse());
                 let forged = retry_is_genuine(header.version, &self.dcid, packet) == Some(false);
-                self.retry |= from_server && !forged;
+                self.facts.retry |= from_server && !forged;
                 None
             }
             PacketType::ZeroRtt => Some(header.protected()?.after),
@@ -225,7 +224,7 @@ impl Machine {
             };
             keys.open(head, protected.bytes, largest, scratch)
         };
-        let same = self.version == Some(header.version);
+        let same = self.facts.version == Some(header.version);
         let known = if same {
             self.keys
         } else if self.keys.is_some() {
@@ -238,7 +237,7 @@ impl Machine {
             && let Some((number, at)) = attempt(&mut keys, from_client, largest)
         {
             self.keys = Some(keys);
-            self.version = Some(header.version);
+            self.facts.version = Some(header.version);
             self.opened(direction, number);
             return Some(at);
         }
@@ -252,15 +251,16 @@ impl Machine {
         }
         // Unproven keys are kept where nothing better is known: the packet may be cut.
         if opened.is_some() || !same || self.keys.is_none() || from_client {
-            self.repeats = !self.server_hello && (self.retry || !self.offered.is_empty());
+            self.repeats =
+                !self.server_hello && (self.facts.retry || !self.facts.offered.is_empty());
             if self.server_hello {
                 // Another connection.
-                (self.retry, self.random, self.close) = (false, None, None);
+                self.before = Some(core::mem::take(&mut self.facts));
+                self.random = None;
                 self.sealed = None;
-                self.offered.clear();
             }
             self.keys = Some(keys);
-            self.version = Some(header.version);
+            self.facts.version = Some(header.version);
             self.dcid = header.dcid.into();
             self.client = Some(direction);
             self.halves = Default::default();
@@ -292,7 +292,7 @@ impl Machine {
         };
         let code = sealed.read(direction, packet, protected, limits, scratch, each);
         if let Some(code) = code {
-            self.close.get_or_insert((direction, code));
+            self.facts.close.get_or_insert((direction, code));
         }
     }
 
@@ -309,9 +309,10 @@ impl Machine {
             random,
             repeats,
             server_hello,
-            close,
+            facts,
+            before,
+            hello_version,
             sealed,
-            version,
             ..
         } = self;
         let half = &mut halves[direction as usize];
@@ -331,7 +332,7 @@ impl Machine {
             let (offset, bytes) = match frame {
                 Frame::Crypto { offset, bytes } => (offset, bytes),
                 Frame::Close { code } => {
-                    close.get_or_insert((direction, code));
+                    facts.close.get_or_insert((direction, code));
                     if let Ok(code @ 0x100..=0x1ff) = u16::try_from(code) {
                         let code = code.to_be_bytes()[1];
                         each(plain(Event::Alert { level: 2, code }));
@@ -354,6 +355,7 @@ impl Machine {
                     *messages += 1;
                     let packets = core::mem::take(packets).max(1);
                     let mut anew = false;
+                    let current = facts.version;
                     match &event {
                         Event::ClientHello { hello, .. } => {
                             if core::mem::take(repeats) && random.is_some() {
@@ -361,12 +363,23 @@ impl Machine {
                             }
                             let this = hello.random.first_chunk::<32>().copied();
                             anew = *random != this;
+                            if anew && random.is_some() {
+                                // Another connection, before the server answered the last one.
+                                let version = core::mem::take(hello_version);
+                                let last = Facts {
+                                    version,
+                                    ..core::mem::take(facts)
+                                };
+                                before.get_or_insert(last);
+                                facts.version = current;
+                            }
+                            *hello_version = facts.version;
                             *random = this;
                         }
                         Event::ServerHello(hello) => *server_hello |= !hello.retry,
                         _ => {}
                     }
-                    let trouble = match (&event, known, *random, *version) {
+                    let trouble = match (&event, known, *random, facts.version) {
                         (Event::ServerHello(hello), Some(known), Some(random), Some(version))
                             if !hello.retry =>
                         {

@@ -17,7 +17,7 @@ mod sealed;
 pub mod stream;
 pub mod version;
 
-pub use machine::{Machine, Told};
+pub use machine::{Facts, Machine, Told};
 
 #[cfg(test)]
 mod tests;

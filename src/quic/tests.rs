@@ -83,7 +83,7 @@ fn the_packets_of_the_rfcs_open() {
         assert_eq!(events(&mut machine, true, &client), ["client example.com"]);
         assert_eq!(events(&mut machine, false, &server), ["server 1301"]);
         assert_eq!(events(&mut machine, true, &[0x41; 40]), ["1-rtt"]);
-        assert_eq!(machine.version(), Some(version));
+        assert_eq!(machine.facts().version, Some(version));
         assert_eq!(retry_is_genuine(version, &DCID, &retry), Some(true));
         assert_eq!(retry_is_genuine(version, &DCID[1..], &retry), Some(false));
     }
@@ -120,7 +120,7 @@ fn a_retry_changes_the_keys_and_not_the_handshake() {
     let mut machine = Machine::default();
     assert_eq!(events(&mut machine, true, &client).len(), 1);
     assert!(events(&mut machine, false, &retry).is_empty());
-    assert!(machine.retry());
+    assert!(machine.facts().retry);
     // The server's packet still opens with the keys of the first id.
     assert_eq!(events(&mut machine, false, &server), ["server 1301"]);
     let mut forged = retry.clone();
@@ -128,7 +128,7 @@ fn a_retry_changes_the_keys_and_not_the_handshake() {
     let mut machine = Machine::default();
     events(&mut machine, true, &client);
     events(&mut machine, false, &forged);
-    assert!(!machine.retry());
+    assert!(!machine.facts().retry);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn another_version_with_the_same_id_is_the_same_connection() {
     // Version 2 with the same id: taken as the same connection's (RFC 9368), its bytes are known.
     assert!(events(&mut machine, true, &second).is_empty());
     assert!(events(&mut machine, false, &answer).is_empty());
-    assert_eq!(machine.version(), Some(Version::V2));
+    assert_eq!(machine.facts().version, Some(Version::V2));
 }
 
 #[test]

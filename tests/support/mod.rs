@@ -5,6 +5,7 @@
 pub(crate) mod files;
 pub(crate) mod netmon;
 pub(crate) mod packets;
+pub(crate) mod quic;
 pub(crate) mod run;
 pub(crate) mod tls;
 pub(crate) mod trace;

@@ -1,11 +1,11 @@
 //! How a UDP conversation ended, and its record.
 
-use super::{Conversation, Speaks};
+use super::{Conversation, QuicFacts, Said, Speaks};
 use crate::connection::outcome::{CLOSED_AT_ONCE_BYTES, CLOSED_AT_ONCE_NS, SILENCE_NS};
 use crate::connection::session::Draft;
 use crate::connection::{Arrival, Context, Ended, Finished};
 use crate::flow::Direction;
-use crate::quic::version::Version;
+use crate::quic::{Facts, version::Version};
 use crate::record::{
     ApplicationBytes, Defect, Endpoint, Handshake, Observed, Outcome, Protocol, Quic, Side,
     Timestamp, Transport,
@@ -13,7 +13,7 @@ use crate::record::{
 use crate::tls::fingerprint::Carrier;
 
 impl Conversation {
-    pub(super) fn outcome(&self, draft: &Draft, ended: Ended) -> Outcome {
+    fn outcome(&self, draft: &Draft, closed_by: Option<Direction>, ended: Ended) -> Outcome {
         if let Some(complete_ns) = draft.complete_ns {
             return self.outcome_complete(draft, complete_ns);
         }
@@ -23,7 +23,7 @@ impl Conversation {
         if draft.fatal_alert(Side::Client) {
             return Outcome::ClientAlert;
         }
-        if let Some((from, _)) = self.quic_close() {
+        if let Some(from) = closed_by {
             return if draft.client == Some(from) {
                 Outcome::ClientAbort
             } else if draft.server_hello.is_some() {
@@ -48,40 +48,6 @@ impl Conversation {
         }
     }
 
-    /// Who closed the connection inside an Initial packet, and with which code.
-    fn quic_close(&self) -> Option<(Direction, u64)> {
-        match &self.speaks {
-            Speaks::Quic(session) => session.machine.close(),
-            Speaks::Dtls(_) | Speaks::Tunnel(_) => None,
-        }
-    }
-
-    fn quic_facts(&self, client: Direction) -> Option<Box<Quic>> {
-        let Speaks::Quic(session) = &self.speaks else {
-            return None;
-        };
-        let machine = &session.machine;
-        let hex = |version: &Version| format!("0x{:08x}", version.0).into();
-        let close = machine.close();
-        Some(Box::new(Quic {
-            version: machine.version().as_ref().map(hex),
-            version_name: machine.version().and_then(Version::name).map(Into::into),
-            retry: machine.retry(),
-            negotiation: machine.offered().iter().map(hex).collect(),
-            client_versions: session.client_versions.iter().map(hex).collect(),
-            user_agent: session.user_agent.clone(),
-            transport_parameters: session.transport_parameters.clone(),
-            close_code: close.map(|(_, code)| code),
-            closed_by: close.map(|(from, _)| {
-                if from == client {
-                    Side::Client
-                } else {
-                    Side::Server
-                }
-            }),
-        }))
-    }
-
     fn is_cut(&self) -> bool {
         matches!(&self.speaks, Speaks::Quic(session) if session.machine.is_cut())
     }
@@ -101,13 +67,16 @@ impl Conversation {
     pub(super) fn emit(
         &self,
         mut draft: Draft,
+        quic: QuicFacts,
         arrival: Arrival<'_>,
         context: &mut Context<'_>,
-        outcome: Outcome,
+        ended: Ended,
     ) {
         if !draft.has_handshake() {
             return;
         }
+        let close = quic.as_ref().and_then(|(facts, _)| facts.close);
+        let outcome = self.outcome(&draft, close.map(|(from, _)| from), ended);
         let client = draft.client.unwrap_or(Direction::Up);
         let endpoint = |direction: Direction| {
             let (ip, port) = context.key.sender(direction);
@@ -179,7 +148,7 @@ impl Conversation {
             dialogue: None,
             origin: None,
             http: None,
-            quic: self.quic_facts(client),
+            quic: quic.map(|(facts, said)| quic_record(&facts, said, client)),
             decrypted: draft.opened.is_some(),
             inside: draft.opened.and_then(|opened| opened.into_record()),
             observed: (observed != Observed::default()).then(|| Box::new(observed)),
@@ -190,6 +159,25 @@ impl Conversation {
             tls: true,
         });
     }
+}
+
+fn quic_record(facts: &Facts, said: Said, client: Direction) -> Box<Quic> {
+    let hex = |version: &Version| format!("0x{:08x}", version.0).into();
+    let name = facts.version.and_then(Version::name);
+    Box::new(Quic {
+        version: facts.version.as_ref().map(hex),
+        version_name: name.map(Into::into),
+        retry: facts.retry,
+        negotiation: facts.offered.iter().map(hex).collect(),
+        client_versions: said.client_versions.iter().map(hex).collect(),
+        user_agent: said.user_agent,
+        transport_parameters: said.transport_parameters,
+        close_code: facts.close.map(|(_, code)| code),
+        closed_by: facts.close.map(|(from, _)| match from == client {
+            true => Side::Client,
+            false => Side::Server,
+        }),
+    })
 }
 
 fn observed(draft: &Draft) -> Observed {

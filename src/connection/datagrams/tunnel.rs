@@ -196,8 +196,7 @@ impl Conversation {
             },
         );
         for draft in earlier {
-            let outcome = self.outcome(&draft, super::Ended::Replaced);
-            self.emit(draft, arrival, context, outcome);
+            self.emit(draft, None, arrival, context, super::Ended::Replaced);
         }
     }
 }
