@@ -72,7 +72,13 @@ pub struct Options {
     pub follow: Option<Lister>,
     /// Secrets of sessions in the captures; those that the captures themselves hold are known without.
     pub secrets: Arc<Secrets>,
+    /// Reads what has been added to the key logs behind [`Self::secrets`]: called before packets of interfaces, or of
+    /// captures that are followed, go on their way.
+    pub look_for_secrets: Option<LookForSecrets>,
 }
+
+/// Looks whether more secrets were logged.
+pub type LookForSecrets = Arc<dyn Fn() + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -87,6 +93,7 @@ impl Default for Options {
             keep_der: false,
             follow: None,
             secrets: Arc::default(),
+            look_for_secrets: None,
         }
     }
 }

@@ -131,7 +131,7 @@ pub struct Packet {
 }
 
 /// The kind "TLSK" of secrets: a TLS key log.
-const TLS_KEY_LOG: u32 = 0x544c_534b;
+pub const TLS_KEY_LOG: u32 = 0x544c_534b;
 
 /// Secrets that a capture carries (a Decryption Secrets Block), in the bytes of their block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

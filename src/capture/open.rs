@@ -8,7 +8,7 @@ use super::{
     block::Block,
     compressed,
     feed::{Feed, Fill},
-    foreign,
+    foreign, pcapng,
     spool::{Seekable, spool},
 };
 use crate::{error::Error, limits::Limits};
@@ -251,6 +251,20 @@ pub fn open(input: &Input, opening: Opening<'_>) -> Result<(Source, String), Err
     let mut feed = Feed::new(reader, name, format, first, interactive, limits);
     feed.set_growing(opening.growing && compression.is_none() && !interactive);
     Ok((Source::Stream(feed), format_name))
+}
+
+/// Hands all secrets of a capture to `take`, if some stand behind packets: a session's secrets may come behind it.
+/// `true`: they need not be read again. Only of pcapng files that can be jumped about in.
+pub fn late_secrets(input: &Input, format: &str, take: &mut dyn FnMut(u32, &[u8])) -> bool {
+    match input {
+        Input::File(path) if format == "pcapng" => {
+            // A fault shows again when the packets are read.
+            let is_file = path.metadata().is_ok_and(|about| about.is_file());
+            let late = |file| pcapng::late_secrets(file, take).unwrap_or(false);
+            is_file && File::open(path).is_ok_and(late)
+        }
+        Input::File(_) | Input::Stdin => false,
+    }
 }
 
 /// A live reader for those who can't be told of silence.

@@ -7,6 +7,9 @@
 //! Source: draft-ietf-opsawg-pcapng.
 
 mod options;
+mod secrets;
+
+pub use secrets::late_secrets;
 
 use super::Named;
 use super::block::{Block, LinkType, Packet};
@@ -104,6 +107,8 @@ pub struct Pcapng {
     last_time_ns: i64,
     unknown_blocks: u64,
     packet_bytes_max: usize,
+    /// The rest of a secrets block that is longer than any packet may be.
+    long_secrets: Option<secrets::Long>,
 }
 
 impl Pcapng {
@@ -127,6 +132,7 @@ impl Pcapng {
             last_time_ns: 0,
             unknown_blocks: 0,
             packet_bytes_max,
+            long_secrets: None,
         }
     }
 
@@ -157,6 +163,13 @@ impl Pcapng {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or(&[]);
+            if let Some(long) = self.long_secrets {
+                match self.long_secrets(rest, used, packets.len()) {
+                    0 => return Step::need(used, long.need(), "the rest of a secrets block"),
+                    count => used += count,
+                }
+                continue;
+            }
             // A section header's type reads the same in both byte orders; the byte order follows.
             if rest.starts_with(&SECTION_HEADER.to_be_bytes()) {
                 match rest.get(8..12) {
@@ -183,6 +196,14 @@ impl Pcapng {
             }
             // Lengths are multiples of four; some writers forget the padding.
             let length = length.saturating_add(3) & !3;
+            if length > self.packet_bytes_max && kind == DECRYPTION_SECRETS {
+                let Some(head) = rest.get(..16) else {
+                    return Step::need(used, 16, "a secrets block");
+                };
+                self.long_secrets = secrets::Long::new(self.order, head, length);
+                used += head.len();
+                continue;
+            }
             if length > self.packet_bytes_max {
                 let cap = self.packet_bytes_max;
                 return broken(
@@ -196,6 +217,29 @@ impl Pcapng {
             self.block(kind, block, used, packets);
             used += length;
         }
+    }
+
+    /// Takes what has come of a long secrets block, of which `rest` begins at `at`; 0: more is needed.
+    #[cold]
+    fn long_secrets(&mut self, rest: &[u8], at: usize, before: usize) -> usize {
+        let Some(long) = &mut self.long_secrets else {
+            return 0;
+        };
+        let piece = long.piece(rest);
+        if piece > 0 {
+            long.secrets -= piece;
+            self.aside.secrets_piece(long.kind, at, piece, before);
+            return piece;
+        }
+        if long.secrets > 0 {
+            return 0;
+        }
+        let behind = long.behind.min(rest.len());
+        long.behind -= behind;
+        if long.behind == 0 {
+            self.long_secrets = None;
+        }
+        behind
     }
 
     fn block(&mut self, kind: u32, block: &[u8], at: usize, packets: &mut Vec<Packet>) {

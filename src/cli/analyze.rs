@@ -102,7 +102,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let mut settings = args.reporting.settings()?;
     let limits = reporting::share_memory(args.memory, &mut settings);
-    let secrets = args.keys.read(&limits, args.reporting.quiet)?;
+    let secrets = match args.follow {
+        true => Arc::default(), // read as they come
+        false => args.keys.read(&limits, args.reporting.quiet)?,
+    };
     let names: Vec<&Path> = list.iter().filter_map(file_of).collect();
     let (mut output, view) = args.reporting.open(&names, settings.lang)?;
     let progress = Arc::new(Progress::default());
@@ -232,6 +235,10 @@ fn read(
         render: args.reporting.format.render,
         secrets: Arc::clone(secrets),
         follow: args.follow.then(|| inputs::lister(&args.files)),
+        look_for_secrets: match args.follow {
+            true => args.keys.growing(secrets, &job.limits)?,
+            false => None,
+        },
         ..Options::default()
     };
     // Lines that stream onto the same terminal are progress enough, and the bar would be written into them.

@@ -4,12 +4,13 @@ use super::say;
 use anyhow::Context;
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 use tlscope::{
     limits::Limits,
+    pipeline::LookForSecrets,
     tls::keylog::{LINE_BYTES_MAX, Line, Secrets},
 };
 
@@ -43,7 +44,12 @@ pub(crate) struct KeyLogs {
     ///
     /// Secrets inside a pcapng file are used without this option:
     ///   editcap --inject-secrets tls,keys.log in.pcapng out.pcapng
-    /// They should stand in front of the packets.
+    /// They may stand anywhere in a file that is not compressed; elsewhere,
+    /// in front of the packets that they open.
+    ///
+    /// Where captures are followed, or interfaces watched, the log is read on
+    /// as it grows, and packets wait for a quarter of a second for their
+    /// secrets.
     ///
     /// Not decrypted: early data, DTLS, what QUIC carries behind the handshake,
     /// sessions with Encrypted ClientHello that the server accepted, and
@@ -72,6 +78,93 @@ impl KeyLogs {
         }
         Ok(secrets)
     }
+
+    /// What reads on in logs that grow; `None` where there are none.
+    pub(crate) fn growing(
+        &self,
+        secrets: &Arc<Secrets>,
+        limits: &Limits,
+    ) -> anyhow::Result<Option<LookForSecrets>> {
+        if self.keylog.is_empty() {
+            return Ok(None);
+        }
+        let open = |path: &PathBuf| {
+            let file = File::open(path)
+                .with_context(|| format!("{}: the key log could not be read", path.display()))?;
+            let (at, line) = (0, Vec::new());
+            Ok(Log { file, at, line })
+        };
+        let growing = Mutex::new(Growing {
+            logs: self
+                .keylog
+                .iter()
+                .map(open)
+                .collect::<anyhow::Result<_>>()?,
+            secrets: Arc::clone(secrets),
+            secrets_max: limits.secrets_max,
+        });
+        let look = move || {
+            let mut growing = growing.lock().unwrap_or_else(PoisonError::into_inner);
+            growing.look();
+        };
+        Ok(Some(Arc::new(look)))
+    }
+}
+
+/// Key logs that may grow.
+struct Growing {
+    logs: Vec<Log>,
+    secrets: Arc<Secrets>,
+    secrets_max: usize,
+}
+
+/// One of them, open: it may be out of reach by name when rights are given up.
+struct Log {
+    file: File,
+    /// Bytes that were read, and the start of a line that was not finished yet.
+    at: u64,
+    line: Vec<u8>,
+}
+
+impl Growing {
+    /// Reads what was added.
+    fn look(&mut self) {
+        for log in &mut self.logs {
+            // A log that can't be read for now may be later; what it lacks is counted as sessions without secrets.
+            let _ = log.look(&self.secrets, self.secrets_max);
+        }
+    }
+}
+
+impl Log {
+    fn look(&mut self, secrets: &Secrets, secrets_max: usize) -> io::Result<()> {
+        let end = self.file.metadata()?.len();
+        if end < self.at {
+            // It was begun anew.
+            (self.at, self.line) = (0, Vec::new());
+        }
+        if end == self.at {
+            return Ok(());
+        }
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let mut reader = BufReader::new((&self.file).take(end - self.at));
+        loop {
+            let room = (LINE_BYTES_MAX + 2).saturating_sub(self.line.len()) as u64;
+            let count = match room {
+                0 => reader.skip_until(b'\n')?,
+                _ => (reader.by_ref().take(room)).read_until(b'\n', &mut self.line)?,
+            };
+            self.at += count as u64;
+            let is_whole = self.line.ends_with(b"\n");
+            if count == 0 || (!is_whole && room > 0 && (count as u64) < room) {
+                return Ok(()); // The line is still being written.
+            }
+            if is_whole || room == 0 {
+                secrets.line(&self.line, 0, secrets_max);
+                self.line.clear();
+            }
+        }
+    }
 }
 
 /// Reads a log; says how many secrets of it were known before.
@@ -93,6 +186,37 @@ fn read(path: &Path, secrets: &Secrets, limits: &Limits) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_grows_is_read_on_line_by_line() {
+        let path = std::env::temp_dir().join(format!("tlscope-growing-{}", std::process::id()));
+        let line = |byte: &str| format!("CLIENT_RANDOM {} {}\n", byte.repeat(32), "cd".repeat(48));
+        std::fs::write(&path, line("01")).unwrap();
+        let logs = KeyLogs {
+            keylog: vec![path.clone()],
+        };
+        let secrets = Arc::new(Secrets::default());
+        let look = logs.growing(&secrets, &Limits::default()).unwrap().unwrap();
+        let add = |text: &str| {
+            let mut file = File::options().append(true).open(&path).unwrap();
+            io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            look();
+            (secrets.len(), secrets.passed_over().0)
+        };
+        assert_eq!(add(""), (1, 0));
+        let (front, back) = (&line("02")[..50], &line("02")[50..]);
+        assert_eq!(add(front), (1, 0));
+        assert_eq!(add(""), (1, 0));
+        assert_eq!(add(&format!("{back}# a comment\n{}", line("03"))), (3, 0));
+        // A line without end is one unreadable line, however it comes.
+        assert_eq!(add(&"x".repeat(600)).0, 3);
+        assert_eq!(add(&"x".repeat(100_000)).0, 3);
+        assert_eq!(add(&format!("\n{}", line("04"))).0, 4);
+        // The log is begun anew.
+        std::fs::write(&path, line("05")).unwrap();
+        assert_eq!(add("").0, 5);
+        std::fs::remove_file(path).unwrap();
+    }
 
     #[test]
     fn long_lines_and_lines_without_an_end_are_lines() {

@@ -3,9 +3,10 @@
 use super::{Job, Shared, ahead, follow::Follow};
 use crate::capture::{
     About, Block, Catalog, LinkType, Named,
+    block::TLS_KEY_LOG,
     feed::Fill,
     live::Interfaces,
-    open::{Input, Opening, Source, open},
+    open::{Input, Opening, Source, late_secrets, open},
 };
 use crate::connection::datagrams::{self, First};
 use crate::error::Error;
@@ -16,10 +17,13 @@ use crate::shard::{SHARDS, shard_of, shard_of_datagram};
 use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip};
 use std::collections::VecDeque;
 use std::sync::{Arc, atomic::Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Interfaces that the summary describes of one capture.
 const INTERFACES_TOLD_MAX: usize = 256;
+/// How long a program may take to log a session's secrets. It knows them when it has the ServerHello, and writes them
+/// before it answers.
+const SECRETS_LAG: Duration = Duration::from_millis(250);
 
 /// A capture that is being read, or the interfaces that are watched.
 pub(super) struct Capture {
@@ -34,6 +38,8 @@ pub(super) struct Capture {
     named: usize,
     /// Link types of its packets, where only the packets tell.
     links: Vec<LinkType>,
+    /// Its secrets were read before its packets.
+    secrets_known: bool,
 }
 
 impl Capture {
@@ -210,6 +216,7 @@ impl<'a> Reader<'a> {
             number: 0,
             named: 0,
             links: Vec::new(),
+            secrets_known: false,
         });
     }
 
@@ -233,7 +240,12 @@ impl<'a> Reader<'a> {
             let (fill, fault) = capture.fill(&mut block);
             self.errors.extend(fault);
             capture.name_interfaces(&mut self.captures);
-            learn(&block, self.order, &self.shared);
+            if !capture.secrets_known {
+                learn(&block, self.order, self.shared);
+            }
+            if !block.packets.is_empty() && (capture.source.is_live() || self.follow.is_some()) {
+                wait_for_secrets(&block, self.shared);
+            }
             let (bytes, packets) = capture.account(&block);
             let progress = self.shared.progress;
             progress.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -288,6 +300,14 @@ impl<'a> Reader<'a> {
         if let Some(follow) = &mut self.follow {
             follow.opened(&input);
         }
+        let (order, shared) = (self.order, self.shared);
+        // What grows is read as it comes.
+        let secrets_known = self.follow.is_none()
+            && late_secrets(&input, &format, &mut |kind, piece| {
+                if kind == TLS_KEY_LOG {
+                    read_key_log(piece, order, shared);
+                }
+            });
         let names = Arc::make_mut(&mut self.captures);
         let number = names.add_capture(&name);
         for (reason, words) in source.drop_reasons() {
@@ -305,6 +325,7 @@ impl<'a> Reader<'a> {
             number,
             named: 0,
             links: Vec::new(),
+            secrets_known,
         });
     }
 
@@ -483,9 +504,30 @@ impl<'a> Reader<'a> {
 }
 
 /// Key logs inside the capture: what they hold is known from this block on.
-fn learn(block: &Block, order: u64, shared: &Shared<'_>) {
+fn learn(block: &Block, order: u64, shared: Shared<'_>) {
     for log in block.tls_key_logs() {
-        let secrets_max = shared.options.limits.secrets_max;
-        shared.found.read(log, order, secrets_max);
+        read_key_log(log, order, shared);
     }
+}
+
+fn read_key_log(log: &[u8], order: u64, shared: Shared<'_>) {
+    let secrets_max = shared.options.limits.secrets_max;
+    shared.found.read(log, order, secrets_max);
+}
+
+/// Packets that were just captured may be of sessions whose secrets are only being logged: they wait a little where they
+/// are, in the kernel's ring or in their file, which bounds them, and counts those for which there was no room.
+fn wait_for_secrets(block: &Block, shared: Shared<'_>) {
+    let Some(look) = &shared.options.look_for_secrets else {
+        return;
+    };
+    let newest_ns = block.packets.iter().map(|packet| packet.time_ns).max();
+    let newest_ns = newest_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0);
+    let captured = UNIX_EPOCH + Duration::from_nanos(newest_ns);
+    if let Ok(age) = SystemTime::now().duration_since(captured)
+        && let Some(rest) = SECRETS_LAG.checked_sub(age)
+    {
+        std::thread::sleep(rest);
+    }
+    look();
 }

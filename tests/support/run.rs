@@ -75,6 +75,7 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         keep_der: options.keep_der,
         follow: options.follow.clone(),
         secrets: options.secrets.clone(),
+        look_for_secrets: options.look_for_secrets.clone(),
     };
     let mut diagnosis = Diagnosis::new(&options.settings);
     let mut report = (format.new)(View::default());

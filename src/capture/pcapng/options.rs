@@ -132,10 +132,15 @@ impl Aside {
             return;
         };
         let room = block.len().saturating_sub(20);
+        self.secrets_piece(kind, at + 16, (length as usize).min(room), before);
+    }
+
+    /// Keeps where secrets lie.
+    pub(super) fn secrets_piece(&mut self, kind: u32, at: usize, length: usize, before: usize) {
         self.secrets.push(SecretsAt {
             kind,
-            offset: (at + 16) as u32,
-            length: length.min(room as u32),
+            offset: at as u32,
+            length: length as u32,
             before: before as u32,
         });
     }

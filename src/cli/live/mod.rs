@@ -18,6 +18,7 @@ mod signals;
 use super::{
     exit::Exit,
     inputs,
+    keylog::KeyLogs,
     lang::Language,
     reporting::{self, FailOn},
     say, size,
@@ -44,8 +45,9 @@ use tlscope::{
     },
     findings::Settings,
     limits::Limits,
-    pipeline::{self, Options, Progress},
+    pipeline::{self, LookForSecrets, Options, Progress},
     report::{Format, View},
+    tls::keylog::Secrets,
 };
 
 /// What to watch, and what to do with it.
@@ -129,6 +131,9 @@ pub(crate) struct Args {
     #[arg(long)]
     no_drop: bool,
 
+    #[command(flatten)]
+    keys: KeyLogs,
+
     /// Record each TCP connection, not only those with TLS
     #[arg(long)]
     all_connections: bool,
@@ -176,6 +181,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let (watched, counters) = open(args, &voice)?;
     let listener = args.metrics.map(metrics::bind).transpose()?;
     let board = Arc::new(Board::new(watched.names(), counters));
+    let secrets = Arc::default();
+    let look_for_secrets = args.keys.growing(&secrets, &limits)?;
     args.drop_rights()?;
 
     // With the rights that are left, so that it shows at once if they are too few.
@@ -191,7 +198,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let places = (lines, saved);
     let desk = Desk::new(args, &settings, voice, places, board, progress, reopen);
-    args.watch(&settings, limits, watched, desk)
+    let keys = (secrets, look_for_secrets);
+    args.watch(&settings, limits, keys, watched, desk)
 }
 
 /// Why a file could not be made, mostly.
@@ -343,6 +351,7 @@ impl Args {
         &self,
         settings: &Settings,
         limits: Limits,
+        (secrets, look_for_secrets): (Arc<Secrets>, Option<LookForSecrets>),
         watched: Box<dyn Interfaces>,
         mut desk: Desk<'_>,
     ) -> anyhow::Result<Exit> {
@@ -355,6 +364,8 @@ impl Args {
             tls_ports: settings.tls_ports.clone(),
             settings: settings.clone(),
             render: self.format().render,
+            secrets,
+            look_for_secrets,
             ..Options::default()
         };
         #[cfg(feature = "screen")]
