@@ -1,14 +1,14 @@
 //! What connections said in clear beside TLS, as far as surveys need it: plain HTTP requests, whom a log-on was bound to,
 //! and what forward proxies answered; and clients that took long over a certificate, with what they failed to fetch.
 //!
-//! Few records have any of it: for all others this costs three comparisons. Each list has a share of
+//! Few records have any of it: for all others this costs four comparisons. Each list has a share of
 //! [`Settings::history_bytes_max`]; past it the oldest go, counted with the traces.
 
 use super::facts::Facts;
 use super::hosts::serves_look_ups;
 use super::path;
 use super::shelf::{Shelf, Weigh};
-use super::{Settings, Verdict};
+use super::{Settings, Verdict, dropped};
 use crate::record::{Defect, Digest, Endpoint, Handshake, Http, HttpRequest, Severity, Timestamp};
 use hashbrown::HashSet;
 use std::{net::IpAddr, sync::Arc};
@@ -79,6 +79,20 @@ pub(super) struct Fetch {
     pub(super) status: Option<u16>,
 }
 
+/// A packet of a hello that the recording machine dropped, where no answer came.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    pub(super) place: Place,
+    pub(super) reason: Box<str>,
+    pub(super) location: Box<str>,
+}
+
+impl Weigh for Lost {
+    fn heap_bytes(&self) -> usize {
+        self.reason.len() + self.location.len()
+    }
+}
+
 fn host_bytes(host: &Option<Arc<str>>) -> usize {
     host.as_deref().map_or(0, |host| host.len() + 16)
 }
@@ -121,6 +135,7 @@ pub(super) struct Aside {
     pub(super) unauthenticated: Shelf<Unauthenticated>,
     pub(super) gaps: Shelf<Gap>,
     pub(super) fetches: Shelf<Fetch>,
+    pub(super) drops: Shelf<Lost>,
     /// Clients and forward proxies between which a tunnel came about.
     tunnels: HashSet<(IpAddr, Endpoint)>,
     tunnels_max: usize,
@@ -139,7 +154,8 @@ impl Aside {
             bound: Shelf::new(all / 10),
             unauthenticated: Shelf::new(all / 10),
             gaps: Shelf::new(all / 10),
-            fetches: Shelf::new(all / 10),
+            fetches: Shelf::new(all / 20),
+            drops: Shelf::new(all / 20),
             tunnels: HashSet::new(),
             tunnels_max: all / 10 / PAIR_BYTES,
             tunnels_forgotten: 0,
@@ -156,7 +172,8 @@ impl Aside {
         settings: &Settings,
     ) -> bool {
         let record = facts.record;
-        let told = record.proxy.is_some() || record.http.is_some() || slow.is_some();
+        let dropped = record.recording.is_some() && self.drop(facts);
+        let told = record.proxy.is_some() || record.http.is_some() || slow.is_some() || dropped;
         if record.proxy.is_some() {
             self.tunnel(record);
         }
@@ -176,6 +193,7 @@ impl Aside {
             + self.unauthenticated.bytes()
             + self.gaps.bytes()
             + self.fetches.bytes()
+            + self.drops.bytes()
             + self.tunnels.len() * PAIR_BYTES
             + self.hosts_bytes
     }
@@ -187,6 +205,7 @@ impl Aside {
             + self.unauthenticated.forgotten
             + self.gaps.forgotten
             + self.fetches.forgotten
+            + self.drops.forgotten
             + self.tunnels_forgotten
     }
 
@@ -197,6 +216,7 @@ impl Aside {
         self.unauthenticated.absorb(&other.unauthenticated);
         self.gaps.absorb(&other.gaps);
         self.fetches.absorb(&other.fetches);
+        self.drops.absorb(&other.drops);
         for pair in &other.tunnels {
             self.came_about(*pair);
         }
@@ -211,6 +231,7 @@ impl Aside {
         self.unauthenticated.sort_by_key(|entry| key(&entry.place));
         self.gaps.sort_by_key(|entry| key(&entry.place));
         self.fetches.sort_by_key(|entry| key(&entry.place));
+        self.drops.sort_by_key(|entry| key(&entry.place));
     }
 
     /// Between the two a tunnel came about, or it may have: some had to go.
@@ -224,6 +245,19 @@ impl Aside {
         } else if !self.tunnels.contains(&pair) {
             self.tunnels_forgotten += 1;
         }
+    }
+
+    #[cold]
+    fn drop(&mut self, facts: &Facts<'_>) -> bool {
+        let Some(drop) = dropped::hello(facts) else {
+            return false;
+        };
+        self.drops.push(Lost {
+            place: place(facts.record, drop.frame),
+            reason: dropped::reason(drop).into(),
+            location: drop.location.clone(),
+        });
+        true
     }
 
     /// The verdict is that of `slow-handshake`, where the client took the time.

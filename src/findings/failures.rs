@@ -90,7 +90,7 @@ fn hello_unanswered(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     .map(|severity| Verdict::new(severity, Confidence::Certain, ""))
 }
 
-fn silence_severity(
+pub(super) fn silence_severity(
     waited_us: i64,
     closed_by: Option<Side>,
     settings: &Settings,

@@ -11,6 +11,7 @@ mod backend;
 mod binding;
 mod certificate;
 mod dialogue;
+mod dropped;
 mod facts;
 mod failures;
 mod fallback;
@@ -184,6 +185,7 @@ pub static RULES: &[&[Rule]] = &[
 pub static SURVEYS: &[&[Survey]] = &[
     fallback::SURVEYS,
     server_name::SURVEYS,
+    dropped::SURVEYS,
     backend::SURVEYS,
     failures::SURVEYS,
     late::SURVEYS,

@@ -4,7 +4,7 @@ use super::facts::{Facts, version_name};
 use super::groups::server_subject;
 use super::survey::Report;
 use super::text::{say, word};
-use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict, dropped};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Timestamp};
 
 /// The group's rules.
@@ -61,6 +61,7 @@ fn connect_failed(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     }
     let cause = match facts.record.outcome {
         Outcome::ConnectionRefused => "refused",
+        Outcome::NoSynAck if dropped::syn(facts).is_some() => dropped::CAUSE,
         Outcome::NoSynAck if facts.record.tcp.as_ref()?.syn_retransmits >= 2 => "unanswered",
         _ => return None,
     };
@@ -78,6 +79,13 @@ fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         .and("syn-outcome")
         .with("outcome", facts.record.outcome.as_str())
     });
+    if let Some(drop) = dropped::syn(facts) {
+        let reason = dropped::reason(drop);
+        sheet.note("reason", &reason);
+        sheet.fact(drop.frame, |lang| {
+            dropped::words(lang, &reason, &drop.location)
+        });
+    }
 }
 
 /// Connections that failed to ports on which TLS is neither usual nor was seen are not this program's business.
