@@ -1,17 +1,16 @@
 //! Failures right after the ClientHello: reset, closed, unanswered; and what separates them from what works.
 //!
 //! The order matters: the reasons that a contrast proves (name, size, suites, a boot) come first, and what is left is told
-//! as what it is: `hello-reset`, `hello-unanswered`. The ledger is a lower bound: "never seen to work" is never "cannot".
+//! as what it is: `hello-reset`, `hello-unanswered`.
 
-use super::facts::{Facts, suite_name, version_name};
+use super::facts::{Facts, version_name};
 use super::groups::Subject;
 use super::history::Trace;
-use super::past::{Ledger, Past};
+use super::past::Past;
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
 use super::{Entry, Rule, Settings, Survey, Verdict};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
-use crate::tls::code_points::{CipherSuite, VersionRank};
 use std::collections::BTreeMap;
 
 /// The rules that mark handshakes; surveys tell of them.
@@ -38,15 +37,6 @@ pub(super) static RULES: &[Rule] = &[
 
 /// The surveys, the most telling first.
 pub(super) static SURVEYS: &[Survey] = &[
-    Survey {
-        entries: &[Entry::new(
-            "no-common-cipher",
-            Severity::Error,
-            Scope::Client,
-            "RFC 5246 section 7.4.1.3; RFC 8446 section 4.1.1",
-        )],
-        run: no_common_cipher,
-    },
     Survey {
         entries: &[],
         run: resets,
@@ -101,83 +91,6 @@ pub(super) fn silence_severity(
     }
     let gave_up = closed_by == Some(Side::Client);
     Some(severity_if(gave_up || ms >= settings.silence_error_ms))
-}
-
-/// A suite can be chosen at a version.
-fn usable(suite: CipherSuite, version: VersionRank) -> bool {
-    let Some(entry) = suite.entry() else {
-        return true;
-    };
-    if suite.is_tls13() {
-        return version == VersionRank::Tls13;
-    }
-    version >= VersionRank::Tls12 || !entry.aead
-}
-
-/// The first few suites of a list, for people.
-fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
-    let names: Vec<String> = suites.take(6).map(suite_name).collect();
-    names.join(", ")
-}
-
-/// `no-common-cipher`: nothing of what was offered was ever chosen by this server for anyone.
-fn no_common_cipher(report: &mut Report<'_>) {
-    let past = report.past;
-    let mut ledgers: BTreeMap<Endpoint, Ledger> = BTreeMap::new();
-    for ((client, server), list) in past.troubled_pairs() {
-        let failed = pick(report, list, |index, trace| {
-            trace.failed_at_hello()
-                && trace.outcome != Outcome::HelloUnanswered
-                && !report.is_explained(index)
-                && !matches!(trace.alert, Some((_, code)) if code != 40 && code != 71)
-        });
-        if failed.is_empty() {
-            continue;
-        }
-        let all = past.servers.get(server).map_or(&[][..], Vec::as_slice);
-        let ledger = ledgers.entry(*server).or_insert_with(|| past.ledger(all));
-        let Some(can) = ledger.can else { continue };
-        let empty = pick(report, &failed, |_, trace| {
-            let version = trace.offer_max.map_or(can, |offered| offered.min(can));
-            let offered = past.offered(trace);
-            // Where the server chose only suites of another version, nothing is known of this one's.
-            let comparable = ledger
-                .suites
-                .keys()
-                .any(|code| usable(CipherSuite(*code), version));
-            comparable
-                && !offered.is_empty()
-                && !offered
-                    .iter()
-                    .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
-        });
-        let Some((_, example)) = past.of(&empty).next() else {
-            continue;
-        };
-        let alerted = example.outcome == Outcome::ServerAlert;
-        // Few answers say little about what a server can.
-        let confidence = match (alerted, ledger.answered >= 3) {
-            (true, true) => Confidence::Certain,
-            (true, false) | (false, true) => Confidence::Likely,
-            (false, false) => Confidence::Possible,
-        };
-        let offered = suite_words(past.offered(example).into_iter());
-        let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
-        let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
-        let verdict = Verdict::new(Severity::Error, confidence, "");
-        if let Some(group) = report.tell(
-            "no-common-cipher",
-            verdict,
-            Subject::Pair(*client, *server),
-            &empty,
-            &contrast,
-        ) {
-            group.set("suites", &offered);
-            group.set("accepted", &accepted);
-            group.set("handshakes", &ledger.answered.to_string());
-        }
-        report.explain(&empty);
-    }
 }
 
 /// `hello-reset`: what no other survey explained, and what separates it from what works.
@@ -393,32 +306,6 @@ mod tests {
             .outcome(Outcome::NoClientHello)
             .tcp(|tcp| tcp.closed_by = Some(Side::Client))
             .lasts_ms(200)
-    }
-
-    #[test]
-    fn suites_without_overlap() {
-        let id = "no-common-cipher";
-        let old = || {
-            Make::new()
-                .client("10.0.0.9")
-                .suites(&[0x000a])
-                .alert(Side::Server, 40)
-                .outcome(Outcome::ServerAlert)
-        };
-        let served: Vec<Make> = (0..3).map(|at| good().at(at)).collect();
-        let mut made = served.clone();
-        made.push(old());
-        let found = diagnose(&made);
-        assert_eq!(find(&found, id).unwrap().confidence, Confidence::Certain);
-        assert!(find(&diagnose(&[old()]), id).is_none());
-        // TLS 1.3 alone says nothing about the suites of TLS 1.2.
-        let modern = || Make::new().tls13().answer(0x0304, 0x1301);
-        let found = diagnose(&[modern(), modern().at(1), modern().at(2), old()]);
-        assert!(find(&found, id).is_none());
-        // An overlap that the ledger shows: the reason is another.
-        let mut other = served;
-        other.push(old().suites(&[0xc02f]));
-        assert!(find(&diagnose(&other), id).is_none());
     }
 
     #[test]

@@ -260,12 +260,14 @@ fn tls(report: &mut Report<'_>) {
             .values()
             .filter_map(|members| contrast(members, past.lang))
             .max_by_key(|found| found.grave);
-        let Some(found) = worst else { continue };
-        let verdict = Verdict::new(
-            severity_if(found.grave),
-            Confidence::Certain,
-            found.attribute,
-        );
+        let by_ledger = || by_ledger(report, &group);
+        let Some((found, confidence)) = worst
+            .map(|found| (found, Confidence::Certain))
+            .or_else(|| Some((by_ledger()?, Confidence::Likely)))
+        else {
+            continue;
+        };
+        let verdict = Verdict::new(severity_if(found.grave), confidence, found.attribute);
         let subject = Subject::Named(group.name.clone());
         if let Some(told) = report.tell(
             "farm-tls-inconsistent",
@@ -287,6 +289,63 @@ struct Contrast {
     odd: Vec<usize>,
     other: Vec<usize>,
     rows: Vec<String>,
+}
+
+/// The best that a member ever chose, with the lowest offer for which it did.
+fn best(report: &Report<'_>, member: Endpoint) -> Option<(VersionRank, VersionRank, usize)> {
+    let past = report.past;
+    let list = past.servers.get(&member)?;
+    let answers = past.of(list).filter_map(|(index, trace)| {
+        Some((
+            trace.negotiated?,
+            core::cmp::Reverse(trace.offer_max?),
+            index,
+        ))
+    });
+    answers
+        .max_by_key(|(version, offer, index)| (*version, *offer, core::cmp::Reverse(*index)))
+        .map(|(version, offer, index)| (version, offer.0, index))
+}
+
+/// The weak form, where no two hellos are equal: one member never chose a version that another chose for an offer that
+/// was no better.
+fn by_ledger(report: &Report<'_>, group: &Group) -> Option<Contrast> {
+    const ANSWERS_MIN: usize = 2;
+    let past = report.past;
+    let members: Vec<(Endpoint, (VersionRank, VersionRank, usize))> = group
+        .members
+        .iter()
+        .filter_map(|member| Some((*member, best(report, *member)?)))
+        .collect();
+    let (_, (version, offer, example)) = members.iter().max_by_key(|(_, best)| {
+        let (version, offer, _) = best;
+        (*version, core::cmp::Reverse(*offer))
+    })?;
+    members.iter().find_map(|(member, (chosen, _, _))| {
+        let list = past.servers.get(member)?;
+        let chances: Vec<usize> = past
+            .of(list)
+            .filter(|(index, trace)| {
+                trace.negotiated.is_some()
+                    && trace.offer_max >= Some(*offer)
+                    && !trace.flags.resumed
+                    && !report.is_probe(*index)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let lags = chosen < version && chances.len() >= ANSWERS_MIN;
+        lags.then(|| Contrast {
+            attribute: "version-ledger",
+            grave: *version >= VersionRank::Tls12 && *chosen < VersionRank::Tls12,
+            odd: chances,
+            other: vec![*example],
+            rows: members
+                .iter()
+                .map(|(member, (version, _, _))| format!("{member}: {}", version_name(*version)))
+                .take(12)
+                .collect(),
+        })
+    })
 }
 
 fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>, lang: Lang) -> Option<Contrast> {
@@ -379,6 +438,42 @@ mod tests {
             find(&diagnose(&versions), id).unwrap().severity,
             Severity::Error
         );
+    }
+
+    #[test]
+    fn a_member_that_lags_behind_for_other_hellos() {
+        let id = "farm-tls-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        // No two hellos are equal: each client has suites of its own.
+        let made = |server: &str, suites: &[u16], version: u16, suite: u16, at: i64| {
+            let made = Make::new().suites(suites).server(server);
+            made.answer(version, suite).at(at)
+        };
+        let good = made(a, &[0xc02f, 0xc014], 0x0303, 0xc02f, 0);
+        let lags = [
+            good.clone(),
+            made(b, &[0xc030, 0xc014], 0x0301, 0xc014, 1),
+            made(b, &[0xc02b, 0xc014], 0x0301, 0xc014, 2),
+        ];
+        let found = diagnose(&lags);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(
+            (finding.severity, finding.confidence),
+            (Severity::Error, Confidence::Likely)
+        );
+        assert!(finding.title.contains("TLS 1.0"), "{}", finding.title);
+        // One chance is not enough; nor is an offer that was worse than the one that the other answered.
+        assert!(find(&diagnose(&lags[..2]), id).is_none());
+        let worse = [
+            good,
+            made(b, &[0xc014, 0x0035], 0x0301, 0xc014, 1).offer(0x0301),
+            made(b, &[0xc013, 0x0035], 0x0301, 0xc013, 2).offer(0x0301),
+        ];
+        assert!(find(&diagnose(&worse), id).is_none());
+        // It once did as well as the other.
+        let mut well = lags.to_vec();
+        well.push(made(b, &[0xc02f, 0xc013], 0x0303, 0xc02f, 3));
+        assert!(find(&diagnose(&well), id).is_none());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Trace {
     pub(super) hello: Option<u32>,
     pub(super) answer: Option<u32>,
     pub(super) leaf: Option<u32>,
+    /// The group in which keys were exchanged.
+    pub(super) group: Option<u16>,
     pub(super) hello_bytes: u32,
     pub(super) mss: u16,
     pub(super) outcome: Outcome,
@@ -239,6 +241,7 @@ impl History {
                 .certificates
                 .first()
                 .and_then(|leaf| self.certificate(leaf, true)),
+            group: group(facts),
             hello_bytes: hello.map_or(0, |hello| hello.length),
             mss: facts.observed(|observed| observed.server_mss).unwrap_or(0),
             outcome: record.outcome,
@@ -405,6 +408,15 @@ fn endpoint_rank(endpoint: &Endpoint) -> ((bool, u128), u16) {
 /// Hellos without a server name are as they should be here.
 pub(super) fn has_no_names(record: &Handshake) -> bool {
     record.protocol == Protocol::Dtls || record.starttls.as_deref() == Some("openvpn")
+}
+
+/// The group that the server chose: in its key share (TLS 1.3), or in its ServerKeyExchange.
+fn group(facts: &Facts<'_>) -> Option<u16> {
+    let share = facts
+        .server_hello
+        .and_then(|hello| hello.shape.key_share_group);
+    let exchange = facts.record.key_exchange.as_ref();
+    share.or(exchange?.group).map(|group| group.0)
 }
 
 fn flags(facts: &Facts<'_>) -> Flags {

@@ -172,13 +172,15 @@ fn weak_group(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let severity = match (exchange.dh_bits, exchange.group) {
         (Some(bits), _) if bits < 1024 => Severity::Error,
         (Some(bits), _) if bits < 2048 => Severity::Warning,
+        // Large enough; yet servers should not choose it any more.
+        (Some(_), _) => Severity::Info,
         (None, Some(group)) if NamedGroup(group.0).bits()? < 224 => Severity::Error,
         _ => return None,
     };
-    let cause = if exchange.dh_bits.is_some() {
-        "dhe"
-    } else {
-        "curve"
+    let cause = match (exchange.dh_bits, severity) {
+        (Some(_), Severity::Info) => "finite-field",
+        (Some(_), _) => "dhe",
+        (None, _) => "curve",
     };
     Some(Verdict::new(
         milder(severity, facts),
@@ -305,7 +307,9 @@ mod tests {
         let id = "weak-dh-group";
         assert_eq!(severity(made(768), id), Some(Severity::Error));
         assert_eq!(severity(made(1024), id), Some(Severity::Warning));
-        assert_eq!(severity(made(2048), id), None);
+        assert_eq!(severity(made(2048), id), Some(Severity::Info));
+        let found = diagnose(&[made(3072)]);
+        assert!(!find(&found, id).unwrap().title.contains("small"));
         let curve = made(0).with(|record| {
             if let Some(exchange) = &mut record.key_exchange {
                 exchange.dh_bits = None;

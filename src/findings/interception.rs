@@ -9,7 +9,10 @@ use super::survey::Report;
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
 use hashbrown::{HashMap, HashSet};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// Words in issuers' names that inspection products use.
 const INSPECTION: [&str; 15] = [
@@ -101,6 +104,62 @@ fn makers(report: &mut Report<'_>) {
     }
 }
 
+/// One public name at public addresses, for which two networks are shown different certificates of private authorities,
+/// one of them made within a day: possible only, since a service may do so itself.
+fn fresh(report: &mut Report<'_>) {
+    const DAY_US: i64 = 86_400_000_000;
+    let past = report.past;
+    for (name, list) in past.names() {
+        if domain(name).is_none() {
+            continue;
+        }
+        let mut shown: BTreeMap<u32, (IpAddr, usize, bool)> = BTreeMap::new();
+        for (index, trace) in past.of(list) {
+            let (Some(number), Some(leaf)) = (trace.leaf, past.leaf(trace)) else {
+                continue;
+            };
+            let begin = leaf.not_before.filter(|begin| *begin <= trace.start);
+            let ours = !is_private(trace.server.ip) && !is_public(leaf) && covers(leaf, name);
+            if let Some(begin) = begin.filter(|_| ours && leaf.scts.is_none_or(|count| count == 0))
+            {
+                let young = trace.start.micros_since(begin) < DAY_US;
+                shown
+                    .entry(number)
+                    .or_insert((network(trace.client), index, young));
+            }
+        }
+        let networks: BTreeSet<IpAddr> = shown.values().map(|one| one.0).collect();
+        if networks.len() < 2 || shown.len() < 2 || !shown.values().any(|one| one.2) {
+            continue;
+        }
+        let traces: Vec<usize> = shown.into_values().map(|one| one.1).collect();
+        let verdict = Verdict::new(Severity::Warning, Confidence::Possible, "made-today");
+        let evidence = past.of(&traces).take(2).filter_map(|(_, trace)| {
+            Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
+        });
+        let evidence = evidence.collect();
+        let issuer = past
+            .of(&traces)
+            .find_map(|(_, trace)| past.leaf(trace)?.issuer.clone());
+        let subject = Subject::Named(name.into());
+        if let Some(group) =
+            report.tell("tls-interception-suspected", verdict, subject, &traces, &[])
+        {
+            group.replace_examples(verdict.severity, evidence);
+            group.set("issuer", issuer.as_deref().unwrap_or("?"));
+            group.set("name", name);
+        }
+    }
+}
+
+/// The network of a client, about: /24 and /64.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xFF).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 /// The registered domain, about: the last two labels, three under a short second label (`co.jp`). `None` for names that
 /// cannot be public.
 fn domain(name: &str) -> Option<&str> {
@@ -136,6 +195,7 @@ fn domain(name: &str) -> Option<&str> {
 /// `tls-interception-suspected` by the issuer: inspection products' names, or an issuer that Microsoft does not use.
 pub(super) fn interception(report: &mut Report<'_>) {
     makers(report);
+    fresh(report);
     let past = report.past;
     type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
     let mut found = Found::new();
@@ -218,6 +278,43 @@ mod tests {
         assert_eq!(domain("www.contoso.co.jp"), Some("contoso.co.jp"));
         assert_eq!(domain("mail.contoso.local"), None);
         assert_eq!(domain("10.0.0.1"), None);
+    }
+
+    #[test]
+    fn certificates_that_are_made_for_each_network() {
+        let id = "tls-interception-suspected";
+        let shown = |client: &str, subject: &str, age_s: i64| {
+            let mut leaf = cert(subject, &["www.fabrikam.com"]);
+            let now = crate::findings::testing::START_S;
+            leaf.not_before = Some(crate::record::Timestamp((now - age_s) * 1_000_000_000));
+            let made = Make::new().sni("www.fabrikam.com").client(client);
+            made.server("192.0.2.80:443")
+                .answer(0x0303, 0xc02f)
+                .certificate(leaf)
+        };
+        let two = [
+            shown("10.0.1.7", "CN=one", 3_600),
+            shown("10.0.2.7", "CN=two", 7_200),
+        ];
+        let found = diagnose(&two);
+        assert_eq!(find(&found, id).unwrap().confidence, Confidence::Possible);
+        let silent = |made: &[Make]| assert!(find(&diagnose(made), id).is_none());
+        // One network; one certificate; none of today; a public authority; a server of one's own.
+        silent(&[two[0].clone(), shown("10.0.1.8", "CN=two", 7_200)]);
+        silent(&[two[0].clone(), shown("10.0.2.7", "CN=one", 3_600)]);
+        silent(&[
+            shown("10.0.1.7", "CN=one", 9_000_000),
+            shown("10.0.2.7", "CN=two", 900_000),
+        ]);
+        let public = two.clone().map(|made| {
+            made.with(|record| {
+                let mut leaf = (*record.certificates[0]).clone();
+                leaf.issuer = Some("CN=R3, O=Let's Encrypt, C=US".into());
+                record.certificates[0] = leaf.into();
+            })
+        });
+        silent(&public);
+        silent(&two.map(|made| made.server("10.0.0.80:443")));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod inventory;
 mod late;
 mod names;
 mod negotiation;
+mod no_common;
 mod offload;
 mod past;
 mod path;
@@ -185,8 +186,10 @@ pub static RULES: &[&[Rule]] = &[
 pub static SURVEYS: &[&[Survey]] = &[
     fallback::SURVEYS,
     server_name::SURVEYS,
+    names::SURVEYS,
     dropped::SURVEYS,
     backend::SURVEYS,
+    no_common::SURVEYS,
     failures::SURVEYS,
     late::SURVEYS,
     farm::SURVEYS,

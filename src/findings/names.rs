@@ -4,11 +4,13 @@
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
 use super::facts::Facts;
-use super::history::has_no_names;
+use super::history::{Trace, has_no_names};
+use super::past::Past;
+use super::survey::{Report, severity_if};
 use super::text::{say, word};
-use super::{Entry, Rule, Settings, Sheet, Subject, Told, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Told, Verdict};
 use crate::record::{Certificate, Confidence, Digest, Scope, Severity};
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
@@ -36,6 +38,12 @@ pub(super) static RULES: &[Rule] = &[
         },
     },
 ];
+
+/// What only the client's DNS look-ups tell.
+pub(super) static SURVEYS: &[Survey] = &[Survey {
+    entries: &[],
+    run: mismatch_by_dns,
+}];
 
 /// `sni-missing`.
 fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
@@ -77,6 +85,64 @@ fn name_mismatch(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         ));
     }
     Some(Verdict::new(Severity::Error, Confidence::Certain, ""))
+}
+
+/// `cert-name-mismatch` of a client that sends no server name: it had asked DNS for a name, and the certificate covers
+/// neither that name nor any other under which this client sought the address.
+fn mismatch_by_dns(report: &mut Report<'_>) {
+    let past = report.past;
+    let settings = report.settings;
+    if past.resolved.dns().lookups.is_empty() {
+        return;
+    }
+    let mut found: BTreeMap<(Digest<32>, Box<str>), Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        let port = trace.server.port;
+        let checks_names = settings.tls_ports.contains(&port)
+            && !settings.internal_ports.contains(&port)
+            && !trace.flags.has_no_names;
+        if trace.name.is_some() || trace.hello.is_none() || !checks_names {
+            continue;
+        }
+        let (Some(leaf), Some(name)) = (past.leaf(trace), past.dns_name(trace)) else {
+            continue;
+        };
+        if !leaf.malformed && !is_covered(past, trace, leaf) {
+            let key = (leaf.sha256, Box::from(name));
+            found.entry(key).or_default().push(index);
+        }
+    }
+    for ((digest, name), traces) in found {
+        let failed = past.of(&traces).any(|(_, trace)| !trace.is_complete());
+        let verdict = Verdict::new(severity_if(failed), Confidence::Likely, "by-dns");
+        let subject = Subject::Certificate(digest, name.clone());
+        let first = past.of(&traces).next();
+        let leaf = first.and_then(|(_, trace)| past.leaf(trace));
+        let Some(leaf) = leaf else { continue };
+        if let Some(group) = report.tell("cert-name-mismatch", verdict, subject, &traces, &[]) {
+            group.set("name", &name);
+            group.set("certificate", &certificate_name(leaf));
+        }
+    }
+}
+
+/// The certificate covers a name, or an alias of one, that the client had asked for and been given this address.
+fn is_covered(past: &Past, trace: &Trace, leaf: &Certificate) -> bool {
+    let fits = |name: &str| {
+        covers(leaf, name)
+            || (leaf.san.is_empty()
+                && common_name(leaf).is_some_and(|pattern| matches(pattern, name)))
+    };
+    let by_address = leaf
+        .san
+        .iter()
+        .any(|name| name.parse() == Ok(trace.server.ip));
+    by_address
+        || past
+            .resolved
+            .lookups_of(trace.server.ip)
+            .filter(|lookup| lookup.client == trace.client)
+            .any(|lookup| fits(&lookup.name) || lookup.aliases.iter().any(|alias| fits(alias)))
 }
 
 fn name_and_certificate(facts: &Facts<'_>, _: Verdict) -> Subject {
@@ -146,7 +212,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::testing::{Make, cert, diagnose, has};
+    use crate::findings::testing::{Make, START_S, cert, diagnose, diagnose_dns, find, has};
+    use crate::record::{Dns, Lookup, Timestamp};
 
     #[test]
     fn wildcards_stand_for_one_label() {
@@ -213,6 +280,64 @@ mod tests {
             diagnose(&[made(&["other.contoso.com"])])[0].severity,
             Severity::Error
         );
+    }
+
+    fn told(name: &str, aliases: &[&str]) -> Dns {
+        let time = Timestamp((START_S - 1) * 1_000_000_000);
+        let value = serde_json::json!({
+            "client": "10.0.0.1", "name": name, "kind": "A", "capture": "test.pcap", "frame": 1, "queries": 1,
+            "answers": 1, "first_seen": time, "last_seen": time, "addresses": ["10.0.0.5"], "aliases": aliases,
+        });
+        let lookup: Lookup = serde_json::from_value(value).unwrap();
+        Dns {
+            queries: 1,
+            answers: 1,
+            lookups: vec![lookup],
+            ..Dns::default()
+        }
+    }
+
+    #[test]
+    fn without_a_server_name_dns_tells_what_was_wanted() {
+        let id = "cert-name-mismatch";
+        let shown = |san: &[&str]| {
+            Make::new()
+                .no_sni()
+                .answer(0x0303, 0xc02f)
+                .certificate(cert("CN=mail.contoso.com", san))
+        };
+        let dns = told("autodiscover.contoso.com", &["cas.contoso.com"]);
+        let found = diagnose_dns(&[shown(&["mail.contoso.com"])], &dns);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(
+            (finding.severity, finding.confidence),
+            (Severity::Warning, Confidence::Likely)
+        );
+        assert_eq!(
+            &*finding.subject,
+            "autodiscover.contoso.com: CN=mail.contoso.com"
+        );
+        // Covered by the name, by what it is an alias for, by a wildcard, or by the address.
+        for san in [
+            "autodiscover.contoso.com",
+            "cas.contoso.com",
+            "*.contoso.com",
+            "10.0.0.5",
+        ] {
+            assert!(
+                find(&diagnose_dns(&[shown(&[san])], &dns), id).is_none(),
+                "{san}"
+            );
+        }
+        // Another client asked; the port is internal; a protocol without names.
+        let other = shown(&["mail.contoso.com"]).client("10.0.0.2");
+        let internal = shown(&["mail.contoso.com"]).server("10.0.0.5:444");
+        let tunnel =
+            shown(&["mail.contoso.com"]).with(|record| record.starttls = Some("openvpn".into()));
+        for made in [other, internal, tunnel] {
+            assert!(find(&diagnose_dns(&[made], &dns), id).is_none());
+        }
+        assert!(find(&diagnose(&[shown(&["mail.contoso.com"])]), id).is_none());
     }
 
     #[test]

@@ -7,7 +7,11 @@ use super::resolved::Resolved;
 use super::text::say;
 use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 /// All traces at the end, in order of time.
 pub(super) struct Past {
@@ -39,6 +43,8 @@ pub(super) struct Ledger {
     pub(super) lowest: Option<VersionRank>,
     /// Suites that it chose, with a trace each.
     pub(super) suites: BTreeMap<u16, usize>,
+    /// Groups in which it exchanged keys.
+    pub(super) groups: BTreeSet<u16>,
     /// Handshakes with an answer.
     pub(super) answered: usize,
 }
@@ -157,16 +163,17 @@ impl Past {
             can: None,
             lowest: None,
             suites: BTreeMap::new(),
+            groups: BTreeSet::new(),
             answered: 0,
         };
         // Equal answers add nothing but their number; a server gives a handful.
-        let mut known: Vec<(Option<u32>, Option<VersionRank>)> = Vec::new();
+        let mut known: Vec<(Option<u32>, Option<VersionRank>, Option<u16>)> = Vec::new();
         for (index, trace) in self.of(list) {
             let (Some(answer), Some(version)) = (self.answer(trace), trace.negotiated) else {
                 continue;
             };
             ledger.answered += 1;
-            let kind = (trace.answer, trace.negotiated);
+            let kind = (trace.answer, trace.negotiated, trace.group);
             if known.contains(&kind) {
                 continue;
             }
@@ -180,6 +187,7 @@ impl Past {
             ledger.can = ledger.can.max(Some(version)).max(said);
             ledger.lowest = Some(ledger.lowest.map_or(version, |lowest| lowest.min(version)));
             ledger.suites.entry(answer.cipher_suite.0).or_insert(index);
+            ledger.groups.extend(trace.group);
         }
         ledger
     }

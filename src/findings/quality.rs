@@ -4,7 +4,7 @@ use super::groups::Subject;
 use super::history::Trace;
 use super::survey::Report;
 use super::{Entry, Survey, Verdict};
-use crate::record::{Confidence, Scope, Severity};
+use crate::record::{Confidence, Outcome, Scope, Severity, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The surveys.
@@ -21,6 +21,9 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
 /// `capture-quality`: what the captures lack, and what follows for the rest.
 fn quality(report: &mut Report<'_>) {
     clock(report);
+    before_tls(report);
+    backwards(report);
+    without_dns(report);
     let past = report.past;
     type Fits = fn(&Trace) -> bool;
     let kinds: [(&'static str, Fits); 4] = [
@@ -47,18 +50,7 @@ fn quality(report: &mut Report<'_>) {
         } else {
             Severity::Info
         };
-        let captures: BTreeSet<String> = past
-            .of(&traces)
-            .map(|(_, trace)| past.capture(trace).to_string())
-            .collect();
-        let verdict = Verdict::new(severity, Confidence::Certain, cause);
-        if let Some(group) = report.tell("capture-quality", verdict, Subject::Capture, &traces, &[])
-        {
-            group.set("total", &total.to_string());
-            for capture in captures {
-                group.note("capture", &capture);
-            }
-        }
+        tell(report, &traces, severity, Confidence::Certain, cause);
     }
 }
 
@@ -99,6 +91,101 @@ fn clock(report: &mut Report<'_>) {
     }
 }
 
+/// SSL 2.0 came in 1995: handshakes of an earlier time were not recorded by a clock that was set.
+pub(super) const FIRST_TLS: Timestamp = Timestamp(788_918_400_000_000_000);
+
+/// Times before there was TLS: devices without a battery begin at 1970, and some tools write 1601.
+fn before_tls(report: &mut Report<'_>) {
+    // In order of time, so that they stand first.
+    let until = report
+        .past
+        .traces
+        .partition_point(|trace| trace.start < FIRST_TLS);
+    let traces: Vec<usize> = (0..until).collect();
+    tell(
+        report,
+        &traces,
+        Severity::Warning,
+        Confidence::Certain,
+        "clock-not-set",
+    );
+}
+
+/// Later packets of one capture with earlier times: the clock was set back meanwhile, or captures were joined out of order.
+fn backwards(report: &mut Report<'_>) {
+    const STEP_US: i64 = 1_000_000;
+    let past = report.past;
+    // By capture, what has the highest frame so far: a packet of it was recorded at its end at the latest.
+    let mut furthest: BTreeMap<u32, (u64, Timestamp)> = BTreeMap::new();
+    let mut traces = Vec::new();
+    for (index, trace) in past.traces.iter().enumerate() {
+        // Of a trace its frame is not before its start.
+        let slot = furthest.entry(trace.capture).or_insert((0, trace.start));
+        if trace.frame > slot.0 {
+            *slot = (trace.frame, trace.end);
+        } else if trace.frame > 0 && trace.start.micros_since(slot.1) > STEP_US {
+            traces.push(index);
+        }
+    }
+    tell(
+        report,
+        &traces,
+        Severity::Info,
+        Confidence::Certain,
+        "time-goes-back",
+    );
+}
+
+/// No DNS at all, where it would tell why connections failed or were late.
+fn without_dns(report: &mut Report<'_>) {
+    let past = report.past;
+    let dns = past.resolved.dns();
+    if !dns.lookups.is_empty() || dns.queries > 0 || dns.forgotten > 0 {
+        return;
+    }
+    let tls_ports = &report.settings.tls_ports;
+    let asks = |trace: &Trace| {
+        trace.outcome == Outcome::NoSynAck
+            && trace.flags.whole
+            && tls_ports.contains(&trace.server.port)
+    };
+    let failed = past
+        .traces
+        .iter()
+        .enumerate()
+        .filter(|(index, trace)| past.incomplete.get(*index) == Some(&true) && asks(trace));
+    let traces: Vec<usize> = failed.map(|(index, _)| index).collect();
+    tell(
+        report,
+        &traces,
+        Severity::Info,
+        Confidence::Certain,
+        "no-dns",
+    );
+}
+
+fn tell(
+    report: &mut Report<'_>,
+    traces: &[usize],
+    severity: Severity,
+    confidence: Confidence,
+    cause: &'static str,
+) {
+    let past = report.past;
+    let captures: BTreeSet<String> = past
+        .of(traces)
+        .map(|(_, trace)| past.capture(trace).to_string())
+        .collect();
+    let total = past.traces.len().to_string();
+    let verdict = Verdict::new(severity, confidence, cause);
+    if let Some(group) = report.tell("capture-quality", verdict, Subject::Capture, traces, &[]) {
+        group.set("total", &total);
+        for capture in captures {
+            group.note("capture", &capture);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +199,62 @@ mod tests {
         let found = diagnose(&[cut]);
         assert_eq!(find(&found, id).unwrap().severity, Severity::Warning);
         assert!(find(&diagnose(&[Make::new().answer(0x0303, 0xc02f)]), id).is_none());
+    }
+
+    fn cause(found: &[crate::record::Finding], words: &str) -> bool {
+        found
+            .iter()
+            .any(|one| one.id == "capture-quality" && one.title.contains(words))
+    }
+
+    #[test]
+    fn a_clock_that_was_not_set() {
+        let old = |record: &mut crate::record::Handshake| {
+            record.start = Timestamp(1_000_000_000);
+            record.end = Timestamp(2_000_000_000);
+        };
+        let leaf = || cert("CN=www.contoso.com", &["www.contoso.com"]);
+        let made = Make::new().answer(0x0303, 0xc02f).certificate(leaf());
+        let found = diagnose(&[made.clone().with(old)]);
+        assert!(cause(&found, "clock was not set"));
+        assert!(find(&found, "cert-validity").is_none());
+        assert!(diagnose(&[made]).is_empty());
+    }
+
+    #[test]
+    fn times_that_go_back() {
+        let at = |frame: u64, second: i64| {
+            let made = Make::new().answer(0x0303, 0xc02f).at(second).lasts_ms(100);
+            made.with(|record| record.server_hello.as_mut().unwrap().frame = frame)
+        };
+        let back = [at(10, 3_600), at(20, 0), at(30, 10)];
+        assert!(cause(&diagnose(&back), "Times go back"));
+        // A long connection that is in order, and packets of several interfaces within a second.
+        let long = [at(30, 0).lasts_ms(100_000), at(20, 50), at(40, 60)];
+        assert!(diagnose(&long).is_empty());
+        assert!(diagnose(&[at(20, 0), at(10, 1)]).is_empty());
+        // Other captures have frames of their own.
+        let other = at(10, 3_600).with(|record| record.capture = "other.pcap".into());
+        assert!(diagnose(&[at(20, 0), other]).is_empty());
+    }
+
+    #[test]
+    fn no_dns_is_told_where_it_would_help() {
+        let silent = Make::new()
+            .with(|record| record.client_hello = None)
+            .outcome(Outcome::NoSynAck);
+        assert!(cause(&diagnose(&[silent.clone()]), "no DNS"));
+        // Who refuses was reached: the address is not the question.
+        let refused = silent.clone().outcome(Outcome::ConnectionRefused);
+        assert!(!cause(&diagnose(&[refused]), "no DNS"));
+        let asked = crate::record::Dns {
+            queries: 1,
+            ..crate::record::Dns::default()
+        };
+        let found = crate::findings::testing::diagnose_dns(&[silent.clone()], &asked);
+        assert!(!cause(&found, "no DNS"));
+        let http = silent.server("10.0.0.5:80");
+        assert!(!cause(&diagnose(&[http]), "no DNS"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::text::say;
 use super::{Entry, Survey, Verdict, hosts};
 use crate::record::{
     Confidence, DnsClient, DnsSpan, Evidence, Lookup, LookupFailure, Scope, Severity, Timestamp,
+    Transport,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -287,7 +288,10 @@ fn failed_lookups(report: &mut Report<'_>) {
             resolved.insert((lookup.client, &lookup.name));
         }
     }
-    for lookup in &dns.lookups {
+    for lookup in dns.lookups.iter().filter(|lookup| only_by_tcp(lookup)) {
+        tell_tcp_only(report, lookup);
+    }
+    for lookup in dns.lookups.iter().filter(|lookup| !only_by_tcp(lookup)) {
         let address = matches!(&*lookup.kind, "A" | "AAAA");
         let server_silent = |failure: &LookupFailure| {
             let mut servers = dns.servers.iter();
@@ -310,6 +314,26 @@ fn failed_lookups(report: &mut Report<'_>) {
         }
         tell_lookup(report, lookup, &told);
     }
+}
+
+/// Each question over UDP stayed without an answer, each answer came over TCP. One that was cut short (truncated) came
+/// over UDP.
+fn only_by_tcp(lookup: &Lookup) -> bool {
+    let silent = |failure: &LookupFailure| {
+        failure.transport == Transport::Udp && failure.result == LookupFailure::NO_ANSWER
+    };
+    lookup.answers > 0
+        && lookup.answers == lookup.answers_over_tcp
+        && !lookup.truncated
+        && !lookup.failures.is_empty()
+        && lookup.failures.iter().all(silent)
+}
+
+/// `dns-failure-before-connect`, mended by TCP after a wait.
+fn tell_tcp_only(report: &mut Report<'_>, lookup: &Lookup) {
+    let told: Vec<&LookupFailure> = lookup.failures.iter().collect();
+    let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "tcp-only");
+    tell_failures(report, lookup, &told, verdict);
 }
 
 /// The failure lasted: a second server or a repetition did not mend it within the time that a client waits.
@@ -342,7 +366,20 @@ fn tell_lookup(report: &mut Report<'_>, lookup: &Lookup, told: &[&LookupFailure]
     });
     let severity = severity_if(!reached && lookup.last_answered.is_none_or(|at| at < last.time));
     let verdict = Verdict::new(severity, Confidence::Certain, cause);
-    let lang = past.lang;
+    tell_failures(report, lookup, told, verdict);
+}
+
+fn tell_failures(
+    report: &mut Report<'_>,
+    lookup: &Lookup,
+    told: &[&LookupFailure],
+    verdict: Verdict,
+) {
+    let (Some(first), Some(last)) = (told.first(), told.last()) else {
+        return;
+    };
+    let severity = verdict.severity;
+    let lang = report.past.lang;
     let evidence = told
         .iter()
         .take(SHOWN)
@@ -506,6 +543,7 @@ mod tests {
             aliases: Vec::new(),
             services: Vec::new(),
             truncated: false,
+            answers_over_tcp: 0,
             failed: 0,
             failures: Vec::new(),
         }
@@ -635,6 +673,23 @@ mod tests {
             severity(failing("wpad.contoso.local", "NXDOMAIN", None), &[]),
             None
         );
+    }
+
+    #[test]
+    fn dns_that_is_answered_over_tcp_only() {
+        let made = |answers: u64, over_tcp: u64, truncated: bool| {
+            let mut lookup = failing("app.contoso.example", "no-answer", Some(3_000_000));
+            (lookup.answers, lookup.answers_over_tcp) = (answers, over_tcp);
+            (lookup.truncated, lookup.last_answered) = (truncated, Some(time(4)));
+            diagnose_dns(&[], &told(vec![lookup]))
+        };
+        let found = made(2, 2, false);
+        let finding = find(&found, DNS).unwrap();
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.title.contains("over TCP only"), "{}", finding.title);
+        // UDP was answered, too; or the answer over UDP was cut short, which TCP is there for.
+        assert!(find(&made(2, 1, false), DNS).is_none());
+        assert!(find(&made(2, 2, true), DNS).is_none());
     }
 
     #[test]

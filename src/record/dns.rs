@@ -84,6 +84,9 @@ pub struct Lookup {
     /// A response did not fit into a datagram.
     #[serde(skip_serializing_if = "is_false", default)]
     pub truncated: bool,
+    /// How often the response was NOERROR and came over TCP.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub answers_over_tcp: u64,
     /// How often it failed.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub failed: u64,

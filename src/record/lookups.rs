@@ -172,6 +172,7 @@ impl Lookups {
         entry.lookup.slowest_us = entry.lookup.slowest_us.max(Some(waited_us));
         if message.rcode == 0 {
             entry.answered(Timestamp(question.first_ns));
+            entry.lookup.answers_over_tcp += u64::from(asked.tcp);
             entry.told(message, scratch);
         } else {
             let result = rcode_name(message.rcode).unwrap_or("other");
@@ -267,6 +268,7 @@ fn empty(client: IpAddr, kind: u16, name: &[u8]) -> Lookup {
         aliases: Vec::new(),
         services: Vec::new(),
         truncated: false,
+        answers_over_tcp: 0,
         failed: 0,
         failures: Vec::new(),
     }
@@ -548,6 +550,7 @@ impl Lookup {
     fn join(&mut self, later: &mut Self) {
         self.queries += later.queries;
         self.answers += later.answers;
+        self.answers_over_tcp += later.answers_over_tcp;
         self.failed += later.failed;
         self.truncated |= later.truncated;
         self.slowest_us = self.slowest_us.max(later.slowest_us);

@@ -1,0 +1,254 @@
+//! `no-common-cipher`: hellos of which the server was never seen to accept a suite, or a group for the key exchange.
+//!
+//! The ledger is a lower bound: "never seen to work" is never "cannot".
+
+use super::facts::suite_name;
+use super::groups::Subject;
+use super::history::Trace;
+use super::past::{Ledger, Past};
+use super::survey::{Report, pick};
+use super::{Entry, Survey, Verdict};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
+use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, VersionRank, is_grease};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// The survey: before those that only state the failure.
+pub(super) static SURVEYS: &[Survey] = &[Survey {
+    entries: &[Entry::new(
+        "no-common-cipher",
+        Severity::Error,
+        Scope::Client,
+        "RFC 5246 section 7.4.1.3; RFC 8446 section 4.1.1",
+    )],
+    run: no_common_cipher,
+}];
+
+/// A suite can be chosen at a version.
+fn usable(suite: CipherSuite, version: VersionRank) -> bool {
+    let Some(entry) = suite.entry() else {
+        return true;
+    };
+    if suite.is_tls13() {
+        return version == VersionRank::Tls13;
+    }
+    version >= VersionRank::Tls12 || !entry.aead
+}
+
+/// The first few suites of a list, for people.
+fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
+    let names: Vec<String> = suites.take(6).map(suite_name).collect();
+    names.join(", ")
+}
+
+/// `no-common-cipher`: nothing of what was offered was ever chosen by this server for anyone.
+fn no_common_cipher(report: &mut Report<'_>) {
+    let past = report.past;
+    let mut ledgers: BTreeMap<Endpoint, Ledger> = BTreeMap::new();
+    for ((client, server), list) in past.troubled_pairs() {
+        let failed = pick(report, list, |index, trace| {
+            trace.failed_at_hello()
+                && trace.outcome != Outcome::HelloUnanswered
+                && !report.is_explained(index)
+                && !matches!(trace.alert, Some((_, code)) if code != 40 && code != 71)
+        });
+        if failed.is_empty() {
+            continue;
+        }
+        let all = past.servers.get(server).map_or(&[][..], Vec::as_slice);
+        let ledger = ledgers.entry(*server).or_insert_with(|| past.ledger(all));
+        let Some(can) = ledger.can else { continue };
+        let empty = pick(report, &failed, |_, trace| {
+            let version = trace.offer_max.map_or(can, |offered| offered.min(can));
+            let offered = past.offered(trace);
+            // Where the server chose only suites of another version, nothing is known of this one's.
+            let comparable = ledger
+                .suites
+                .keys()
+                .any(|code| usable(CipherSuite(*code), version));
+            comparable
+                && !offered.is_empty()
+                && !offered
+                    .iter()
+                    .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
+        });
+        let Some((_, example)) = past.of(&empty).next() else {
+            no_common_group(report, (*client, *server), &failed, ledger);
+            continue;
+        };
+        let alerted = example.outcome == Outcome::ServerAlert;
+        // Few answers say little about what a server can.
+        let confidence = match (alerted, ledger.answered >= 3) {
+            (true, true) => Confidence::Certain,
+            (true, false) | (false, true) => Confidence::Likely,
+            (false, false) => Confidence::Possible,
+        };
+        let offered = suite_words(past.offered(example).into_iter());
+        let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
+        let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
+        let verdict = Verdict::new(Severity::Error, confidence, "");
+        if let Some(group) = report.tell(
+            "no-common-cipher",
+            verdict,
+            Subject::Pair(*client, *server),
+            &empty,
+            &contrast,
+        ) {
+            group.set("suites", &offered);
+            group.set("accepted", &accepted);
+            group.set("handshakes", &ledger.answered.to_string());
+        }
+        report.explain(&empty);
+    }
+}
+
+/// Groups that a trace's client offered, without GREASE.
+fn offered_groups(past: &Past, trace: &Trace) -> Vec<u16> {
+    let hello = past.hello(trace);
+    let groups = hello.and_then(|hello| hello.shape.supported_groups.as_deref());
+    let codes = groups.unwrap_or(&[]).iter().map(|code| code.0);
+    codes.filter(|code| !is_grease(*code)).collect()
+}
+
+/// The suites would do, but each of them needs a group, and of those offered the server was never seen to use one.
+fn lacks_group(past: &Past, trace: &Trace, ledger: &Ledger) -> bool {
+    let Some(can) = ledger.can else { return false };
+    let version = trace.offer_max.map_or(can, |offered| offered.min(can));
+    let offered = past.offered(trace);
+    let mut common = offered
+        .iter()
+        .filter(|suite| usable(**suite, version) && ledger.suites.contains_key(&suite.0))
+        .peekable();
+    let needs_group = |suite: &CipherSuite| {
+        suite.entry().is_some_and(|entry| {
+            matches!(
+                entry.key_exchange,
+                KeyExchange::Ecdhe | KeyExchange::EcdhePsk | KeyExchange::Tls13
+            )
+        })
+    };
+    let groups = offered_groups(past, trace);
+    common.peek().is_some()
+        && common.all(needs_group)
+        && !groups.is_empty()
+        && !groups.iter().any(|group| ledger.groups.contains(group))
+}
+
+/// `no-common-cipher` by the groups of the key exchange.
+fn no_common_group(
+    report: &mut Report<'_>,
+    (client, server): (IpAddr, Endpoint),
+    failed: &[usize],
+    ledger: &Ledger,
+) {
+    /// Few answers say little about which groups a server can.
+    const ANSWERS_MIN: usize = 3;
+    let past = report.past;
+    if ledger.answered < ANSWERS_MIN || ledger.groups.is_empty() {
+        return;
+    }
+    let traces = pick(report, failed, |_, trace| lacks_group(past, trace, ledger));
+    let Some((_, example)) = past.of(&traces).next() else {
+        return;
+    };
+    let confidence = match example.outcome {
+        Outcome::ServerAlert => Confidence::Likely,
+        _ => Confidence::Possible,
+    };
+    let words = |groups: &mut dyn Iterator<Item = u16>| {
+        let names: Vec<String> = groups
+            .take(8)
+            .map(|code| NamedGroup(code).to_string())
+            .collect();
+        names.join(", ")
+    };
+    let offered = words(&mut offered_groups(past, example).into_iter());
+    let accepted = words(&mut ledger.groups.iter().copied());
+    let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
+    let verdict = Verdict::new(Severity::Error, confidence, "groups");
+    let subject = Subject::Pair(client, server);
+    if let Some(group) = report.tell("no-common-cipher", verdict, subject, &traces, &contrast) {
+        group.set("groups", &offered);
+        group.set("groups_accepted", &accepted);
+        group.set("handshakes", &ledger.answered.to_string());
+    }
+    report.explain(&traces);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::testing::{Make, diagnose, find};
+    use crate::record::{Code16, KeyExchange as Exchange, Side};
+
+    fn good() -> Make {
+        Make::new().answer(0x0303, 0xc02f)
+    }
+
+    #[test]
+    fn suites_without_overlap() {
+        let id = "no-common-cipher";
+        let old = || {
+            Make::new()
+                .client("10.0.0.9")
+                .suites(&[0x000a])
+                .alert(Side::Server, 40)
+                .outcome(Outcome::ServerAlert)
+        };
+        let served: Vec<Make> = (0..3).map(|at| good().at(at)).collect();
+        let mut made = served.clone();
+        made.push(old());
+        let found = diagnose(&made);
+        assert_eq!(find(&found, id).unwrap().confidence, Confidence::Certain);
+        assert!(find(&diagnose(&[old()]), id).is_none());
+        // TLS 1.3 alone says nothing about the suites of TLS 1.2.
+        let modern = || Make::new().tls13().answer(0x0304, 0x1301);
+        let found = diagnose(&[modern(), modern().at(1), modern().at(2), old()]);
+        assert!(find(&found, id).is_none());
+        // An overlap that the ledger shows: the reason is another.
+        let mut other = served;
+        other.push(old().suites(&[0xc02f]));
+        assert!(find(&diagnose(&other), id).is_none());
+    }
+
+    #[test]
+    fn groups_without_overlap() {
+        let id = "no-common-cipher";
+        let groups = |list: &'static [u16]| {
+            let codes = move || list.iter().map(|code| Code16(*code)).collect();
+            Make::new().shape(move |shape| shape.supported_groups = Some(codes()))
+        };
+        let good = |suite: u16| {
+            let made = groups(&[0x001d, 0x0017]).answer(0x0303, suite);
+            made.with(|record| {
+                record.key_exchange = Some(Exchange {
+                    kind: "ecdhe".into(),
+                    group: Some(Code16(0x0017)),
+                    dh_bits: None,
+                    signature_algorithm: None,
+                });
+            })
+        };
+        let refused = |list: &'static [u16], suites: &[u16]| {
+            let made = groups(list).suites(suites).outcome(Outcome::ServerAlert);
+            made.alert(Side::Server, 40)
+        };
+        let with = |bad: Make, suite: u16| {
+            diagnose(&[good(suite), good(suite).at(1), good(suite).at(2), bad])
+        };
+        let found = with(refused(&[0x001e], &[0xc02f]), 0xc02f);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.confidence, Confidence::Likely);
+        assert!(
+            finding.affects.iter().any(|line| line.contains("x448")),
+            "{:?}",
+            finding.affects
+        );
+        // A group in common; a suite that needs none; few answers seen; suites that differ are the graver reason.
+        assert!(find(&with(refused(&[0x001e, 0x0017], &[0xc02f]), 0xc02f), id).is_none());
+        assert!(find(&with(refused(&[0x001e], &[0x009c]), 0x009c), id).is_none());
+        let few = diagnose(&[good(0xc02f), refused(&[0x001e], &[0xc02f])]);
+        assert!(find(&few, id).is_none());
+        let suites = with(refused(&[0x001e], &[0xc030]), 0xc02f);
+        assert!(!find(&suites, id).unwrap().title.contains("group"));
+    }
+}
