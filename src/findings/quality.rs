@@ -243,7 +243,7 @@ mod tests {
         let silent = Make::new()
             .with(|record| record.client_hello = None)
             .outcome(Outcome::NoSynAck);
-        assert!(cause(&diagnose(&[silent.clone()]), "no DNS"));
+        assert!(cause(&diagnose(std::slice::from_ref(&silent)), "no DNS"));
         // Who refuses was reached: the address is not the question.
         let refused = silent.clone().outcome(Outcome::ConnectionRefused);
         assert!(!cause(&diagnose(&[refused]), "no DNS"));
@@ -251,7 +251,7 @@ mod tests {
             queries: 1,
             ..crate::record::Dns::default()
         };
-        let found = crate::findings::testing::diagnose_dns(&[silent.clone()], &asked);
+        let found = crate::findings::testing::diagnose_dns(std::slice::from_ref(&silent), &asked);
         assert!(!cause(&found, "no DNS"));
         let http = silent.server("10.0.0.5:80");
         assert!(!cause(&diagnose(&[http]), "no DNS"));
