@@ -57,6 +57,8 @@ fn findings_of_real_captures_are_those_that_were_reviewed() {
         let found = run::files(std::slice::from_ref(&path), &run::options());
         let mut rows: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
         for finding in &found.findings {
+            let (id, shown) = (&finding.id, &finding.evidence);
+            assert!(!shown.is_empty(), "{}: {id} shows nothing", path.display());
             let severity = format!("{:?}", finding.severity).to_lowercase();
             let row = rows.entry((finding.id.to_string(), severity)).or_default();
             row.0 += 1;

@@ -190,12 +190,13 @@ fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         return None;
     }
     let chain = facts.record.certificates.iter();
+    // Of equally grave ones the leaf's counts, which stands first.
     let worst = chain
         .enumerate()
         .filter_map(|(index, certificate)| {
             aged(certificate, index == 0, facts.record.start, settings)
         })
-        .max_by_key(|found| found.0)?;
+        .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?;
     Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
 }
 
@@ -469,6 +470,28 @@ mod tests {
         let public = diagnose(&[long("C=US, O=DigiCert Inc, CN=X")]);
         assert_eq!(find(&public, id).unwrap().severity, Severity::Info);
         assert!(!has(&long("O=Contoso, CN=Contoso Issuing CA"), id));
+        // With an expired intermediate behind it, it is still the server's own that counts.
+        let mut issuer = cert("CN=Contoso Issuing CA", &[]);
+        issuer.not_after = days(-1);
+        let both = shown(|cert| cert.not_after = days(-1)).certificate(issuer.clone());
+        assert!(
+            find(&diagnose(&[both]), id)
+                .unwrap()
+                .title
+                .starts_with("The certificate of")
+        );
+        let behind = shown(|_| ()).certificate(issuer);
+        assert!(
+            find(&diagnose(&[behind]), id)
+                .unwrap()
+                .title
+                .contains("intermediate")
+        );
+        // No packet of it is known: there is nothing to show.
+        let bare = shown(|cert| cert.not_after = days(-1)).with(|record| {
+            (record.client_hello, record.server_hello, record.tcp) = (None, None, None);
+        });
+        assert!(!has(&bare, id));
         let back_end = shown(|cert| cert.not_after = days(-1)).server("10.0.0.5:444");
         assert!(!has(&back_end, id));
     }

@@ -63,7 +63,8 @@ fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 /// The server's own certificate, where it was shown and could be read.
 pub(super) fn leaf<'a>(facts: &Facts<'a>) -> Option<&'a Certificate> {
     let leaf = facts.record.certificates.first()?;
-    (!leaf.malformed).then_some(leaf)
+    // Without a packet of the handshake nothing could be shown.
+    (!leaf.malformed && facts.frame() > 0).then_some(leaf)
 }
 
 /// `cert-name-mismatch`.

@@ -112,6 +112,8 @@ struct Steps {
     total: i64,
     server: Option<i64>,
     client: Option<i64>,
+    /// Neither wait: the flights themselves, and the server's last answer.
+    rest: Option<i64>,
 }
 
 fn steps(facts: &Facts<'_>) -> Option<Steps> {
@@ -125,10 +127,15 @@ fn steps(facts: &Facts<'_>) -> Option<Steps> {
         .observed(|observed| observed.client_reply_us)
         .zip(tcp.and_then(|tcp| tcp.rtt_client_us))
         .map(|(step, rtt)| (step - rtt).max(0));
+    let total = timing.handshake_us?;
+    let waits = timing
+        .client_hello_to_server_hello_us
+        .zip(facts.observed(|observed| observed.client_reply_us));
     Some(Steps {
-        total: timing.handshake_us?,
+        total,
         server,
         client,
+        rest: waits.map(|(answer, reply)| (total - answer - reply).max(0)),
     })
 }
 
@@ -169,15 +176,13 @@ fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         return None;
     }
     let steps = steps(facts)?;
-    let cause = if steps
-        .server
-        .is_some_and(|step| step >= ms(settings.slow_server_ms))
-    {
+    let slow = |step: Option<i64>, limit: u64| step.filter(|step| *step >= ms(limit));
+    let server = slow(steps.server, settings.slow_server_ms);
+    let client = slow(steps.client, settings.slow_client_ms);
+    // Where both are slow, it is the slower one.
+    let cause = if server.is_some() && server >= client {
         "server-thinks"
-    } else if steps
-        .client
-        .is_some_and(|step| step >= ms(settings.slow_client_ms))
-    {
+    } else if client.is_some() {
         CLIENT_THINKS
     } else if facts
         .record
@@ -220,6 +225,7 @@ fn describe_slow(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             .with("total", ms(steps.total))
             .with("server", or_unknown(steps.server))
             .with("client", or_unknown(steps.client))
+            .with("rest", or_unknown(steps.rest))
             .with("rtt", or_unknown(tcp.and_then(|tcp| tcp.rtt_us)))
             .with("retransmits", tcp.map_or(0, |tcp| tcp.retransmits))
             .and_if(facts.record.hello_retry_request.is_some(), "slow-retry")
@@ -351,6 +357,18 @@ mod tests {
                 .fact
                 .contains("server thinks 3499.000 ms")
         );
+        // Both are slow: it is the slower one; and what is neither's is told.
+        let both = took(12_000, 4_000)
+            .tcp(|tcp| tcp.rtt_client_us = Some(1_000))
+            .observed(|seen| seen.client_reply_us = Some(6_001_000));
+        let found = diagnose(&[both]);
+        let finding = find(&found, id).unwrap();
+        assert!(
+            finding.title.contains("Clients take long"),
+            "{}",
+            finding.title
+        );
+        assert!(finding.evidence[0].fact.contains("the rest 1999.000 ms"));
         // A long way alone is not slow: four round trips are allowed.
         let far = took(1_500, 400).tcp(|tcp| tcp.rtt_us = Some(600_000));
         assert!(!has(&far, id));
