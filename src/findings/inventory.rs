@@ -87,7 +87,18 @@ pub(super) static SURVEYS: &[Survey] = &[
 /// offered too.
 fn order_risk(report: &mut Report<'_>) {
     let past = report.past;
+    // Where it is broken already, there is no risk to tell of.
+    let broken = report.groups.of("h2-blocklisted-cipher");
+    let broken: BTreeSet<Endpoint> = broken
+        .filter_map(|(subject, _)| match subject {
+            Subject::Server(server) => Some(*server),
+            _ => None,
+        })
+        .collect();
     for (server, list) in &past.servers {
+        if broken.contains(server) {
+            continue;
+        }
         let ledger = past.ledger(list);
         let permitted: BTreeMap<u16, usize> = ledger
             .suites
@@ -476,6 +487,11 @@ mod tests {
         assert!(find(&diagnose(&[bad(), Make::new().answer(0x0303, 0xc02f)]), id).is_some());
         // Never seen to choose a permitted one: perhaps it has none.
         assert!(find(&diagnose(&[bad(), bad()]), id).is_none());
+        // HTTP/2 is on there, and broken already: that is told.
+        let h2 = bad().alpn(&["h2", "http/1.1"]).selected("h2");
+        let found = diagnose(&[bad(), h2, Make::new().answer(0x0303, 0xc02f)]);
+        assert!(find(&found, id).is_none());
+        assert!(find(&found, "h2-blocklisted-cipher").is_some());
         let only = Make::new().suites(&[0xc014]).answer(0x0303, 0xc014);
         assert!(find(&diagnose(&[only, Make::new().answer(0x0303, 0xc02f)]), id).is_none());
     }
