@@ -65,6 +65,8 @@ pub struct Options {
     pub render: Option<Render>,
     /// Hand the packets of handshakes to [`Watch::keep`].
     pub keep_handshakes: bool,
+    /// Hand what DNS told to [`Watch::names`] this often, by the capture's time, and forget it here.
+    pub hand_names_over_ns: Option<i64>,
     /// Keep the bytes of certificates in the records.
     pub keep_der: bool,
     /// Follow the inputs as they grow and rotate until the run is stopped; it names the files that folders and
@@ -90,6 +92,7 @@ impl Default for Options {
             settings: Settings::default(),
             render: None,
             keep_handshakes: false,
+            hand_names_over_ns: None,
             keep_der: false,
             follow: None,
             secrets: Arc::default(),
@@ -153,6 +156,9 @@ pub trait Watch {
     fn keep(&mut self, _kept: &KeptPacket) -> io::Result<()> {
         Ok(())
     }
+    /// Takes what DNS told since the last time, where [`Options::hand_names_over_ns`] asks for it. Not settled
+    /// ([`Dns::settle`]), and only a part: each shard hands over its own.
+    fn names(&mut self, _names: Dns) {}
     /// All records up to a time were handed over; comes with each block, so several times a second.
     fn tick(&mut self, status: &Status<'_>) -> io::Result<()>;
 }
@@ -277,6 +283,15 @@ impl Shared<'_> {
         let stacks = Stacks::new(&options.settings.client_stacks);
         Bench::new(&options.limits, options.keep_der, secrets).naming(stacks)
     }
+
+    /// What DNS told leaves a shard from time to time, where that is asked for.
+    fn hand_names_over(&self, shard: &mut Shard, job: &Job, batch: &mut Batch) {
+        if let Some(every_ns) = self.options.hand_names_over_ns
+            && let Some(names) = (shard.dns).hand_over(job.time_ns, every_ns, &job.captures)
+        {
+            batch.names.push(names);
+        }
+    }
 }
 
 /// A block on its way through the shards.
@@ -334,6 +349,7 @@ fn inline(
         bench.go_on_at(job.order);
         for (shard, held) in shards.iter_mut().zip(&shared.progress.shards) {
             shard.tick(job.time_ns, job.order, limits, &job.captures, &mut bench);
+            shared.hand_names_over(shard, &job, &mut batch);
             held.update(shard);
         }
         let mut next = 0;
@@ -691,6 +707,7 @@ impl<'s> Crew<'s, '_, '_> {
         batch.time_ns = job.time_ns;
         batch.kept.append(&mut bench.kept);
         batch.learn(core::slice::from_mut(&mut shard));
+        self.shared.hand_names_over(&mut shard, &job, &mut batch);
         batch.fill(&mut bench.records, self.shared.options);
         if let Some(held) = self.shared.progress.shards.get(index) {
             held.update(&shard);

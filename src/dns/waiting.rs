@@ -106,6 +106,11 @@ impl Waiting {
         self.questions.remove(asked)
     }
 
+    /// The questions under way, for whoever numbers their subjects anew.
+    pub fn questions_mut(&mut self) -> impl Iterator<Item = &mut Question> {
+        self.questions.values_mut()
+    }
+
     /// Questions under way.
     pub fn len(&self) -> usize {
         self.questions.len()

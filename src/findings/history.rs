@@ -317,6 +317,7 @@ impl History {
             incomplete: traces.iter().map(|trace| !trace.is_complete()).collect(),
             traces,
             resolved: Resolved::new(dns),
+            is_under_way: false,
         };
         past.servers = lists(&past.traces, |trace| Some(trace.server), endpoint_rank);
         past.pairs = notable_pairs(&past.traces);

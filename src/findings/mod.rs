@@ -260,6 +260,8 @@ pub struct Diagnosis {
     history: History,
     dns: Dns,
     aside: Aside,
+    /// Connections are still under way.
+    is_under_way: bool,
 }
 
 impl Diagnosis {
@@ -272,6 +274,7 @@ impl Diagnosis {
             history: History::new(settings),
             dns: Dns::default(),
             aside: Aside::new(settings),
+            is_under_way: false,
         }
     }
 
@@ -338,9 +341,11 @@ impl Diagnosis {
             history,
             dns,
             mut aside,
+            is_under_way,
         } = self;
         aside.sort();
-        let past = history.past(settings.lang, dns);
+        let mut past = history.past(settings.lang, dns);
+        past.is_under_way = is_under_way;
         let mut report = Report::new(&past, &aside, &settings, &mut groups);
         for survey in surveys() {
             (survey.run)(&mut report);

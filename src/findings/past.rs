@@ -33,6 +33,8 @@ pub(super) struct Past {
     pub(super) incomplete: Vec<bool>,
     /// What DNS told.
     pub(super) resolved: Resolved,
+    /// Connections are still under way, and have no trace yet: what is not among the traces may be all the same.
+    pub(super) is_under_way: bool,
 }
 
 /// What a server endpoint was seen to be able to: lower bounds, never "cannot".

@@ -124,7 +124,8 @@ fn ipv6_first(report: &mut Report<'_>) {
         for (client, episodes) in &clients {
             tell_delay(report, *client, &name, episodes);
         }
-        if clients.is_empty() {
+        // A connection over IPv4 that still is under way would say otherwise.
+        if clients.is_empty() && !past.is_under_way {
             gave_up(report, &name, &attempts, by_ipv4);
         }
     }
@@ -529,6 +530,7 @@ mod tests {
         Lookup {
             client: client.parse().unwrap(),
             name: "outlook.example".into(),
+            first_answered: None,
             kind: kind.into(),
             capture: "test.pcap".into(),
             frame: 1,

@@ -7,7 +7,7 @@
 //! One that comes and goes does so quietly for [`HOLD_NS`], and nothing is said of one verdict more often than that.
 
 use super::{Diagnosis, Settings, Verdicts};
-use crate::record::{Finding, FindingState, Handshake, Severity};
+use crate::record::{Dns, DnsClients, Finding, FindingState, Handshake, Severity, Timestamp};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 
@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 const PANES: i64 = 8;
 /// A verdict that is gone ended only after this long; changes are told no more often.
 const HOLD_NS: i64 = 60_000_000_000;
+/// DNS lookups that a pane remembers, about 500 bytes each; the failed ones and the first ones stay.
+const LOOKUPS_MAX: usize = Dns::LOOKUPS_MAX / PANES as usize;
 /// Handshakes more than when it was last told that make a change.
 const GROWTH: u64 = 10;
 
@@ -26,6 +28,12 @@ pub struct Standing {
     pane_ns: i64,
     panes: VecDeque<Pane>,
     told: HashMap<Box<str>, Told>,
+    /// Clients that ask DNS; how steadily shows over several panes.
+    clients: DnsClients,
+    /// Numbers of the DNS that has left the window.
+    past_dns: Dns,
+    /// Up to when DNS is known.
+    dns_until_ns: i64,
     /// Something came or went since it was last judged.
     is_stale: bool,
 }
@@ -59,12 +67,38 @@ impl Standing {
             pane_ns: (window_ns / PANES).max(1),
             panes: VecDeque::new(),
             told: HashMap::new(),
+            clients: DnsClients::default(),
+            past_dns: Dns::default(),
+            dns_until_ns: i64::MIN,
             is_stale: false,
         }
     }
 
     /// Takes one record in, with what [`super::judge`] said of it. `now_ns` is the capture's time.
     pub fn add(&mut self, record: &Handshake, verdicts: &Verdicts, now_ns: i64) {
+        if let Some(pane) = self.pane(now_ns) {
+            pane.diagnosis.add_judged(record, verdicts);
+        }
+        self.is_stale = true;
+    }
+
+    /// Takes in what DNS told up to `now_ns` since the last time, or a part of it (that of one shard).
+    pub fn add_dns(&mut self, mut dns: Dns, now_ns: i64) {
+        self.clients.take(&mut dns.clients);
+        self.dns_until_ns = now_ns;
+        if let Some(pane) = self.pane(now_ns) {
+            let kept = &mut pane.diagnosis.dns;
+            kept.merge(dns);
+            if kept.lookups.len() > LOOKUPS_MAX + LOOKUPS_MAX / 2 {
+                kept.gather();
+                kept.keep_at_most(LOOKUPS_MAX);
+            }
+        }
+        self.is_stale = true;
+    }
+
+    /// The pane of this time.
+    fn pane(&mut self, now_ns: i64) -> Option<&mut Pane> {
         self.pass(now_ns);
         // A clock that was set back does not open panes in the past.
         let fits = |pane: &Pane| now_ns < pane.begins_ns.saturating_add(self.pane_ns);
@@ -74,10 +108,7 @@ impl Standing {
                 diagnosis: Diagnosis::new(&self.pane_settings),
             });
         }
-        if let Some(pane) = self.panes.back_mut() {
-            pane.diagnosis.add_judged(record, verdicts);
-        }
-        self.is_stale = true;
+        self.panes.back_mut()
     }
 
     /// Forgets panes that have left the window.
@@ -90,7 +121,9 @@ impl Standing {
                 < now_ns
                 || self.panes.len() > PANES as usize + 1
         }) {
-            self.panes.pop_front();
+            if let Some(pane) = self.panes.pop_front() {
+                self.past_dns.merge_numbers(&pane.diagnosis.dns);
+            }
             self.is_stale = true;
         }
     }
@@ -100,10 +133,27 @@ impl Standing {
         for pane in &self.panes {
             all.groups.absorb(&pane.diagnosis.groups);
             all.aside.absorb(&pane.diagnosis.aside);
+            all.dns.merge(pane.diagnosis.dns.clone());
         }
         all.history.leave(all.aside.bytes());
         for pane in &self.panes {
             all.history.absorb(&pane.diagnosis.history);
+        }
+        all.dns.clients = self.clients.to_vec();
+        all.dns.settle();
+        all
+    }
+
+    /// What is known well enough to be told now: a failed lookup may still be answered when it is asked again.
+    fn together_so_far(&self) -> Diagnosis {
+        let mut all = self.together();
+        all.is_under_way = true;
+        let wait_ns = i64::try_from(self.settings.dns_no_answer_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000);
+        let until = Timestamp(self.dns_until_ns.saturating_sub(wait_ns));
+        for lookup in &mut all.dns.lookups {
+            lookup.failures.retain(|failure| failure.time <= until);
         }
         all
     }
@@ -120,7 +170,9 @@ impl Standing {
         }
         let mut news = Vec::new();
         if core::mem::take(&mut self.is_stale) {
-            let found = self.together().finish_keyed();
+            let since_ns = now_ns.saturating_sub(self.pane_ns.saturating_mul(PANES));
+            self.clients.forget_before(Timestamp(since_ns));
+            let found = self.together_so_far().finish_keyed();
             let mut there: HashMap<Box<str>, Finding> = HashMap::with_capacity(found.len());
             for (key, finding) in found {
                 news.extend(self.compare(&key, &finding, now_ns));
@@ -167,11 +219,16 @@ impl Standing {
         None
     }
 
-    /// Verdicts that are gone for long enough.
+    /// Verdicts that are gone for long enough; at once where there is no more room.
     fn end(&mut self, now_ns: i64) -> Vec<Finding> {
+        let hold_ns = if self.told.len() > self.settings.groups_max {
+            0
+        } else {
+            HOLD_NS
+        };
         let ended = self.told.extract_if(|_, told| {
             let since = told.absent_since_ns;
-            since.is_some_and(|since| now_ns.saturating_sub(since) >= HOLD_NS)
+            since.is_some_and(|since| now_ns.saturating_sub(since) >= hold_ns)
         });
         let mut ended: Vec<Finding> = ended
             .map(|(_, told)| Finding {
@@ -207,10 +264,14 @@ impl Standing {
         all
     }
 
-    /// The diagnosis of the window at the end.
+    /// The diagnosis of the window at the end, and what DNS told: the lookups of the window, the numbers of the whole run.
     #[must_use]
-    pub fn finish(self) -> Diagnosis {
-        self.together()
+    pub fn finish(self) -> (Diagnosis, Option<Dns>) {
+        let diagnosis = self.together();
+        let mut dns = diagnosis.dns.clone();
+        dns.merge_numbers(&self.past_dns);
+        let dns = (!dns.is_empty() || dns.queries > 0).then_some(dns);
+        (diagnosis, dns)
     }
 }
 
@@ -253,7 +314,7 @@ mod tests {
         }
         assert!(standing.panes.len() > 3);
         let all: Vec<Make> = (0..60).map(made).collect();
-        assert_eq!(standing.finish().finish(), diagnose(&all));
+        assert_eq!(standing.finish().0.finish(), diagnose(&all));
     }
 
     #[test]
@@ -317,10 +378,92 @@ mod tests {
             .map(|pane| pane.diagnosis.history.len())
             .sum();
         assert!(traces <= 4 * 10, "{traces}");
+        assert!(standing.told.len() <= settings.groups_max);
         // A clock that is set back opens no pane for each handshake.
         for n in 0..100 {
             add(&mut standing, reset(n), -n * MINUTE);
         }
         assert!(standing.panes.len() <= PANES as usize + 1);
+    }
+
+    /// A client's lookup that failed at `at`, and was answered at `answered`.
+    fn lookup(client: &str, at: i64, answered: Option<i64>) -> Dns {
+        let failure = serde_json::json!({
+            "capture": "eth0", "frame": 1, "time": Timestamp(at), "server": "10.0.0.53", "transport": "udp",
+            "result": "SERVFAIL", "tries": 1, "waited_us": 10,
+            "recovered_us": answered.map(|answered| (answered - at) / 1000),
+        });
+        let lookup = serde_json::json!({
+            "client": client, "name": "outlook.office365.com", "kind": "A", "capture": "eth0", "frame": 1,
+            "queries": 1, "answers": u64::from(answered.is_some()), "first_seen": Timestamp(at),
+            "last_seen": Timestamp(at), "last_answered": answered.map(Timestamp), "failed": 1, "failures": [failure],
+        });
+        Dns {
+            queries: 1,
+            answers: 1,
+            lookups: vec![serde_json::from_value(lookup).unwrap()],
+            ..Dns::default()
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_given_is_told_while_it_lasts() {
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        standing.add_dns(lookup("10.0.0.1", SECOND, None), 3 * SECOND);
+        assert!(
+            standing.judge(4 * SECOND).is_empty(),
+            "asked again it may be answered"
+        );
+        standing.add_dns(Dns::default(), 8 * SECOND);
+        let news = standing.judge(8 * SECOND);
+        let dns = "dns-failure-before-connect";
+        assert_eq!(states(&news), [(dns, FindingState::Begins)]);
+        assert_eq!(&*news[0].subject, "10.0.0.1 → outlook.office365.com");
+        standing.add_dns(lookup("10.0.0.1", 9 * SECOND, None), 20 * SECOND);
+        assert!(standing.judge(20 * SECOND).is_empty(), "more of the same");
+        assert!(standing.judge(80 * MINUTE).is_empty());
+        let news = standing.judge(82 * MINUTE);
+        assert_eq!(states(&news), [(dns, FindingState::Ended)]);
+    }
+
+    #[test]
+    fn a_name_that_is_given_when_it_is_asked_for_again_is_never_told() {
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        for round in 0..10 {
+            let (failed, now) = (round * 20 * SECOND, round * 20 * SECOND + 2 * SECOND);
+            standing.add_dns(lookup("10.0.0.1", failed, None), now);
+            assert!(standing.judge(now).is_empty());
+            let again = failed + 4 * SECOND;
+            standing.add_dns(lookup("10.0.0.1", failed, Some(again)), again + SECOND);
+            assert!(standing.judge(again + 10 * SECOND).is_empty());
+        }
+    }
+
+    #[test]
+    fn lookups_are_forgotten_with_the_window_and_their_numbers_stay() {
+        let mut standing = Standing::new(&Settings::default(), 8 * SECOND);
+        for n in 0..1000 {
+            let client = format!("10.2.{}.{}", n / 200, n % 200);
+            standing.add_dns(lookup(&client, n * SECOND, Some(n * SECOND)), n * SECOND);
+        }
+        let held = standing
+            .panes
+            .iter()
+            .map(|pane| pane.diagnosis.dns.lookups.len());
+        assert!(held.sum::<usize>() <= PANES as usize + 2);
+        let (_, dns) = standing.finish();
+        let dns = dns.unwrap();
+        assert_eq!(dns.queries, 1000);
+        assert_eq!(dns.forgotten + dns.lookups.len() as u64, 1000);
+        // One pane alone is bounded, too.
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        let one = lookup("10.0.0.1", 1, Some(1));
+        for n in 0..2 * LOOKUPS_MAX as u32 {
+            let mut one = one.clone();
+            one.lookups[0].client = std::net::Ipv4Addr::from(n).into();
+            standing.add_dns(one, 0);
+        }
+        let held = standing.panes[0].diagnosis.dns.lookups.len();
+        assert!(held <= LOOKUPS_MAX + LOOKUPS_MAX / 2, "{held}");
     }
 }

@@ -4,7 +4,7 @@ use super::{Options, Shared, Status, Taken, Watch};
 use crate::connection::Finished;
 use crate::findings::{self, Verdicts};
 use crate::keep::KeptPacket;
-use crate::record::{EchAnswer, EchAnswers, Handshake, Outcome};
+use crate::record::{Dns, EchAnswer, EchAnswers, Handshake, Outcome};
 use crate::shard::Shard;
 use crate::stats::Summary;
 use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
@@ -18,6 +18,8 @@ pub(super) struct Batch {
     pub(super) kept: Vec<KeptPacket>,
     /// What clients were told of Encrypted ClientHello, by packet.
     pub(super) ech: Vec<(u64, EchAnswer)>,
+    /// What DNS told, where that is handed over.
+    pub(super) names: Vec<Dns>,
     /// About the time of the block's packets.
     pub(super) time_ns: i64,
 }
@@ -106,6 +108,10 @@ impl<'a, 't> Sink<'a, 't> {
         };
         for batch in &mut *batches {
             batch.lines.clear();
+            batch
+                .names
+                .drain(..)
+                .for_each(|names| self.watcher.names(names));
         }
         result.and_then(|()| self.keep(batches))
     }

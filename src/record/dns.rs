@@ -24,7 +24,7 @@ pub struct Dns {
     /// Queries over TCP.
     #[serde(skip_serializing_if = "is_zero")]
     pub over_tcp: u64,
-    /// Lookups for which there was no room.
+    /// Lookups for which there was no room, and while interfaces are watched those that `--window` has left behind.
     #[serde(skip_serializing_if = "is_zero")]
     pub forgotten: u64,
     /// By client, name and type, in the order in which they were asked first.
@@ -61,6 +61,9 @@ pub struct Lookup {
     pub first_seen: Timestamp,
     /// Last query.
     pub last_seen: Timestamp,
+    /// First query whose response was NOERROR, as far as one part of a run tells: only for putting parts together.
+    #[serde(skip)]
+    pub first_answered: Option<Timestamp>,
     /// Last query whose response was NOERROR.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_answered: Option<Timestamp>,

@@ -3,6 +3,10 @@
 //! A repeated lookup costs a table probe and allocates nothing. Each shard has its own; [`Dns::merge`] joins them, and
 //! those of saved runs, in an order that does not depend on who came first.
 
+mod handing;
+
+pub use handing::Clients;
+
 use super::copy::text;
 use super::dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
 use super::{EchAnswer, EchTold, Timestamp, Transport};
@@ -29,6 +33,8 @@ const HOSTS_MAX: usize = 4096;
 const SPANS_MAX: usize = 1008;
 /// Within this time a response without a query is a copy.
 const COPY_NS: i64 = 1_000_000_000;
+/// Questions under way for which it is noted whether another one was answered meanwhile.
+const OPEN_MAX: usize = 4;
 /// Ports told apart, of all clients together.
 const PORTS_MAX: usize = 1 << 18;
 
@@ -61,6 +67,8 @@ struct Entry {
     ech: u64,
     lookup: Box<Lookup>,
     failures: Vec<(u32, LookupFailure)>,
+    /// The first questions under way: when they were sent, and when the next one was sent that was answered.
+    open: Vec<(i64, Option<Timestamp>)>,
 }
 
 /// A client's queries over UDP.
@@ -69,6 +77,8 @@ struct Client {
     seen: DnsClient,
     span: DnsSpan,
     ports: HashSet<u16>,
+    /// Its last query when it was last handed over.
+    handed: Option<Timestamp>,
 }
 
 impl Lookups {
@@ -97,6 +107,7 @@ impl Lookups {
             ech: 0,
             lookup: Box::new(empty(client, kind, name)),
             failures: Vec::new(),
+            open: Vec::new(),
         });
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.index.insert_unique(hash, number, |number| {
@@ -115,6 +126,9 @@ impl Lookups {
             return;
         };
         entry.seen(question.capture, question.frame, question.first_ns);
+        if entry.open.len() < OPEN_MAX {
+            entry.open.push((question.first_ns, None));
+        }
         let lookup = &mut entry.lookup;
         lookup.queries += 1;
         if !lookup.servers.contains(&asked.server) && lookup.servers.len() < SERVERS_MAX {
@@ -167,6 +181,7 @@ impl Lookups {
         let entry = self.entries.get_mut(question.subject as usize)?;
         entry.seen(question.capture, question.frame, question.first_ns);
         entry.response_ns = time_ns;
+        let mended = entry.leave(question.first_ns);
         let waited_us = Timestamp(time_ns).micros_since(Timestamp(question.first_ns));
         entry.lookup.truncated |= message.truncated;
         entry.lookup.slowest_us = entry.lookup.slowest_us.max(Some(waited_us));
@@ -176,7 +191,7 @@ impl Lookups {
             entry.told(message, scratch);
         } else {
             let result = rcode_name(message.rcode).unwrap_or("other");
-            entry.failed(asked, question, result, waited_us);
+            entry.failed(asked, question, result, waited_us, mended);
         }
         if entry.kind != kind::HTTPS {
             return None;
@@ -202,8 +217,20 @@ impl Lookups {
         self.unanswered += 1;
         let waited_us = Timestamp(question.last_ns).micros_since(Timestamp(question.first_ns));
         if let Some(entry) = self.entries.get_mut(question.subject as usize) {
-            entry.failed(asked, question, LookupFailure::NO_ANSWER, waited_us);
+            entry.seen(question.capture, question.frame, question.first_ns);
+            let mended = entry.leave(question.first_ns);
+            entry.failed(asked, question, LookupFailure::NO_ANSWER, waited_us, mended);
         }
+    }
+
+    /// Lookups held.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// No lookups are held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// What was seen, with the names of captures.
@@ -212,6 +239,8 @@ impl Lookups {
         let lookups: Vec<Lookup> = self
             .entries
             .into_iter()
+            // Made for a question that waits, of which nothing was heard yet.
+            .filter(|entry| entry.lookup.first_seen.0 != i64::MAX)
             .map(|entry| Lookup {
                 capture: name(entry.capture),
                 failures: entry
@@ -261,6 +290,7 @@ fn empty(client: IpAddr, kind: u16, name: &[u8]) -> Lookup {
         answers: 0,
         first_seen: Timestamp(i64::MAX),
         last_seen: Timestamp(i64::MIN),
+        first_answered: None,
         last_answered: None,
         slowest_us: None,
         servers: Vec::new(),
@@ -288,13 +318,32 @@ impl Entry {
     /// The query of this time was answered: those that failed before it have their remedy.
     fn answered(&mut self, time: Timestamp) {
         self.lookup.answers += 1;
+        self.lookup.first_answered.get_or_insert(time);
+        for (first_ns, mended) in &mut self.open {
+            if time.0 >= *first_ns {
+                mended.get_or_insert(time);
+            }
+        }
         self.lookup.last_answered = self.lookup.last_answered.max(Some(time));
         for (_, failure) in &mut self.failures {
             failure.recover(time);
         }
     }
 
-    fn failed(&mut self, asked: &Asked, question: &Question, result: &'static str, waited_us: i64) {
+    /// A question is under way no more; when it was mended.
+    fn leave(&mut self, first_ns: i64) -> Option<Timestamp> {
+        let at = self.open.iter().position(|(at, _)| *at == first_ns)?;
+        self.open.swap_remove(at).1
+    }
+
+    fn failed(
+        &mut self,
+        asked: &Asked,
+        question: &Question,
+        result: &'static str,
+        waited_us: i64,
+        mended: Option<Timestamp>,
+    ) {
         self.lookup.failed += 1;
         if self.failures.len() >= FAILURES_MAX {
             return;
@@ -314,7 +363,7 @@ impl Entry {
             waited_us,
             recovered_us: None,
         };
-        if let Some(time) = self.lookup.last_answered {
+        for time in mended.into_iter().chain(self.lookup.last_answered) {
             failure.recover(time);
         }
         self.failures.push((question.capture, failure));
@@ -409,6 +458,7 @@ impl Client {
             },
             span: fresh(time),
             ports: HashSet::new(),
+            handed: None,
         }
     }
 
@@ -436,13 +486,18 @@ impl Client {
         span.ports = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
     }
 
-    /// A span is over: it is kept if it was steady, or comes behind one that was.
-    fn close(&mut self) {
+    /// A span is kept if it was steady, or comes behind one that was.
+    fn is_worth_keeping(&self) -> bool {
         let follows = self.seen.spans.last().is_some_and(|last| {
             last.is_steady()
                 && DnsSpan::number_of(last.first) + 1 == DnsSpan::number_of(self.span.first)
         });
-        if (follows || self.span.is_steady()) && self.seen.spans.len() < SPANS_MAX {
+        follows || self.span.is_steady()
+    }
+
+    /// A span is over.
+    fn close(&mut self) {
+        if self.is_worth_keeping() && self.seen.spans.len() < SPANS_MAX {
             self.seen.spans.push(self.span);
         }
         self.ports = HashSet::new();
@@ -473,16 +528,26 @@ impl Dns {
         self.lookups.is_empty() && self.forgotten == 0
     }
 
-    /// Adds what another shard or run saw.
-    pub fn merge(&mut self, other: Self) {
+    /// Adds the numbers of another run, but not what it saw in particular: its lookups count as forgotten.
+    pub fn merge_numbers(&mut self, other: &Self) {
+        self.forgotten += other.lookups.len() as u64;
+        self.add_numbers(other);
+    }
+
+    fn add_numbers(&mut self, other: &Self) {
         self.queries += other.queries;
         self.answers += other.answers;
         self.unanswered += other.unanswered;
         self.over_tcp += other.over_tcp;
         self.forgotten += other.forgotten;
-        for (rcode, count) in other.by_rcode {
-            *self.by_rcode.entry(rcode).or_default() += count;
+        for (rcode, count) in &other.by_rcode {
+            *self.by_rcode.entry(rcode.clone()).or_default() += count;
         }
+    }
+
+    /// Adds what another shard or run saw.
+    pub fn merge(&mut self, other: Self) {
+        self.add_numbers(&other);
         self.lookups.extend(other.lookups);
         self.servers.extend(other.servers);
         self.clients.extend(other.clients);
@@ -490,6 +555,14 @@ impl Dns {
 
     /// Joins what belongs together and sorts it: to be called once after the last [`Self::merge`].
     pub fn settle(&mut self) {
+        self.gather();
+        for lookup in &mut self.lookups {
+            lookup.first_answered = None;
+        }
+    }
+
+    /// Joins what belongs together and sorts it; more may be merged.
+    pub fn gather(&mut self) {
         self.lookups.sort_by(|a, b| {
             let key = |lookup: &Lookup| (lookup.client, lookup.first_seen, lookup.frame);
             (&a.name, &a.kind, key(a)).cmp(&(&b.name, &b.kind, key(b)))
@@ -502,7 +575,7 @@ impl Dns {
             }
             same
         });
-        self.cap();
+        self.keep_at_most(Self::LOOKUPS_MAX);
         self.lookups.sort_by(|a, b| {
             (a.first_seen, a.frame, &a.kind).cmp(&(b.first_seen, b.frame, &b.kind))
         });
@@ -527,12 +600,12 @@ impl Dns {
     }
 
     /// Beyond the cap those stay that failed, then the first ones.
-    fn cap(&mut self) {
-        if self.lookups.len() > Self::LOOKUPS_MAX {
+    pub fn keep_at_most(&mut self, lookups_max: usize) {
+        if self.lookups.len() > lookups_max {
             self.lookups
                 .sort_by_key(|lookup| (lookup.failed == 0, lookup.first_seen, lookup.frame));
-            self.forgotten += (self.lookups.len() - Self::LOOKUPS_MAX) as u64;
-            self.lookups.truncate(Self::LOOKUPS_MAX);
+            self.forgotten += (self.lookups.len() - lookups_max) as u64;
+            self.lookups.truncate(lookups_max);
         }
     }
 }
@@ -565,9 +638,14 @@ impl Lookup {
         self.failures
             .sort_by_key(|failure| (failure.time, failure.frame));
         self.failures.truncate(FAILURES_MAX);
-        for answered in [self.last_answered, later.last_answered]
-            .into_iter()
-            .flatten()
+        self.first_answered = self.first_answered.or(later.first_answered);
+        for answered in [
+            self.last_answered,
+            later.first_answered,
+            later.last_answered,
+        ]
+        .into_iter()
+        .flatten()
         {
             for failure in &mut self.failures {
                 failure.recover(answered);

@@ -35,7 +35,7 @@ pub use http::{
     NtlmMessage,
 };
 pub use inside::{Inside, PostHandshake};
-pub use lookups::Lookups;
+pub use lookups::{Clients as DnsClients, Lookups};
 pub use observed::Observed;
 pub use ocsp::Ocsp;
 pub use quic::Quic;

@@ -72,6 +72,7 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
         settings: options.settings.clone(),
         render: format.render,
         keep_handshakes: options.keep_handshakes,
+        hand_names_over_ns: options.hand_names_over_ns,
         keep_der: options.keep_der,
         follow: options.follow.clone(),
         secrets: options.secrets.clone(),

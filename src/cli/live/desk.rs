@@ -24,7 +24,7 @@ use tlscope::{
     findings::{Settings, Standing},
     keep::KeptPacket,
     pipeline::{Progress, Status, Taken, Watch},
-    record::{Finding, FindingState, Severity, Timestamp},
+    record::{Dns, Finding, FindingState, Severity, Timestamp},
     report::Report,
     stats::Summary,
 };
@@ -60,6 +60,8 @@ pub(super) struct Desk<'a> {
     args: &'a Args,
     report: Box<dyn Report>,
     judge: Judge,
+    /// What DNS told since the last tick.
+    names: Option<Box<Dns>>,
     /// Errors, warnings, hints that stand.
     counts: [usize; 3],
     #[cfg(feature = "screen")]
@@ -95,6 +97,7 @@ impl<'a> Desk<'a> {
             args,
             report: (args.format().new)(args.view(settings)),
             judge: Judge::start(Standing::new(settings, window_ns), worst_max),
+            names: None,
             counts: [0; 3],
             #[cfg(feature = "screen")]
             shown: None,
@@ -176,7 +179,13 @@ impl<'a> Desk<'a> {
             .take()
             .iter()
             .for_each(|notice| say(&notice.to_string()));
-        let findings = reporting::conclude(self.judge.finish()?.finish(), &mut summary);
+        if let Some(names) = summary.dns.take() {
+            self.judge.add_names(names, self.now_ns);
+        }
+        let (diagnosis, dns) = self.judge.finish()?.finish();
+        summary.dns = dns.map(Box::new);
+        let findings = reporting::conclude(diagnosis, &mut summary);
+        self.lines.flush()?; // what it loses is told in the summary
         summary.elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         env!("CARGO_PKG_VERSION").clone_into(&mut summary.version);
         if self.lines.lost() > 0 {
@@ -191,8 +200,9 @@ impl<'a> Desk<'a> {
                 summary.skipped.extend([lost]);
             }
         }
-        self.report.finish(&findings, &summary, &mut self.lines)?;
-        self.lines.flush()?;
+        let mut words = Vec::new();
+        self.report.finish(&findings, &summary, &mut words)?;
+        self.lines.end(&words)?;
         Ok(findings)
     }
 }
@@ -221,8 +231,15 @@ impl Watch for Desk<'_> {
         (self.saved.as_mut()).map_or(Ok(()), |saved| saved.packet(kept))
     }
 
+    fn names(&mut self, names: Dns) {
+        self.names.get_or_insert_default().merge(names);
+    }
+
     fn tick(&mut self, status: &Status<'_>) -> io::Result<()> {
         self.now_ns = status.time_ns;
+        if let Some(names) = self.names.take() {
+            self.judge.add_names(names, self.now_ns);
+        }
         for notice in self.voice.take() {
             self.say(&notice.to_string());
         }

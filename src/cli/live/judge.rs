@@ -9,7 +9,7 @@ use std::{
 };
 use tlscope::{
     findings::{Standing, Verdicts},
-    record::{Finding, Handshake},
+    record::{Dns, Finding, Handshake},
 };
 
 /// Findings are judged this often at most, and so seldom that it takes one part in [`JUDGE_SHARE`] of the time.
@@ -20,6 +20,7 @@ const WAITING_MAX: usize = 4096;
 
 enum Message {
     Record(Box<Handshake>, Verdicts, i64),
+    Names(Box<Dns>, i64),
     Time(i64),
 }
 
@@ -52,6 +53,10 @@ impl Judge {
                 let now_ns = match message {
                     Message::Record(record, verdicts, now_ns) => {
                         standing.add(&record, &verdicts, now_ns);
+                        now_ns
+                    }
+                    Message::Names(names, now_ns) => {
+                        standing.add_dns(*names, now_ns);
                         now_ns
                     }
                     Message::Time(now_ns) => now_ns,
@@ -91,6 +96,11 @@ impl Judge {
         let _ = self
             .messages
             .send(Message::Record(record, verdicts, now_ns));
+    }
+
+    /// Hands over what DNS told up to this time.
+    pub(super) fn add_names(&self, names: Box<Dns>, now_ns: i64) {
+        let _ = self.messages.send(Message::Names(names, now_ns)); // as above
     }
 
     /// Tells the time, without waiting.
