@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 # Name, arguments, what it says when it is ready, and how it tells of packets and drops. {dir} is a folder for output.
 # All have 64 MiB of room.
@@ -25,8 +26,11 @@ TOOLS = [
 # Searches for the rate without drop end when they are as close as this.
 CLOSE = 1.15
 PACKETS_MIN = 400_000
-# Seconds after which memory must be flat.
+# Seconds after which memory must be flat: twice what the longest-lived things take (a silent connection, five minutes).
 FLAT_AFTER = 1200
+# For how long findings remember handshakes in a soak, so that all of it passes several times.
+WINDOW = "2m"
+PORT = 9184
 
 
 def find(program):
@@ -44,6 +48,12 @@ def replay(capture, loops, rate=None, fresh=False):
     return int(said[0]), float(said[-2])
 
 
+def last_line(path):
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - (64 << 20)))
+        return file.read().rstrip().rsplit(b"\n", 1)[-1]
+
+
 class Watcher:
     """A tool that watches v1."""
 
@@ -52,7 +62,7 @@ class Watcher:
         self.folder = tempfile.mkdtemp(prefix="tlscope-live-")
         os.chmod(self.folder, 0o777)
         places = {self.name: find(self.name), "dir": self.folder}
-        words = line.format(**places).split() + list(more)
+        words = line.format(**places).split() + [word.format(**places) for word in more]
         self.out, self.err = (os.path.join(self.folder, name) for name in ("out", "err"))
         self.process = subprocess.Popen(words, stdout=open(self.out, "wb"), stderr=open(self.err, "wb"))
         begun = time.time()
@@ -69,7 +79,8 @@ class Watcher:
         _, _, usage = os.wait4(self.process.pid, 0)
         cpu = usage.ru_utime + usage.ru_stime
         if self.name == "tlscope":
-            self.summary = json.loads(open(self.out).read().rstrip().rsplit("\n", 1)[-1])
+            written = os.path.join(self.folder, "records.ndjson")
+            self.summary = json.loads(last_line(written if os.path.exists(written) else self.out))
             kernel = self.summary["captures"][0]["kernel"]
             return kernel["received"], kernel["dropped"], cpu
         found = re.search(self.counts, open(self.err, errors="replace").read())
@@ -130,8 +141,31 @@ def table(options):
             row(mix, tool, capture, loops)
 
 
-def resident(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read())[1])
+def metrics():
+    """What tlscope says of itself now."""
+    page = urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=5).read().decode()
+    values = {}
+    for line in page.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            name = name.split("{")[0]
+            values[name] = values.get(name, 0) + float(value)
+    return values
+
+
+def quarters(samples):
+    """One row for each: what a run of weeks would show."""
+    length = max(1, len(samples) // 4)
+    rows = [samples[at * length:(at + 1) * length] for at in range(4)]
+    print("| quarter | memory, greatest KiB | memory, mean KiB | conversations | dropped so far | greatest lag s |")
+    print("| --- | --: | --: | --: | --: | --: |")
+    for number, row in enumerate(filter(None, rows), 1):
+        sizes = [one["process_resident_memory_bytes"] / 1024 for one in row]
+        print(f"| {number} | {max(sizes):,.0f} | {sum(sizes) / len(sizes):,.0f} "
+              f"| {max(one['tlscope_conversations'] for one in row):,.0f} "
+              f"| {row[-1]['tlscope_kernel_dropped_packets_total']:,.0f} "
+              f"| {max(one['tlscope_lag_seconds'] for one in row):.1f} |")
+    return [max(one["process_resident_memory_bytes"] for one in row) for row in rows if row]
 
 
 def soak(options):
@@ -141,33 +175,38 @@ def soak(options):
     file = subprocess.run([os.environ["TLSCOPE"], capture, "--format", "ndjson", "--fail-on", "never"],
                           capture_output=True, text=True, check=True).stdout
     expected = json.loads(file.rstrip().rsplit("\n", 1)[-1])
-    probe = run(TOOLS[0], capture, 1)
-    rate = probe["speed"] * (1 - probe["dropped"] / probe["sent"]) / 2
+    if options.rate:
+        rate = options.rate
+    else:
+        probe = run(TOOLS[0], capture, 1)
+        rate = probe["speed"] * (1 - probe["dropped"] / probe["sent"]) / 2
     loops = max(3, round(options.soak * rate / packets))
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write("history-bytes-max = 4194304\n")
-        config.flush()
-        os.chmod(config.name, 0o644)
-        watcher = Watcher(TOOLS[0], ["--window", "10s", "--config", config.name])
-        sender = subprocess.Popen([os.environ["REPLAY"], "v0", capture, "--loops", str(loops), "--rate",
-                                   str(int(rate)), "--fresh"], stdout=subprocess.PIPE, text=True)
-        sizes = []
-        while sender.poll() is None:
-            time.sleep(0.5)
-            sizes.append(resident(watcher.process.pid))
-        received, dropped, cpu = watcher.stop()
-        got = watcher.summary
-        watcher.clean()
-    quarter = len(sizes) // 4
-    third, last = max(sizes[2 * quarter:3 * quarter] or sizes), max(sizes[3 * quarter:] or sizes)
-    print(f"soak: {loops} rounds of {packets} packets at {rate:,.0f}/s, {len(sizes) / 2:.0f} s, {cpu:.1f} s CPU, "
-          f"{received:,} received, {dropped} dropped, memory {third} KiB in the third quarter, {last} KiB in the last")
+    # Lines go to files that are rotated: an hour of them would fill a disk.
+    watcher = Watcher(TOOLS[0], ["--window", WINDOW, "--metrics", str(PORT), "--output", "{dir}/records.ndjson",
+                                 "--rotate-size", "64MiB", "--keep", "1"])
+    sender = subprocess.Popen([os.environ["REPLAY"], "v0", capture, "--loops", str(loops), "--rate",
+                               str(int(rate)), "--fresh"], stdout=subprocess.PIPE, text=True)
+    samples = []
+    begun = time.time()
+    while sender.poll() is None:
+        time.sleep(1)
+        samples.append(metrics())
+        if options.samples:
+            with open(options.samples, "a") as out:
+                print(json.dumps({"at": round(time.time() - begun, 1), **samples[-1]}), file=out)
+    sent = int(sender.stdout.read().split()[0])
+    received, dropped, cpu = watcher.stop()
+    got = watcher.summary
+    watcher.clean()
+    print(f"soak: {loops} rounds of {packets:,} packets at {rate:,.0f}/s, {len(samples)} s, {cpu:.1f} s CPU, {sent:,} sent, "
+          f"{received:,} received, {dropped} dropped, {got['handshakes']:,} records\n")
+    sizes = quarters(samples)
     faults = []
     if dropped:
         faults.append("packets were dropped")
-    # Half-open connections are held for five minutes: before that memory is still filling.
-    if options.soak >= FLAT_AFTER and last > third * 1.01:
-        faults.append("memory grew by more than 1 %")
+    # Half-open connections are held for five minutes, findings for the window: before that memory is still filling.
+    if options.soak >= FLAT_AFTER and sizes[3] > sizes[2] * 1.01:
+        faults.append("memory grew by more than 1 % from the third quarter to the last")
     # How long a silence was decides the other outcomes, and a replay does not keep that.
     whole = ("established", "established-then-closed", "resumed")
     for what, wanted, got in (
@@ -188,6 +227,8 @@ def main():
     for name in ("folder", "size", "mixes", "only"):
         parser.add_argument("--" + name)
     parser.add_argument("--soak", type=float)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--samples")
     options = parser.parse_args()
     soak(options) if options.soak else table(options)
 

@@ -5,20 +5,23 @@
 #   benches/live.sh [--size 200MB] [--mixes "bulk mixed handshake"] [--only "tlscope tcpdump"]
 #   benches/live.sh --soak 60        watches for so many seconds at half the rate of `mixed`: no drop, the records of
 #                                    the same capture read as a file; from 1200 s on, memory flat within 1 %
+#                                    (--rate PACKETS_A_SECOND: at this one; --samples FILE: each second as a line)
 #
 # Peers are looked for on PATH; MERCURY=/path/to/mercury and the like name others. TLSCOPE, REPLAY and GENERATE name
 # other binaries of ours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-size=200MB mixes="bulk mixed handshake" only="" soak=0
+size=200MB mixes="bulk mixed handshake" only="" soak=0 rate=0 samples=""
 while [ $# -gt 0 ]; do
     case "$1" in
         --size) size=$2 ;;
         --mixes) mixes=$2 ;;
         --only) only=$2 ;;
         --soak) soak=$2 ;;
-        *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        --rate) rate=$2 ;;
+        --samples) samples=$(realpath "$2") ;;
+        *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift 2
 done
@@ -48,5 +51,6 @@ exec unshare -n bash -c '
     ip link add v0 type veth peer name v1
     ip link set v0 up mtu 65000
     ip link set v1 up mtu 65000
+    ip link set lo up
     exec python3 benches/live.py "$@"
-' live --folder "$folder" --size "$size" --mixes "$mixes" --only "$only" --soak "$soak"
+' live --folder "$folder" --size "$size" --mixes "$mixes" --only "$only" --soak "$soak" --rate "$rate" --samples "$samples"

@@ -7,7 +7,8 @@
 //!        + flow_memory_bytes_max                                    connections, tombstones, buffers, records not yet written
 //!        + kept_bytes_max                                           packets that wait to be kept, if any are
 //!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet
-//!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards
+//!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards;
+//!                                                                   where interfaces are watched they leave every few seconds
 //!        + spooled_bytes_max                                        a Windows capture that is compressed or comes through a pipe
 //!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
 //!        + secrets_max × ~120 bytes                                 secrets, where key logs or captures give any

@@ -5,7 +5,11 @@
 
 mod support;
 
-use std::{collections::VecDeque, io, sync::atomic::Ordering};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 use support::{
     packets::{
         ACK, PSH, Packet, START_NS, Talk,
@@ -14,12 +18,15 @@ use support::{
     tls::{self, Hello},
 };
 use tlscope::{
-    capture::{self, Block, LinkType, live::Interfaces},
+    capture::{
+        self, Block, LinkType,
+        live::{Counts, Interfaces},
+    },
     error::Error,
     keep::KeptPacket,
     pipeline::{self, Options, Progress, Status, Taken, Watch},
     record::Handshake,
-    stats::{KernelCounts, Summary},
+    stats::Summary,
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -63,11 +70,10 @@ impl Interfaces for Made {
         self.blocks.clear();
     }
 
-    fn counts(&self) -> Vec<KernelCounts> {
-        vec![KernelCounts {
-            received: self.frame,
-            dropped: 0,
-        }]
+    fn counters(&self) -> Vec<Arc<Counts>> {
+        let counts = Counts::default();
+        counts.add(self.frame, 0);
+        vec![Arc::new(counts)]
     }
 
     fn notes(&self) -> Vec<String> {

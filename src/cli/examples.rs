@@ -83,7 +83,10 @@ Examples:
           tlscope --config tlscope.toml week/";
 
 /// Of `tlscope live --help`.
-#[cfg(all(feature = "live", target_os = "linux"))]
+#[cfg(any(
+    feature = "libpcap",
+    all(feature = "live", target_os = "linux", not(tlscope_portable))
+))]
 pub(crate) const LIVE: &str = "\
 Examples:
   What is wrong right now, on this server?

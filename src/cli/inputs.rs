@@ -184,7 +184,10 @@ pub(crate) fn words(error: &Error) -> String {
         },
         Error::Empty { .. } => "; was the capture stopped before it saw a packet?",
         Error::NoInterface { .. } => "; `tlscope interfaces` lists those that are there",
-        #[cfg(all(feature = "live", target_os = "linux"))]
+        #[cfg(any(
+            feature = "libpcap",
+            all(feature = "live", target_os = "linux", not(tlscope_portable))
+        ))]
         Error::NoCaptureRight { .. } => {
             return format!("{error}. {}", super::interfaces::advice());
         }

@@ -9,12 +9,18 @@ mod examples;
 mod exit;
 mod explain;
 mod inputs;
-#[cfg(all(feature = "live", target_os = "linux"))]
+#[cfg(any(
+    feature = "libpcap",
+    all(feature = "live", target_os = "linux", not(tlscope_portable))
+))]
 mod interfaces;
 mod interrupt;
 mod keylog;
 mod lang;
-#[cfg(all(feature = "live", target_os = "linux"))]
+#[cfg(any(
+    feature = "libpcap",
+    all(feature = "live", target_os = "linux", not(tlscope_portable))
+))]
 mod live;
 mod nearest;
 mod output;
@@ -52,11 +58,17 @@ enum Command {
     #[command(after_long_help = examples::MAIN)]
     Analyze(analyze::Args),
     /// Watch interfaces: records as they are known, findings when they begin, change or end
-    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[cfg(any(
+        feature = "libpcap",
+        all(feature = "live", target_os = "linux", not(tlscope_portable))
+    ))]
     #[command(after_long_help = examples::LIVE)]
     Live(Box<live::Args>),
     /// List the interfaces that can be watched, and say which right is missing
-    #[cfg(all(feature = "live", target_os = "linux"))]
+    #[cfg(any(
+        feature = "libpcap",
+        all(feature = "live", target_os = "linux", not(tlscope_portable))
+    ))]
     Interfaces(interfaces::Args),
     /// Diagnose saved records (--format ndjson) again, also of several machines together
     #[command(after_long_help = examples::DIAGNOSE)]
@@ -80,9 +92,15 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Analyze(cli.analyze)) {
         Command::Analyze(args) => analyze::run(&args),
-        #[cfg(all(feature = "live", target_os = "linux"))]
+        #[cfg(any(
+            feature = "libpcap",
+            all(feature = "live", target_os = "linux", not(tlscope_portable))
+        ))]
         Command::Live(args) => live::run(&args),
-        #[cfg(all(feature = "live", target_os = "linux"))]
+        #[cfg(any(
+            feature = "libpcap",
+            all(feature = "live", target_os = "linux", not(tlscope_portable))
+        ))]
         Command::Interfaces(args) => interfaces::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Certs(args) => certs::run(&args),

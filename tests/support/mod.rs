@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test uses a part; a panic is how it speaks
 
 pub(crate) mod files;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub(crate) mod live;
 pub(crate) mod netmon;
 pub(crate) mod packets;
 pub(crate) mod quic;

@@ -5,7 +5,10 @@
 const JUMP_NS: i64 = 2_000_000_000;
 
 /// The system's time in nanoseconds since 1970.
-#[cfg(feature = "live")]
+#[cfg(any(
+    feature = "libpcap",
+    all(feature = "live", target_os = "linux", not(tlscope_portable))
+))]
 pub(super) fn now_ns() -> i64 {
     use std::time::{SystemTime, UNIX_EPOCH};
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

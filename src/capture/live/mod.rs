@@ -4,8 +4,9 @@
 //! kernel filter (filter.rs) → ring of blocks (ring.rs) → one copy → packets by offset (frames.rs) → Block
 //! ```
 //!
-//! The pipe knows only [`Interfaces`]. On Linux they are packet sockets with a mapped ring ([`linux`]), where
-//! `ring.rs` is the only file with `unsafe`. Nothing here waits for longer than [`TICK`], so that time goes on
+//! The pipe knows only [`Interfaces`]. On Linux they are packet sockets with a mapped ring (`linux`), where
+//! `ring.rs` is the only file with `unsafe`; elsewhere, and for filter expressions, libpcap reads them (`libpcap`).
+//! What befalls interfaces is noticed in one place for both (`watched`). Nothing here waits for longer than [`TICK`], so that time goes on
 //! in the pipe while no packet comes. When the pipe is behind, the ring fills and the kernel drops, counted:
 //! memory never grows.
 
@@ -14,10 +15,15 @@ pub mod filter;
 pub mod frames;
 #[cfg(feature = "libpcap")]
 pub mod libpcap;
-#[cfg(all(feature = "live", target_os = "linux"))]
+#[cfg(all(feature = "live", target_os = "linux", not(tlscope_portable)))]
 pub mod linux;
-#[cfg(all(feature = "live", target_os = "linux"))]
+#[cfg(all(feature = "live", target_os = "linux", not(tlscope_portable)))]
 mod ring;
+#[cfg(any(
+    feature = "libpcap",
+    all(feature = "live", target_os = "linux", not(tlscope_portable))
+))]
+mod watched;
 
 use super::block::Block;
 use crate::{error::Error, stats::KernelCounts};
@@ -38,6 +44,9 @@ pub trait Interfaces: Send {
     /// Their names, in the order of [`Block::capture`].
     fn names(&self) -> Vec<String>;
 
+    /// The kernel's counters of each, in the order of the names, to be read while they are watched.
+    fn counters(&self) -> Vec<Arc<Counts>>;
+
     /// Fills `block` with the next packets of one interface, or tells the time where none came within
     /// [`TICK`]. `false`: that was the last block (it may hold packets).
     fn fill(&mut self, block: &mut Block) -> Result<bool, Error>;
@@ -45,8 +54,10 @@ pub trait Interfaces: Send {
     /// Takes no more packets in; what the kernel holds already still comes.
     fn stop(&mut self);
 
-    /// The kernel's counters, in the order of the names.
-    fn counts(&self) -> Vec<KernelCounts>;
+    /// The kernel's counters now.
+    fn counts(&self) -> Vec<KernelCounts> {
+        self.counters().iter().map(|counts| counts.now()).collect()
+    }
 
     /// What a reader of the results should know.
     fn notes(&self) -> Vec<String>;
@@ -101,6 +112,13 @@ pub enum Notice {
     Up(String),
     /// The interface is gone.
     Gone(String),
+    /// Nothing comes from the interface, for a reason that the system gives.
+    Silent {
+        /// Interface.
+        name: String,
+        /// The system's words.
+        why: String,
+    },
     /// An interface of that name is there again, and is watched.
     Back(String),
     /// The longest packet changed.
@@ -135,6 +153,10 @@ impl fmt::Display for Notice {
             Self::Gone(name) => write!(
                 f,
                 "{name}: the interface is gone; watching goes on when one of that name appears"
+            ),
+            Self::Silent { name, why } => write!(
+                f,
+                "{name}: nothing comes from the interface ({why}); it is tried again"
             ),
             Self::Back(name) => write!(f, "{name}: the interface is there again, and is watched"),
             Self::Mtu { name, before, now } => {

@@ -81,6 +81,25 @@ impl Lines {
         Ok(())
     }
 
+    /// The last words, behind all lines. Where a full disk takes them they go to standard output, for without them a run of
+    /// weeks would have no end.
+    pub(super) fn end(&mut self, words: &[u8]) -> io::Result<()> {
+        self.flush()?;
+        self.gathered.extend_from_slice(words);
+        let result = self.put();
+        match (result, &self.place) {
+            (Err(error), Place::File(series)) if is_full(&error) => {
+                say(&format!(
+                    "{}: {error}: the findings and the summary are on standard output",
+                    series.path().display()
+                ));
+                self.place = Place::Stdout;
+                self.put()
+            }
+            (result, _) => result,
+        }
+    }
+
     fn put(&mut self) -> io::Result<()> {
         match &mut self.place {
             Place::Stdout => {

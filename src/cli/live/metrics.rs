@@ -1,13 +1,12 @@
 //! Metrics in Prometheus' text format, and `/healthz`, over as little HTTP as that takes: GET, one answer, the end. One
 //! connection at a time, with short deadlines; whoever is slow is left.
 
+use super::system::Memory;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::File,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::FileExt,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -54,7 +53,7 @@ pub(super) struct Board {
     kernel: Vec<Arc<Counts>>,
     posted: Mutex<(Posted, Instant)>,
     /// Opened before files are fenced off.
-    memory: Option<File>,
+    memory: Memory,
     started: Instant,
 }
 
@@ -64,7 +63,7 @@ impl Board {
             names,
             kernel,
             posted: Mutex::new((Posted::default(), Instant::now())),
-            memory: File::open("/proc/self/statm").ok(),
+            memory: Memory::open(),
             started: Instant::now(),
         }
     }
@@ -104,16 +103,6 @@ impl Board {
     pub(super) fn findings(&self) -> [usize; 3] {
         let posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
         posted.0.findings
-    }
-
-    /// Bytes of memory that are resident.
-    fn resident_bytes(&self) -> Option<u64> {
-        let mut text = [0; 128];
-        let read = self.memory.as_ref()?.read_at(&mut text, 0).ok()?;
-        let text = std::str::from_utf8(text.get(..read)?).ok()?;
-        let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
-        Some(pages * u64::try_from(page).ok()?)
     }
 
     fn is_well(&self) -> bool {
@@ -196,7 +185,7 @@ impl Board {
             "Lines that a full disk took.",
         );
         page.one("", posted.lines_lost);
-        if let Some(bytes) = self.resident_bytes() {
+        if let Some(bytes) = self.memory.resident_bytes() {
             page.begin(
                 "process_resident_memory_bytes",
                 "gauge",

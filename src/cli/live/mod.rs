@@ -1,11 +1,10 @@
 //! `tlscope live`: interfaces in, records as they are known out, findings when they begin, change or end.
 //!
-//! All that needs a right or a name in the file system is opened first; then the fence goes up ([`fence`]), and only
+//! All that needs a right or a name in the file system is opened first; then the fence goes up ([`system`]), and only
 //! then the first packet is parsed. The analysis is the pipeline's, the same as over files; [`desk`] takes what comes
 //! out of it.
 
 mod desk;
-mod fence;
 mod judge;
 mod lines;
 mod metrics;
@@ -13,7 +12,7 @@ mod saved;
 #[cfg(feature = "screen")]
 mod screen;
 mod series;
-mod signals;
+mod system;
 
 use super::{
     exit::Exit,
@@ -32,17 +31,12 @@ use saved::Saved;
 use series::{Rotation, Series};
 use std::{
     io::{self, IsTerminal},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
-#[cfg(feature = "libpcap")]
-use tlscope::capture::live::libpcap;
 use tlscope::{
-    capture::live::{
-        Counts, Interfaces,
-        linux::{Wanted, Watched},
-    },
+    capture::live::Interfaces,
     findings::Settings,
     limits::Limits,
     pipeline::{self, LookForSecrets, Options, Progress},
@@ -118,18 +112,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", value_parser = metrics::parse_address)]
     metrics: Option<std::net::SocketAddr>,
 
-    /// User that root becomes once the sockets are open
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "nobody",
-        conflicts_with = "no_drop"
-    )]
-    user: String,
-
-    /// Keep all rights, and put up no fence
-    #[arg(long)]
-    no_drop: bool,
+    #[command(flatten)]
+    rights: system::Rights,
 
     #[command(flatten)]
     keys: KeyLogs,
@@ -176,11 +160,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut settings = super::config::load(args.config.as_deref(), args.lang)?;
     let limits = super::reporting::share_memory(args.memory, &mut settings);
     // Before any thread is started, so that all of them leave signals alone.
-    let signals = signals::Signals::hold()?;
+    let signals = system::Signals::hold()?;
     let voice = Voice::default();
-    let (watched, counters) = open(args, &voice)?;
+    let watched =
+        system::open(args, voice.tell()).map_err(|error| anyhow::anyhow!(inputs::words(&error)))?;
     let listener = args.metrics.map(metrics::bind).transpose()?;
-    let board = Arc::new(Board::new(watched.names(), counters));
+    let board = Arc::new(Board::new(watched.names(), watched.counters()));
     let secrets = Arc::default();
     let look_for_secrets = args.keys.growing(&secrets, &limits)?;
     args.drop_rights()?;
@@ -202,37 +187,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     args.watch(&settings, limits, keys, watched, desk)
 }
 
+/// How often what DNS told goes to the findings.
+const NAMES_EVERY_NS: i64 = 5_000_000_000;
 /// Why a file could not be made, mostly.
 const NO_FILE: &str = "can't be written with the rights that are left; give the folder to the user that tlscope becomes \
                        (chown nobody), name another one by --user, or keep all rights by --no-drop";
-
-/// Interfaces, and the counters of each, to be read while they are watched.
-type Opened = (Box<dyn Interfaces>, Vec<Arc<Counts>>);
-
-fn open(args: &Args, voice: &Voice) -> anyhow::Result<Opened> {
-    let fault = |error| anyhow::anyhow!(inputs::words(&error));
-    #[cfg(feature = "libpcap")]
-    if args.filter.is_some() {
-        let wanted = libpcap::Wanted {
-            names: args.interfaces.clone(),
-            promiscuous: args.promiscuous,
-            buffer_bytes: args.ring,
-            filter: args.filter.clone(),
-        };
-        let watched = libpcap::Watched::open(&wanted, voice.tell()).map_err(fault)?;
-        let counters = watched.counters();
-        return Ok((Box::new(watched), counters));
-    }
-    let wanted = Wanted {
-        names: args.interfaces.clone(),
-        promiscuous: args.promiscuous,
-        tunnels: args.tunnels,
-        ring_bytes: args.ring,
-    };
-    let watched = Watched::open(&wanted, voice.tell()).map_err(fault)?;
-    let counters = watched.counters();
-    Ok((Box::new(watched), counters))
-}
 
 impl Args {
     /// The format that was asked for, else what suits whoever reads.
@@ -291,41 +250,14 @@ impl Args {
         Ok(Place::File(Box::new(series)))
     }
 
-    /// Folders in which files are made later.
-    fn folders(&self) -> Vec<PathBuf> {
-        let folder = |path: &PathBuf| {
-            let parent = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            parent.unwrap_or(Path::new(".")).to_owned()
-        };
-        let output = self.output.iter().filter(|path| path.as_os_str() != "-");
-        output.map(folder).chain(self.write.clone()).collect()
-    }
-
+    /// Makes the folder that packets go to, and gives up what is not needed any more.
     fn drop_rights(&self) -> anyhow::Result<()> {
-        let folders = self.folders();
         if let Some(folder) = self.write.as_deref().filter(|folder| !folder.exists()) {
             std::fs::create_dir(folder)
                 .with_context(|| format!("{}: can't be made", folder.display()))?;
-            if !self.no_drop {
-                fence::give(folder, &self.user)?;
-            }
+            self.rights.give(folder)?;
         }
-        if self.no_drop {
-            return Ok(());
-        }
-        let fence = fence::Fence {
-            user: &self.user,
-            folders: &folders,
-        };
-        let missing = fence::put_up(&fence)?;
-        for what in missing {
-            if !self.quiet {
-                say(&format!("this system has no {what}"));
-            }
-        }
-        Ok(())
+        self.rights.drop(self)
     }
 
     #[cfg(feature = "screen")]
@@ -361,6 +293,7 @@ impl Args {
             limits,
             all_connections: self.all_connections,
             keep_handshakes: self.write.is_some(),
+            hand_names_over_ns: Some(NAMES_EVERY_NS),
             tls_ports: settings.tls_ports.clone(),
             settings: settings.clone(),
             render: self.format().render,

@@ -13,18 +13,18 @@ use std::{
 use tlscope::pipeline::Progress;
 
 /// The signals that are waited for. Made before any thread is, so that none of them is interrupted by one.
-pub(super) struct Signals(SigSet);
+pub(in crate::cli::live) struct Signals(SigSet);
 
 impl Signals {
     /// Holds the signals back until somebody waits for them.
-    pub(super) fn hold() -> anyhow::Result<Self> {
+    pub(in crate::cli::live) fn hold() -> anyhow::Result<Self> {
         let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
         set.thread_block()?;
         Ok(Self(set))
     }
 
     /// Waits for them in a thread of its own.
-    pub(super) fn heed(self, progress: Arc<Progress>, reopen: Arc<AtomicBool>) {
+    pub(in crate::cli::live) fn heed(self, progress: Arc<Progress>, reopen: Arc<AtomicBool>) {
         thread::spawn(move || {
             loop {
                 match self.0.wait() {
