@@ -289,7 +289,7 @@ impl Keeper {
     fn entry(&mut self, key: FlowKey, segment: &Segment<'_>, seen: &Seen<'_>) -> Option<EntryId> {
         let flags = segment.flags;
         let opens = flags.syn() && !flags.ack();
-        if let Some((id, old)) = self.table.find(&key) {
+        if let Some((id, old)) = self.table.find_mut(&key) {
             if !opens || !old.tls {
                 return Some(id);
             }

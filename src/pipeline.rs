@@ -12,6 +12,7 @@
 
 mod ahead;
 mod follow;
+mod glance;
 mod reader;
 mod sink;
 
@@ -31,6 +32,7 @@ use crate::record::{Dns, Handshake, Stacks};
 use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
 use crate::stats::{Skip, Summary};
 use crate::tls::keylog::Secrets;
+use glance::GLANCED;
 use reader::Reader;
 use sink::{Batch, Sink};
 use std::{
@@ -353,71 +355,66 @@ fn inline(
             held.update(shard);
         }
         let mut next = 0;
-        while let Some(packet) = job.block.packets.get(next) {
-            let index = next;
-            next += 1;
-            let mut around = Encapsulation::default();
-            match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
-                Ok(Decoded::Tcp(segment)) => {
-                    let (key, direction) = FlowKey::new(
-                        segment.addresses,
-                        segment.source_port,
-                        segment.destination_port,
-                    );
-                    let Some(shard) = shards.get_mut(shard_of(&key)) else {
-                        continue;
-                    };
-                    let arrival = job.arrival(index, packet, &around);
-                    if shared.options.keep_handshakes {
-                        let (cap, out) = (limits.kept_bytes_max / SHARDS, &mut bench.kept);
-                        let seen = job.seen(index, packet);
-                        shard.keeper.take(key, direction, &segment, &seen, cap, out);
-                    }
-                    shard.take(
-                        key,
-                        direction,
-                        &segment,
-                        arrival,
-                        &around,
-                        limits,
-                        &job.captures,
-                        &mut bench,
-                    );
+        while next < job.block.packets.len() {
+            let glanced = job.glance(next.., |key| {
+                let shard = shard_of(key);
+                Some((shard, shards.get(shard)?.find(key)?))
+            });
+            let mut fragment = None;
+            let packets = job.block.packets.get(next..).unwrap_or(&[]);
+            for (&glanced, packet) in glanced.iter().zip(packets) {
+                let index = next;
+                next += 1;
+                if !shared.options.keep_handshakes
+                    && let Some(glanced) = glanced
+                    && let Some(shard) = shards.get_mut(glanced.shard)
+                    && job.passes(shard, glanced, (index, packet))
+                {
+                    continue;
                 }
-                Ok(Decoded::Udp(datagram)) => match reader.first(&datagram) {
-                    First::Other => reader.pass_over(&job.block, index, Skip::Udp),
-                    first => {
-                        let arrival = job.arrival(index, packet, &around);
-                        if let Some(shard) = shards.get_mut(shard_of_datagram(first, &datagram)) {
-                            if shared.options.keep_handshakes {
-                                let seen = job.seen(index, packet);
-                                shard
-                                    .keeper
-                                    .take_datagram(&datagram, &seen, &mut bench.kept);
-                            }
-                            shard.take_datagram(
-                                first,
-                                &datagram,
-                                arrival,
-                                &around,
-                                limits,
-                                &job.captures,
-                                &mut bench,
-                            );
+                if bench.records.len() >= RECORDS_AT_ONCE {
+                    batch.learn(&mut shards);
+                    batch.fill(&mut bench.records, shared.options);
+                    sink.emit(core::slice::from_mut(&mut batch))?;
+                }
+                let mut around = Encapsulation::default();
+                match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
+                    Ok(Decoded::Tcp(segment)) => {
+                        let place = FlowKey::of(&segment);
+                        if let Some(shard) = shards.get_mut(shard_of(&place.0)) {
+                            let at = (index, packet, &around);
+                            job.hand(shard, place, &segment, at, shared.options, &mut bench);
                         }
                     }
-                },
-                Ok(Decoded::Fragment(_)) => {
-                    if reader.reassemble(&mut job.block, index) {
-                        next = index;
+                    Ok(Decoded::Udp(datagram)) => match reader.first(&datagram) {
+                        First::Other => reader.pass_over(&job.block, index, Skip::Udp),
+                        first => {
+                            let shard = shards.get_mut(shard_of_datagram(first, &datagram));
+                            if let Some(shard) = shard {
+                                let at = (index, packet, &around);
+                                job.hand_datagram(
+                                    shard,
+                                    first,
+                                    &datagram,
+                                    at,
+                                    shared.options,
+                                    &mut bench,
+                                );
+                            }
+                        }
+                    },
+                    Ok(Decoded::Fragment(_)) => {
+                        fragment = Some(index);
+                        break;
                     }
+                    Err(why) => reader.pass_over(&job.block, index, why),
                 }
-                Err(why) => reader.pass_over(&job.block, index, why),
             }
-            if bench.records.len() >= RECORDS_AT_ONCE {
-                batch.learn(&mut shards);
-                batch.fill(&mut bench.records, shared.options);
-                sink.emit(core::slice::from_mut(&mut batch))?;
+            if let Some(index) = fragment
+                && reader.reassemble(&mut job.block, index)
+            {
+                // Now it is another packet.
+                next = index;
             }
         }
         batch.learn(&mut shards);
@@ -667,41 +664,41 @@ impl<'s> Crew<'s, '_, '_> {
         let (limits, captures) = (&self.shared.options.limits, &*job.captures);
         bench.go_on_at(job.order);
         shard.tick(job.time_ns, job.order, limits, captures, bench);
-        for &at in job.parts.get(index).map_or(&[][..], Vec::as_slice) {
-            let Some(packet) = job.block.packets.get(at as usize) else {
-                continue;
-            };
-            let mut around = Encapsulation::default();
-            let decoded = packet::decode(packet.link, job.block.data(packet), &mut around, limits);
-            let segment = match decoded {
-                Ok(Decoded::Tcp(segment)) => segment,
-                Ok(Decoded::Udp(datagram)) => {
-                    let first = datagrams::first(&datagram);
-                    let arrival = job.arrival(at as usize, packet, &around);
-                    if self.shared.options.keep_handshakes {
-                        let seen = job.seen(at as usize, packet);
-                        (shard.keeper).take_datagram(&datagram, &seen, &mut bench.kept);
-                    }
-                    shard
-                        .take_datagram(first, &datagram, arrival, &around, limits, captures, bench);
+        let part = job.parts.get(index).map_or(&[][..], Vec::as_slice);
+        for indexes in part.chunks(GLANCED) {
+            let indexes = indexes.iter().map(|&at| at as usize);
+            let glanced = job.glance(indexes.clone(), |key| Some((index, shard.find(key)?)));
+            for (&glanced, at) in glanced.iter().zip(indexes) {
+                let Some(packet) = job.block.packets.get(at) else {
+                    continue;
+                };
+                if !self.shared.options.keep_handshakes
+                    && let Some(glanced) = glanced
+                    && job.passes(&mut shard, glanced, (at, packet))
+                {
                     continue;
                 }
-                Ok(Decoded::Fragment(_)) | Err(_) => continue,
-            };
-            let (key, direction) = FlowKey::new(
-                segment.addresses,
-                segment.source_port,
-                segment.destination_port,
-            );
-            let arrival = job.arrival(at as usize, packet, &around);
-            if self.shared.options.keep_handshakes {
-                let (cap, out) = (limits.kept_bytes_max / SHARDS, &mut bench.kept);
-                let seen = job.seen(at as usize, packet);
-                shard.keeper.take(key, direction, &segment, &seen, cap, out);
+                let mut around = Encapsulation::default();
+                match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
+                    Ok(Decoded::Tcp(segment)) => {
+                        let (at, place) = ((at, packet, &around), FlowKey::of(&segment));
+                        job.hand(&mut shard, place, &segment, at, self.shared.options, bench);
+                    }
+                    Ok(Decoded::Udp(datagram)) => {
+                        let first = datagrams::first(&datagram);
+                        let at = (at, packet, &around);
+                        job.hand_datagram(
+                            &mut shard,
+                            first,
+                            &datagram,
+                            at,
+                            self.shared.options,
+                            bench,
+                        );
+                    }
+                    Ok(Decoded::Fragment(_)) | Err(_) => {}
+                }
             }
-            shard.take(
-                key, direction, &segment, arrival, &around, limits, captures, bench,
-            );
         }
         let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
         batch.time_ns = job.time_ns;

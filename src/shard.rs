@@ -15,7 +15,7 @@ use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::keep::{Keeper, KeptPacket};
 use crate::limits::Limits;
-use crate::packet::{Encapsulation, Segment};
+use crate::packet::{Encapsulation, Segment, plain::Glimpse};
 use crate::record::{Stacks, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::{Keyring, OpenLimits};
@@ -116,8 +116,31 @@ pub fn shard_of(key: &FlowKey) -> usize {
 }
 
 impl Shard {
+    /// The conversation with this key, if it is known.
+    #[inline(always)]
+    pub fn find(&self, key: &FlowKey) -> Option<EntryId> {
+        self.table.find(key)
+    }
+
+    /// Takes a TCP segment of which the capture says nothing beside its bytes, if it changes no more than a
+    /// conversation's counters, as nearly all do. Otherwise `false`: nothing is done, and it is to be taken.
+    #[inline(always)]
+    pub fn pass(
+        &mut self,
+        id: EntryId,
+        direction: Direction,
+        glimpse: &Glimpse,
+        time_ns: i64,
+        point: u32,
+    ) -> bool {
+        match self.table.get_mut(id) {
+            Some(Kept::Open(connection)) => connection.pass(direction, glimpse, time_ns, point),
+            Some(Kept::Closed(_)) => !glimpse.flags.syn(),
+            None => false,
+        }
+    }
+
     /// Takes a TCP segment.
-    #[inline]
     #[allow(clippy::too_many_arguments)]
     pub fn take(
         &mut self,
@@ -140,7 +163,7 @@ impl Shard {
             keys: &mut bench.keyring,
             key,
         };
-        if let Some((id, kept)) = self.table.find(&key) {
+        if let Some((id, kept)) = self.table.find_mut(&key) {
             if !kept.is_replaced_by(direction, segment) || arrival.is_repeated() {
                 let Kept::Open(connection) = kept else {
                     return;

@@ -131,6 +131,10 @@ impl<R: Read> Feed<R> {
             .max(self.need.min(self.packet_bytes_max.saturating_add(1024)))
             .max(self.carry.len() + 1);
         // Never longer: where blocks end must not depend on what their memory was used for before.
+        if block.bytes.is_empty() {
+            // Zeroed pages of the system, which needn't be written.
+            block.bytes = vec![0; wanted];
+        }
         block.bytes.resize(wanted, 0);
         if let Some(start) = block.bytes.get_mut(..self.carry.len()) {
             start.copy_from_slice(&self.carry);

@@ -1,13 +1,14 @@
 //! Classic pcap: a 24-byte header, then records of a 16-byte header and a packet.
 //!
 //! Both byte orders, microseconds and nanoseconds, and the "modified" variant whose record headers have
-//! eight more bytes. Records are framed by `pcap-parser`, which copies nothing; the modified variant,
-//! which it knows in one byte order only, is framed here.
+//! eight more bytes. The file's header is read by `pcap-parser`. Records are framed here, and a test holds them equal to
+//! what `pcap-parser` makes of them: it took 100 instructions a packet, a fifth of all that a packet which doesn't
+//! matter costs, and knows the modified variant in one byte order only.
 //! Source: draft-ietf-opsawg-pcap; libpcap's savefile documentation.
 
 use super::block::{LinkType, Packet};
 use super::feed::{Fault, Step};
-use pcap_parser::{LegacyPcapBlock, PcapError, parse_pcap_frame, parse_pcap_frame_be};
+use pcap_parser::parse_pcap_header;
 
 const HEADER_BYTES: usize = 24;
 
@@ -21,6 +22,37 @@ pub struct Pcap {
     header_read: bool,
     frame: u64,
     packet_bytes_max: usize,
+}
+
+/// What a record's header says; its packet is wholly there.
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    seconds: u32,
+    fraction: u32,
+    captured_len: u32,
+    original_len: u32,
+}
+
+impl Record {
+    /// The record at the start of `rest`.
+    #[inline(always)]
+    fn read(rest: &[u8], header: usize, big_endian: bool) -> Option<Self> {
+        let (words, _) = rest.first_chunk::<16>()?.as_chunks::<4>();
+        let word = |at: usize| {
+            let word = words.get(at).copied().unwrap_or_default();
+            match big_endian {
+                true => u32::from_be_bytes(word),
+                false => u32::from_le_bytes(word),
+            }
+        };
+        let record = Self {
+            seconds: word(0),
+            fraction: word(1),
+            captured_len: word(2),
+            original_len: word(3),
+        };
+        (rest.len() >= header + record.captured_len as usize).then_some(record)
+    }
 }
 
 /// Byte order, variant and time unit by the magic number.
@@ -75,7 +107,7 @@ impl Pcap {
     pub fn step(&mut self, bytes: &[u8], packets: &mut Vec<Packet>) -> Step {
         let mut used = 0;
         if !self.header_read {
-            let Some(network) = self.u32_at(bytes, 20) else {
+            let Some(network) = self.network(bytes) else {
                 return Step::need(0, HEADER_BYTES, "the 24 bytes of a pcap header");
             };
             // The upper bits tell of a frame check sequence; the number itself has 16 bits.
@@ -83,62 +115,41 @@ impl Pcap {
             self.header_read = true;
             used = HEADER_BYTES;
         }
+        let (header, unit) = (
+            self.record_header(),
+            if self.nanoseconds { 1 } else { 1_000 },
+        );
         loop {
             let rest = bytes.get(used..).unwrap_or(&[]);
-            match self.record(rest) {
-                Ok((header, record)) => {
-                    self.frame += 1;
-                    let unit = if self.nanoseconds { 1 } else { 1_000 };
-                    packets.push(Packet {
-                        offset: (used + header) as u32,
-                        captured_len: record.caplen,
-                        original_len: record.origlen,
-                        interface: 0,
-                        link: self.link,
-                        time_ns: i64::from(record.ts_sec) * 1_000_000_000
-                            + i64::from(record.ts_usec) * unit,
-                        frame: self.frame,
-                    });
-                    used += header + record.caplen as usize;
-                }
-                Err(missing) => return self.incomplete(rest, used, missing),
-            }
+            let Some(record) = Record::read(rest, header, self.big_endian) else {
+                return self.incomplete(rest, used, header);
+            };
+            self.frame += 1;
+            packets.push(Packet {
+                offset: (used + header) as u32,
+                captured_len: record.captured_len,
+                original_len: record.original_len,
+                interface: 0,
+                link: self.link,
+                time_ns: i64::from(record.seconds) * 1_000_000_000
+                    + i64::from(record.fraction) * unit,
+                frame: self.frame,
+            });
+            used += header + record.captured_len as usize;
         }
     }
 
-    /// The record at the start of `rest` with the length of its header, or how many bytes it needs.
-    fn record<'a>(&self, rest: &'a [u8]) -> Result<(usize, LegacyPcapBlock<'a>), usize> {
-        if self.modified {
-            return self.modified_record(rest);
-        }
-        let parsed: Result<_, nom::Err<PcapError<&[u8]>>> = if self.big_endian {
-            parse_pcap_frame_be(rest)
-        } else {
-            parse_pcap_frame(rest)
-        };
-        match parsed {
-            Ok((_, record)) => Ok((16, record)),
-            Err(_) => Err(16),
-        }
+    fn record_header(&self) -> usize {
+        if self.modified { 24 } else { 16 }
     }
 
-    fn modified_record<'a>(&self, rest: &'a [u8]) -> Result<(usize, LegacyPcapBlock<'a>), usize> {
-        let at = |offset| self.u32_at(rest, offset).ok_or(24usize);
-        let caplen = at(8)?;
-        let data = rest
-            .get(24..)
-            .and_then(|body| body.get(..caplen as usize))
-            .ok_or(24usize)?;
-        Ok((
-            24,
-            LegacyPcapBlock {
-                ts_sec: at(0)?,
-                ts_usec: at(4)?,
-                caplen,
-                origlen: at(12)?,
-                data,
-            },
-        ))
+    /// The link type's field.
+    fn network(&self, bytes: &[u8]) -> Option<u32> {
+        match parse_pcap_header(bytes.get(..HEADER_BYTES)?) {
+            Ok((_, header)) => Some(header.network.0 as u32),
+            // The modified variant in big-endian order.
+            Err(_) => self.u32_at(bytes, 20),
+        }
     }
 
     fn incomplete(&self, rest: &[u8], used: usize, header: usize) -> Step {
@@ -183,6 +194,32 @@ impl Pcap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pcap_parser::{parse_pcap_frame, parse_pcap_frame_be};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn records_are_what_pcap_parser_reads(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..64),
+            length in 0u32..64,
+            big_endian: bool,
+        ) {
+            if let Some(field) = bytes.get_mut(8..12) {
+                field.copy_from_slice(&if big_endian { length.to_be_bytes() } else { length.to_le_bytes() });
+            }
+            let parsed = match big_endian {
+                true => parse_pcap_frame_be(&bytes),
+                false => parse_pcap_frame(&bytes),
+            };
+            let theirs = parsed.ok().map(|(_, record)| Record {
+                seconds: record.ts_sec,
+                fraction: record.ts_usec,
+                captured_len: record.caplen,
+                original_len: record.origlen,
+            });
+            prop_assert_eq!(Record::read(&bytes, 16, big_endian), theirs);
+        }
+    }
 
     #[test]
     fn a_variant_with_longer_record_headers_is_named() {

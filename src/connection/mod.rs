@@ -19,7 +19,7 @@ use crate::capture::{Catalog, Noted};
 use crate::detect::{self, Talk, Verdict};
 use crate::flow::{Answer, Direction, FlowKey, Lent, Seq, Stream, StreamLimits};
 use crate::limits::Limits;
-use crate::packet::{Encapsulation, Segment, duplicates::Copies};
+use crate::packet::{Encapsulation, Segment, duplicates::Copies, plain::Glimpse};
 use crate::record::{Close, Handshake, Side, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::Keyring;
@@ -293,8 +293,45 @@ impl Connection {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Takes a packet that changes no more than counters: no flag of weight, and nothing that a consumer needs to see.
+    /// Otherwise `false`, and it is to be taken; nothing is done.
+    #[inline(always)]
+    pub fn pass(
+        &mut self,
+        direction: Direction,
+        glimpse: &Glimpse,
+        time_ns: i64,
+        point: u32,
+    ) -> bool {
+        if glimpse.flags.is_of_weight() {
+            return false;
+        }
+        let acknowledges = match &self.phase {
+            Phase::Tls(session) => !session.draft.acknowledgements_are_settled(),
+            Phase::Opening => false,
+            Phase::Closed => return true,
+        };
+        if acknowledges
+            || self.ends[0].is_some()
+            || self.ends[1].is_some()
+            || (self.established_ns == UNSEEN && self.syn_ack_ns != UNSEEN)
+            || self.opener.is_none()
+        {
+            return false;
+        }
+        let (side, length) = (direction as usize, glimpse.length as usize);
+        let passes = self.copies.is_alone(side, glimpse, point)
+            && (length == 0 || self.streams[side].absorb(Seq(glimpse.sequence), length));
+        if passes {
+            self.copies.note(side, glimpse);
+            self.last_ns = self.last_ns.max(time_ns);
+            self.payload_seen[side] |= length > 0;
+            self.snapped |= glimpse.is_cut;
+        }
+        passes
+    }
+
     /// Takes a packet.
-    #[inline]
     pub fn take(
         &mut self,
         direction: Direction,

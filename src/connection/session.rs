@@ -280,6 +280,12 @@ impl Draft {
         }
     }
 
+    /// No acknowledgement will tell more.
+    #[inline]
+    pub(super) fn acknowledgements_are_settled(&self) -> bool {
+        self.acknowledgements_settled
+    }
+
     fn acknowledges(&mut self, direction: Direction, position: Seq) {
         let reached = |end: Seq| position.ahead_of(end) >= 0;
         if self.client == Some(direction) {

@@ -4,7 +4,7 @@
 //! then nothing is said. On the ports of Exchange Back End a self-signed certificate is the product's default.
 
 use super::facts::{Facts, minute, moment};
-use super::groups::server_subject;
+use super::groups::{Target, server_subject};
 use super::names::{certificate_name, common_name, covers, leaf};
 use super::quality::FIRST_TLS;
 use super::survey::Report;
@@ -76,7 +76,7 @@ fn certificate_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
     let shown = leaf(facts);
     Subject::Certificate(
         shown.map_or(crate::record::Digest([0; 32]), |leaf| leaf.sha256),
-        facts.record.server.to_string().into(),
+        Target::Server(facts.record.server),
     )
 }
 

@@ -3,6 +3,7 @@
 //! Everything here is computed from the record without allocation, since it runs for each handshake. A fact that the
 //! capture could not show is `None`, and [`Facts::whole`] says whether the absence of something proves anything.
 
+use super::groups::Target;
 use crate::record::{
     Alert, ClientHello, Code16, Defect, Handshake, Observed, Outcome, ServerHello, Side, Timestamp,
 };
@@ -53,6 +54,14 @@ impl<'a> Facts<'a> {
     /// The server name that the client sent.
     pub(super) fn sni(&self) -> Option<&'a str> {
         self.client_hello?.sni.as_deref()
+    }
+
+    /// The name, or else the address, of what the client wanted to reach, not in words yet.
+    pub(super) fn reached(&self) -> Target {
+        self.sni()
+            .map_or(Target::Server(self.record.server), |name| {
+                Target::Name(name.into())
+            })
     }
 
     /// The name, or else the address, of what the client wanted to reach.

@@ -10,8 +10,9 @@ use super::facts::Facts;
 use super::text::{Say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
-use hashbrown::HashMap;
-use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc};
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+use std::{borrow::Cow, fmt::Write as _, hash::BuildHasher as _, net::IpAddr, sync::Arc};
 
 /// Examples kept of each group.
 const EXAMPLES_MAX: usize = 3;
@@ -28,6 +29,24 @@ const OTHERS_DESCRIBED: u64 = 64;
 /// What stands for them.
 const OTHERS: &str = "many others alike";
 
+/// What a client wanted to reach. An endpoint becomes words only where it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    /// By name.
+    Name(Box<str>),
+    /// By address.
+    Server(Endpoint),
+}
+
+impl core::fmt::Display for Target {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Server(server) => server.fmt(f),
+        }
+    }
+}
+
 /// Whom a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
@@ -37,8 +56,8 @@ pub(super) enum Subject {
     Client(IpAddr, Box<str>),
     /// A client and a server endpoint.
     Pair(IpAddr, Endpoint),
-    /// A certificate, and the name for which it was shown.
-    Certificate(Digest<32>, Box<str>),
+    /// A certificate, and what it was shown for.
+    Certificate(Digest<32>, Target),
     /// A name, a farm, or a text of another kind.
     Named(Box<str>),
     /// The captures as a whole.
@@ -192,6 +211,21 @@ pub(super) struct Group {
 }
 
 impl Group {
+    fn new(entry: &'static Entry, verdict: Verdict, is_others: bool) -> Self {
+        Self {
+            entry,
+            is_others,
+            cause: verdict.cause,
+            severity: verdict.severity,
+            confidence: verdict.confidence,
+            count: 0,
+            first_seen: Timestamp::default(),
+            last_seen: Timestamp::default(),
+            examples: Vec::new(),
+            tallies: Vec::new(),
+        }
+    }
+
     fn tally(&mut self, key: &'static str) -> &mut Tally {
         let at = match self.tallies.iter().position(|(known, _)| *known == key) {
             Some(at) => at,
@@ -397,7 +431,8 @@ pub(super) type Key = (&'static str, &'static str, Subject);
 /// All groups of a diagnosis.
 #[derive(Debug)]
 pub(super) struct Groups {
-    groups: HashMap<Key, Group>,
+    groups: HashTable<(Key, Group)>,
+    hasher: RandomState,
     groups_max: usize,
     lang: Lang,
     /// Subjects told apart of each finding and cause.
@@ -409,7 +444,8 @@ pub(super) struct Groups {
 impl Groups {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            groups: HashMap::new(),
+            groups: HashTable::new(),
+            hasher: RandomState::default(),
             groups_max: settings.groups_max,
             lang: settings.lang,
             subjects: HashMap::new(),
@@ -425,31 +461,29 @@ impl Groups {
         subject: Subject,
     ) -> Option<&mut Group> {
         let mut key = (entry.id, verdict.cause, subject);
-        if !self.groups.contains_key(&key) {
+        let mut hash = self.hasher.hash_one(&key);
+        if self.groups.find(hash, |(known, _)| *known == key).is_none() {
             let subjects = self.subjects.entry((entry.id, verdict.cause)).or_default();
             if *subjects >= SUBJECTS_MAX {
                 key.2 = Subject::Others;
+                hash = self.hasher.hash_one(&key);
             } else {
                 *subjects += 1;
             }
-            if self.groups.len() >= self.groups_max && !self.groups.contains_key(&key) {
-                self.beyond += 1;
-                return None;
+            if self.groups.find(hash, |(known, _)| *known == key).is_none() {
+                if self.groups.len() >= self.groups_max {
+                    self.beyond += 1;
+                    return None;
+                }
+                let group = Group::new(entry, verdict, key.2 == Subject::Others);
+                let hasher = &self.hasher;
+                let slot = self
+                    .groups
+                    .insert_unique(hash, (key, group), |(key, _)| hasher.hash_one(key));
+                return Some(&mut slot.into_mut().1);
             }
         }
-        let is_others = key.2 == Subject::Others;
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            entry,
-            is_others,
-            cause: verdict.cause,
-            severity: verdict.severity,
-            confidence: verdict.confidence,
-            count: 0,
-            first_seen: Timestamp::default(),
-            last_seen: Timestamp::default(),
-            examples: Vec::new(),
-            tallies: Vec::new(),
-        });
+        let (_, group) = self.groups.find_mut(hash, |(known, _)| *known == key)?;
         group.raise(verdict);
         Some(group)
     }
@@ -501,10 +535,12 @@ impl Groups {
 
     /// So many hits of one cause at one subject are told elsewhere; a group of which none is left goes.
     pub(super) fn lessen(&mut self, key: &Key, hits: u64) {
-        if let Some(group) = self.groups.get_mut(key) {
+        let hash = self.hasher.hash_one(key);
+        if let Ok(mut slot) = self.groups.find_entry(hash, |(known, _)| known == key) {
+            let group = &mut slot.get_mut().1;
             group.count = group.count.saturating_sub(hits);
             if group.count == 0 {
-                self.groups.remove(key);
+                slot.remove();
             }
         }
     }
@@ -512,17 +548,17 @@ impl Groups {
     /// Takes one finding about one subject away: another one tells it better.
     pub(super) fn take_back(&mut self, id: &str, subject: &Subject) {
         self.groups
-            .retain(|key, _| key.0 != id || key.2 != *subject);
+            .retain(|(key, _)| key.0 != id || key.2 != *subject);
     }
 
     /// Takes the groups of one finding and cause away.
     pub(super) fn forget(&mut self, id: &str, cause: &str) {
-        self.groups.retain(|key, _| key.0 != id || key.1 != cause);
+        self.groups.retain(|(key, _)| key.0 != id || key.1 != cause);
     }
 
     /// Keeps of one finding's groups only those with such a subject.
     pub(super) fn keep(&mut self, id: &str, wanted: impl Fn(&Subject) -> bool) {
-        self.groups.retain(|key, _| key.0 != id || wanted(&key.2));
+        self.groups.retain(|(key, _)| key.0 != id || wanted(&key.2));
     }
 
     /// The findings, worst first, then by count, then by subject; each with what tells it from all others, whatever

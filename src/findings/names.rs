@@ -4,6 +4,7 @@
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
 use super::facts::Facts;
+use super::groups::Target;
 use super::history::{Trace, has_no_names};
 use super::past::Past;
 use super::survey::{Report, severity_if};
@@ -116,7 +117,7 @@ fn mismatch_by_dns(report: &mut Report<'_>) {
     for ((digest, name), traces) in found {
         let failed = past.of(&traces).any(|(_, trace)| !trace.is_complete());
         let verdict = Verdict::new(severity_if(failed), Confidence::Likely, "by-dns");
-        let subject = Subject::Certificate(digest, name.clone());
+        let subject = Subject::Certificate(digest, Target::Name(name.clone()));
         let first = past.of(&traces).next();
         let leaf = first.and_then(|(_, trace)| past.leaf(trace));
         let Some(leaf) = leaf else { continue };
@@ -148,7 +149,7 @@ fn is_covered(past: &Past, trace: &Trace, leaf: &Certificate) -> bool {
 
 fn name_and_certificate(facts: &Facts<'_>, _: Verdict) -> Subject {
     let digest = leaf(facts).map_or(Digest([0; 32]), |leaf| leaf.sha256);
-    Subject::Certificate(digest, facts.target())
+    Subject::Certificate(digest, facts.reached())
 }
 
 fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {

@@ -1,6 +1,6 @@
 //! The key of a conversation: both endpoints, in an order that does not depend on the direction.
 
-use crate::packet::Addresses;
+use crate::packet::{Addresses, Segment};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which of the key's endpoints sent a packet.
@@ -48,7 +48,7 @@ pub enum FlowKey {
 }
 
 impl core::hash::Hash for FlowKey {
-    #[inline]
+    #[inline(always)]
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
         match *self {
             Self::V4 { low, high, ports } => {
@@ -74,8 +74,15 @@ fn join([upper, lower]: [u64; 2]) -> u128 {
 }
 
 impl FlowKey {
-    /// The key of a packet, and which of its endpoints sent it.
+    /// The key of a segment, and which of its endpoints sent it.
     #[inline]
+    pub fn of(segment: &Segment<'_>) -> (Self, Direction) {
+        let (source, destination) = (segment.source_port, segment.destination_port);
+        Self::new(segment.addresses, source, destination)
+    }
+
+    /// The key of a packet, and which of its endpoints sent it.
+    #[inline(always)]
     pub fn new(addresses: Addresses, source_port: u16, destination_port: u16) -> (Self, Direction) {
         match addresses {
             Addresses::V4 {

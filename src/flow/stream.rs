@@ -217,7 +217,7 @@ impl Stream {
 
     /// Takes a segment that no consumer needs to see: the direction is done with, or the segment lies
     /// wholly inside what was consumed or skipped. `false`: it must be pushed.
-    #[inline]
+    #[inline(always)]
     pub fn absorb(&mut self, at: Seq, length: usize) -> bool {
         let inside = self.state == State::Open
             && self.slow.is_none()
@@ -316,7 +316,7 @@ impl Stream {
     }
 
     /// Counts gaps and repetitions; one comparison for the next expected segment.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, at: Seq, length: usize) {
         let ahead = at.ahead_of(self.high);
         if ahead == 0 {

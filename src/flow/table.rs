@@ -67,24 +67,25 @@ impl<V> Table<V> {
     }
 
     /// Finds an entry.
-    #[inline]
-    pub fn find(&mut self, key: &FlowKey) -> Option<(EntryId, &mut V)> {
+    #[inline(always)]
+    pub fn find(&self, key: &FlowKey) -> Option<EntryId> {
         let hash = self.hasher.hash_one(key);
-        let slots = &self.slots;
         let slot = *self.index.find(hash, |&slot| {
-            slots
-                .get(slot as usize)
-                .is_some_and(|entry| entry.key == *key)
+            let entry = self.slots.get(slot as usize);
+            entry.is_some_and(|entry| entry.key == *key)
         })?;
-        let entry = self.slots.get_mut(slot as usize)?;
-        let id = EntryId {
-            slot,
-            generation: entry.generation,
-        };
-        entry.value.as_mut().map(|value| (id, value))
+        let generation = self.slots.get(slot as usize)?.generation;
+        Some(EntryId { slot, generation })
+    }
+
+    /// Finds an entry, and what it holds.
+    pub fn find_mut(&mut self, key: &FlowKey) -> Option<(EntryId, &mut V)> {
+        let id = self.find(key)?;
+        Some((id, self.get_mut(id)?))
     }
 
     /// The entry of this number, if it still is there.
+    #[inline]
     pub fn get_mut(&mut self, id: EntryId) -> Option<&mut V> {
         let entry = self.slots.get_mut(id.slot as usize)?;
         if entry.generation == id.generation {
@@ -209,10 +210,8 @@ mod tests {
     fn entries_are_found_until_removed() {
         let mut table = Table::default();
         let ids: Vec<_> = (0..1000).map(|n| table.insert(key(n), n, 0)).collect();
-        assert_eq!(
-            table.find(&key(7)).map(|(id, value)| (id, *value)),
-            Some((ids[7], 7))
-        );
+        assert_eq!(table.find(&key(7)), Some(ids[7]));
+        assert_eq!(table.get_mut(ids[7]), Some(&mut 7));
         assert_eq!(table.remove(ids[7]).map(|(_, value)| value), Some(7));
         assert!(table.find(&key(7)).is_none());
         assert!(table.get_mut(ids[7]).is_none());

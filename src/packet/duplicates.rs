@@ -10,7 +10,7 @@
 //! Most conversations are seen at one point only: for them the work is one comparison a packet, and
 //! the memory two numbers. The ring of recent packets exists from the second point on.
 
-use super::Segment;
+use super::{Segment, plain::Glimpse};
 
 /// How far apart copies may be.
 const APART_NS: u64 = 1_000_000;
@@ -19,11 +19,17 @@ const RECENT: usize = 16;
 
 /// What copies of a packet have in common: sequence number, identification, flags and length.
 #[inline]
-fn print(segment: &Segment<'_>) -> u64 {
-    let length = (segment.payload.len() as u32).wrapping_add(segment.cut);
-    u64::from(segment.sequence) << 32
-        | u64::from(segment.id) << 16
-        | u64::from(length as u16 ^ u16::from(segment.flags.0) << 8)
+fn print(glimpse: &Glimpse) -> u64 {
+    u64::from(glimpse.sequence) << 32
+        | u64::from(glimpse.id) << 16
+        | u64::from(glimpse.length as u16 ^ u16::from(glimpse.flags.0) << 8)
+}
+
+/// A point of observation, where the time to live tells points before and behind a router apart.
+#[inline]
+fn with_ttl(point: u32, ttl: u8) -> u32 {
+    // Never 0; the interface's number keeps all of its low bits.
+    (point ^ u32::from(ttl) << 16).rotate_left(1) | 1
 }
 
 /// A packet, where and when it was seen.
@@ -72,6 +78,18 @@ pub struct Copies {
 }
 
 impl Copies {
+    /// Was every packet of its direction seen at this one's point? Then it is no copy.
+    #[inline]
+    pub fn is_alone(&self, direction: usize, glimpse: &Glimpse, point: u32) -> bool {
+        self.rings.is_none() && self.points[direction & 1] == with_ttl(point, glimpse.ttl)
+    }
+
+    /// Takes a packet that is alone.
+    #[inline]
+    pub fn note(&mut self, direction: usize, glimpse: &Glimpse) {
+        self.last[direction & 1] = print(glimpse);
+    }
+
     /// Is this packet a copy of one that was seen at another point? `point` tells interface and layers
     /// around the packet, `before_ns` is the time of the conversation's last packet.
     #[inline]
@@ -83,14 +101,13 @@ impl Copies {
         time_ns: i64,
         before_ns: i64,
     ) -> bool {
-        let direction = direction & 1;
-        // Never 0; the interface's number keeps all of its low bits.
-        let point = (point ^ u32::from(segment.ttl) << 16).rotate_left(1) | 1;
-        if self.rings.is_none() && self.points[direction] == point {
-            self.last[direction] = print(segment);
+        let glimpse = Glimpse::of(segment);
+        if self.is_alone(direction, &glimpse, point) {
+            self.note(direction, &glimpse);
             return false;
         }
-        self.look(direction, segment, point, time_ns, before_ns)
+        let point = with_ttl(point, segment.ttl);
+        self.look(direction & 1, segment, point, time_ns, before_ns)
     }
 
     #[cold]
@@ -103,7 +120,7 @@ impl Copies {
         before_ns: i64,
     ) -> bool {
         let sight = Sight {
-            print: print(segment),
+            print: print(&Glimpse::of(segment)),
             time_ns,
             point,
             acknowledgement: segment.acknowledgement,

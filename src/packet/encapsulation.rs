@@ -123,6 +123,13 @@ pub struct Encapsulation {
 impl Encapsulation {
     const MAX: usize = 6;
 
+    /// No tag and no tunnel.
+    pub const NONE: Self = Self {
+        numbers: [0; Self::MAX],
+        tags: [Tag::None; Self::MAX],
+        depth: 0,
+    };
+
     /// Goes one layer deeper; beyond the sixth, layers are counted and not kept.
     pub fn enter(&mut self, tag: Tag, number: u32, limits: &Limits) -> Result<(), Skip> {
         let free = self.tags.iter().position(|&tag| tag == Tag::None);

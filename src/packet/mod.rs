@@ -9,6 +9,7 @@ mod encapsulation;
 pub mod fragments;
 pub mod ip;
 pub mod link;
+pub mod plain;
 mod ppp;
 #[cfg(test)]
 mod testing;
@@ -79,6 +80,11 @@ impl TcpFlags {
     /// RST is set.
     pub fn rst(self) -> bool {
         self.0 & 0x04 != 0
+    }
+    /// SYN, FIN or RST is set.
+    #[inline]
+    pub fn is_of_weight(self) -> bool {
+        self.0 & 0x07 != 0
     }
     /// ACK is set.
     pub fn ack(self) -> bool {

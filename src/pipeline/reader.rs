@@ -11,7 +11,7 @@ use crate::capture::{
 use crate::connection::datagrams::{self, First};
 use crate::error::Error;
 use crate::flow::FlowKey;
-use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler};
+use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler, plain};
 use crate::record::Timestamp;
 use crate::shard::{SHARDS, shard_of, shard_of_datagram};
 use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip};
@@ -466,20 +466,24 @@ impl<'a> Reader<'a> {
         while let Some(packet) = job.block.packets.get(next) {
             let index = next;
             next += 1;
+            let data = job.block.data(packet);
+            // Plain TCP mostly; a fragment must not pass for it.
+            if plain::glimpse(data).is_some()
+                && let Some(shard) =
+                    plain::ends(packet.link, data, |addresses, source, destination| {
+                        Some(shard_of(&FlowKey::new(addresses, source, destination).0))
+                    })
+            {
+                if let Some(part) = parts.get_mut(shard) {
+                    part.push(index as u32);
+                }
+                continue;
+            }
             let mut around = Encapsulation::default();
-            match packet::decode(
-                packet.link,
-                job.block.data(packet),
-                &mut around,
-                &self.shared.options.limits,
-            ) {
+            let limits = &self.shared.options.limits;
+            match packet::decode(packet.link, data, &mut around, limits) {
                 Ok(Decoded::Tcp(segment)) => {
-                    let (key, _) = FlowKey::new(
-                        segment.addresses,
-                        segment.source_port,
-                        segment.destination_port,
-                    );
-                    if let Some(part) = parts.get_mut(shard_of(&key)) {
+                    if let Some(part) = parts.get_mut(shard_of(&FlowKey::of(&segment).0)) {
                         part.push(index as u32);
                     }
                 }

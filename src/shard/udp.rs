@@ -71,7 +71,7 @@ impl Shard {
             key,
         };
         let scratch = &mut self.scratch;
-        let mut found = self.conversations.find(&key);
+        let mut found = self.conversations.find_mut(&key);
         if arrival.is_repeated() {
             if let Some((_, conversation)) = found {
                 conversation.remark_again(direction, payload, arrival, &mut context);

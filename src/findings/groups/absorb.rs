@@ -17,7 +17,7 @@ impl Groups {
     /// Adds all that another one holds.
     pub(in crate::findings) fn absorb(&mut self, other: &Self) {
         self.beyond += other.beyond;
-        for ((_, cause, subject), theirs) in &other.groups {
+        for ((_, cause, subject), theirs) in other.groups.iter() {
             let verdict = Verdict::new(theirs.severity, theirs.confidence, cause);
             let Some(mine) = self.open(theirs.entry, verdict, subject.clone()) else {
                 continue;

@@ -1,0 +1,110 @@
+//! Packets are looked at a few at a time before the first of them is worked: their headers and their entries in the
+//! table of conversations are fetched from memory together, instead of one after the other. Most of them then change no
+//! more than a conversation's counters, and are taken no further apart.
+
+use super::{Job, Options};
+use crate::capture;
+use crate::connection::datagrams::First;
+use crate::flow::{Direction, EntryId, FlowKey};
+use crate::packet::{Datagram, Encapsulation, Segment, plain};
+use crate::shard::{Bench, SHARDS, Shard};
+
+/// Packets that are looked at together.
+pub(super) const GLANCED: usize = 16;
+
+/// The conversation of a packet, as of the first look.
+#[derive(Clone, Copy)]
+pub(super) struct Glanced {
+    pub(super) shard: usize,
+    pub(super) id: EntryId,
+    pub(super) direction: Direction,
+}
+
+/// A packet of a block: its index in the block, its place there, and what is around it.
+type At<'a> = (usize, &'a capture::Packet, &'a Encapsulation);
+
+impl Job {
+    /// The conversations of the first of these packets, as far as they are plain TCP and known by now. `find` gives a
+    /// key's shard and its number there.
+    #[inline(always)]
+    pub(super) fn glance(
+        &self,
+        indexes: impl IntoIterator<Item = usize>,
+        find: impl Fn(&FlowKey) -> Option<(usize, EntryId)>,
+    ) -> [Option<Glanced>; GLANCED] {
+        let mut glanced = [None; GLANCED];
+        for (slot, index) in glanced.iter_mut().zip(indexes) {
+            let Some(packet) = self.block.packets.get(index) else {
+                break;
+            };
+            let data = self.block.data(packet);
+            *slot = plain::ends(packet.link, data, |addresses, source, destination| {
+                let (key, direction) = FlowKey::new(addresses, source, destination);
+                let (shard, id) = find(&key)?;
+                Some(Glanced {
+                    shard,
+                    id,
+                    direction,
+                })
+            });
+        }
+        glanced
+    }
+
+    /// Gives a packet to the conversation that the first look found, if it changes no more than its counters.
+    #[inline(always)]
+    pub(super) fn passes(
+        &self,
+        shard: &mut Shard,
+        glanced: Glanced,
+        (index, packet): (usize, &capture::Packet),
+    ) -> bool {
+        let Some(glimpse) = plain::glimpse(self.block.data(packet)) else {
+            return false;
+        };
+        let Glanced { id, direction, .. } = glanced;
+        self.block.noted(index).is_none()
+            && shard.pass(id, direction, &glimpse, packet.time_ns, packet.interface)
+    }
+
+    /// Hands a segment to its shard.
+    pub(super) fn hand(
+        &self,
+        shard: &mut Shard,
+        (key, direction): (FlowKey, Direction),
+        segment: &Segment<'_>,
+        (index, packet, around): At<'_>,
+        options: &Options,
+        bench: &mut Bench,
+    ) {
+        if options.keep_handshakes {
+            let (cap, out) = (options.limits.kept_bytes_max / SHARDS, &mut bench.kept);
+            let seen = self.seen(index, packet);
+            shard.keeper.take(key, direction, segment, &seen, cap, out);
+        }
+        let arrival = self.arrival(index, packet, around);
+        let (limits, captures) = (&options.limits, &*self.captures);
+        shard.take(
+            key, direction, segment, arrival, around, limits, captures, bench,
+        );
+    }
+
+    /// Hands a datagram to its shard.
+    pub(super) fn hand_datagram(
+        &self,
+        shard: &mut Shard,
+        first: First,
+        datagram: &Datagram<'_>,
+        (index, packet, around): At<'_>,
+        options: &Options,
+        bench: &mut Bench,
+    ) {
+        if options.keep_handshakes {
+            let seen = self.seen(index, packet);
+            shard.keeper.take_datagram(datagram, &seen, &mut bench.kept);
+        }
+        let arrival = self.arrival(index, packet, around);
+        let (limits, captures) = (&options.limits, &*self.captures);
+        shard.take_datagram(first, datagram, arrival, around, limits, captures, bench);
+    }
+}
