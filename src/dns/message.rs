@@ -15,6 +15,8 @@ pub const HEADER_BYTES: usize = 12;
 const ANSWERS_MAX: u16 = 64;
 /// Labels and pointers followed in one name: a name has at most 127 labels (RFC 1035 section 2.3.4).
 const STEPS_MAX: usize = 160;
+/// Octets of a name, its length octets and the root's included (RFC 1035 section 2.3.4).
+const NAME_OCTETS_MAX: usize = 255;
 /// The Internet's class.
 const CLASS_IN: u16 = 1;
 
@@ -69,8 +71,10 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 /// Where the name that begins at `at` ends in the message.
 fn name_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let start = at;
     for _ in 0..STEPS_MAX {
         match *bytes.get(at)? {
+            _ if at - start >= NAME_OCTETS_MAX => return None,
             0 => return Some(at + 1),
             length @ 1..=63 => at += usize::from(length) + 1,
             0xc0..=0xff => return Some(at + 2),
@@ -111,6 +115,7 @@ impl<'a> Message<'a> {
     /// Writes the name that begins at `at`. Dots and backslashes inside a label come as `\x2e` and `\x5c`.
     pub fn name(&self, mut at: usize, out: &mut Vec<u8>) -> Option<()> {
         out.clear();
+        let mut octets = 1;
         for _ in 0..STEPS_MAX {
             let length = *self.bytes.get(at)?;
             match length {
@@ -121,6 +126,10 @@ impl<'a> Message<'a> {
                     return Some(());
                 }
                 1..=63 => {
+                    octets += 1 + usize::from(length);
+                    if octets > NAME_OCTETS_MAX {
+                        return None;
+                    }
                     let label = self.bytes.get(at + 1..at + 1 + usize::from(length))?;
                     if !out.is_empty() {
                         out.push(b'.');
@@ -268,6 +277,26 @@ mod tests {
         assert_eq!(message.question(&mut name), None);
         bytes[12] = 0x80;
         assert!(Message::parse(&bytes).is_none());
+    }
+
+    #[test]
+    fn a_name_longer_than_names_are_is_none_also_in_pieces() {
+        let label = [&[63][..], &[b'a'; 63]].concat();
+        let name = |labels: usize| [label.repeat(labels), vec![0, 0, 1, 0, 1]].concat();
+        let message = |rest: Vec<u8>| [b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".to_vec(), rest].concat();
+        let mut out = Vec::new();
+        let fits = message(name(3));
+        let read = Message::parse(&fits).unwrap().question(&mut out);
+        assert_eq!((read, out.len()), (Some(()), 3 * 64 - 1));
+        assert!(Message::parse(&message(name(5))).is_none());
+        // Two halves that a pointer joins.
+        let mut joined = message(name(3));
+        let at = joined.len();
+        joined.extend(label.repeat(2));
+        joined.extend([0xc0, 12]);
+        let read = Message::parse(&joined).unwrap();
+        assert_eq!(read.name(at, &mut out), None);
+        assert_eq!(read.name(at + 128, &mut out), Some(()));
     }
 
     #[test]
