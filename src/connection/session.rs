@@ -4,7 +4,7 @@ use super::opened::Reading;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::record::{
-    Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, Ocsp, ServerHello, Side,
+    Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, Ocsp, Psk, ServerHello, Side,
     Timestamp,
     copy::{Interner, Place},
     ocsp,
@@ -433,9 +433,13 @@ impl Draft {
             .as_deref()
             .is_some_and(|id| id == hello.session_id);
         let resumed = echoed && hello.details().version.is_none();
-        let owned = desk
-            .interner
-            .server_hello(hello, resumed, desk.limits.list_entries_max, place);
+        let mut owned =
+            desk.interner
+                .server_hello(hello, resumed, desk.limits.list_entries_max, place);
+        if let Some(selected) = hello.details().pre_shared_key {
+            owned.psk = self.psk(selected);
+            owned.resumed = owned.psk != Some(Psk::External);
+        }
         if hello.retry {
             self.stopped_after = Some(HandshakeType(6));
             self.hello_retry_request = Some(owned);
@@ -457,6 +461,19 @@ impl Draft {
             self.server_hello_ns = Some(seen.time_ns);
             self.server_flight_ns = Some(seen.time_ns);
         }
+    }
+
+    /// Where the pre-shared key comes from that the server selected.
+    fn psk(&self, selected: u16) -> Option<Psk> {
+        let hello = self
+            .second_client_hello
+            .as_ref()
+            .or(self.client_hello.as_ref())?;
+        let offered = hello.psk_identities.as_ref()?.get(usize::from(selected))?;
+        Some(match offered.obfuscated_ticket_age {
+            0 => Psk::External,
+            _ => Psk::Resumption,
+        })
     }
 
     pub(super) fn certificates(

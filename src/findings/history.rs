@@ -15,7 +15,7 @@ use super::stack::Stack;
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Handshake, Outcome,
-    Protocol, ServerHelloShape, Side, Timestamp,
+    Protocol, ServerHello, ServerHelloShape, Side, Timestamp,
 };
 use crate::tls::code_points::{VersionRank, is_grease};
 use core::hash::Hash;
@@ -426,7 +426,7 @@ fn flags(facts: &Facts<'_>) -> Flags {
     let defect = |wanted: Defect| record.defects.contains(&wanted);
     Flags {
         whole: facts.whole,
-        resumed: facts.server_hello.is_some_and(|hello| hello.resumed),
+        resumed: (facts.server_hello).is_some_and(ServerHello::is_without_certificate),
         offered_resumption: hello.is_some_and(|hello| {
             hello.shape.pre_shared_key
                 || hello.session_ticket_length.is_some_and(|length| length > 0)

@@ -158,7 +158,7 @@ fn abort_hidden(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let short_tag = facts.suite()?.0 == 0x1305;
     let alert_bytes = if short_tag { 11 } else { 19 };
     let flight = facts.observed(|observed| observed.server_flight_bytes);
-    if flight.is_some_and(|bytes| bytes < 600) && !facts.server_hello?.resumed {
+    if flight.is_some_and(|bytes| bytes < 600) && !facts.server_hello?.is_without_certificate() {
         return None;
     }
     match facts.observed(|observed| observed.first_client_record_bytes) {

@@ -95,6 +95,7 @@ impl Make {
             sni: Some("www.contoso.com".into()),
             session_id_length: 0,
             session_ticket_length: None,
+            psk_identities: None,
             ech_outer: None,
             shape: Arc::new(shape),
         };
@@ -244,6 +245,7 @@ impl Make {
         self.record.server_hello = Some(Box::new(ServerHello {
             frame: 6,
             resumed: false,
+            psk: None,
             shape: Arc::new(ServerHelloShape {
                 version: Code16(version),
                 version_name: None,

@@ -5,7 +5,7 @@
 //! begins anew.
 
 use super::{
-    Certificate, ClientHello, ClientHelloShape, Code16, Digest, Sentinel, ServerHello,
+    Certificate, ClientHello, ClientHelloShape, Code16, Digest, PskIdentity, Sentinel, ServerHello,
     ServerHelloShape, Stacks,
 };
 use crate::tls::{
@@ -100,6 +100,7 @@ impl Interner {
             sni: details.sni.filter(|name| !name.is_empty()).map(text),
             session_id_length: hello.session_id.len() as u8,
             session_ticket_length: details.session_ticket_length,
+            psk_identities: psk_identities(&details),
             ech_outer: details.ech_body.and_then(super::ech::outer),
             shape,
         })
@@ -120,7 +121,8 @@ impl Interner {
         let shape = remember(&mut self.servers, &self.scratch, self.max, build);
         Box::new(ServerHello {
             frame: place.frame,
-            resumed: resumed || details.pre_shared_key,
+            resumed: resumed || details.pre_shared_key.is_some(),
+            psk: None,
             shape,
         })
     }
@@ -192,6 +194,17 @@ fn push_extension_types(key: &mut Vec<u8>, extensions: Extensions<'_>) {
     for extension in extensions.iter() {
         key.extend_from_slice(&extension.kind.to_be_bytes());
     }
+}
+
+/// Pre-shared keys of one hello that are kept.
+const PSKS_MAX: usize = 8;
+
+fn psk_identities(details: &ClientHelloDetails<'_>) -> Option<Box<[PskIdentity]>> {
+    let identity = |(identity, obfuscated_ticket_age): (&[u8], u32)| PskIdentity {
+        length: u16::try_from(identity.len()).unwrap_or(u16::MAX),
+        obfuscated_ticket_age,
+    };
+    (details.pre_shared_key).then(|| details.psks().take(PSKS_MAX).map(identity).collect())
 }
 
 /// All bytes on which the shape depends, and no others.

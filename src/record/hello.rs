@@ -32,12 +32,35 @@ pub struct ClientHello {
     /// Length of the session_ticket extension's ticket (RFC 5077); 0 where the client asks for one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub session_ticket_length: Option<u16>,
+    /// Pre-shared keys that are offered (TLS 1.3): sessions to resume, or keys that both sides were given; the first
+    /// ones.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub psk_identities: Option<Box<[PskIdentity]>>,
     /// What an outer hello shows of Encrypted ClientHello, real or GREASE.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ech_outer: Option<Box<EchOuter>>,
     /// What all hellos of this kind of client have in common.
     #[serde(flatten)]
     pub shape: Arc<ClientHelloShape>,
+}
+
+/// A pre-shared key that a client offers (RFC 8446 section 4.2.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PskIdentity {
+    /// Length of its identity: of a ticket, mostly.
+    pub length: u16,
+    /// Of a ticket its age, obfuscated; 0 of a key that does not come from a session.
+    pub obfuscated_ticket_age: u32,
+}
+
+/// Where a selected pre-shared key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Psk {
+    /// A session before.
+    Resumption,
+    /// Both sides were given it: its ticket age is 0.
+    External,
 }
 
 /// What a client sends alike in each of its hellos.
@@ -120,11 +143,22 @@ pub struct ServerHello {
     /// Number of the packet that completed the message, from 1.
     pub frame: u64,
     /// The server resumed a session: it echoed the session id (TLS 1.2 and below, no certificate
-    /// followed) or selected a pre-shared key (TLS 1.3).
+    /// followed) or selected a pre-shared key of a session (TLS 1.3).
     pub resumed: bool,
+    /// Where the pre-shared key comes from that was selected (TLS 1.3); left out where the hello that offered it was
+    /// not seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub psk: Option<Psk>,
     /// What all hellos of this kind of answer have in common.
     #[serde(flatten)]
     pub shape: Arc<ServerHelloShape>,
+}
+
+impl ServerHello {
+    /// The server proves who it is by a key that both sides have: no certificate follows.
+    pub fn is_without_certificate(&self) -> bool {
+        self.resumed || self.psk == Some(Psk::External)
+    }
 }
 
 /// What a server answers alike to equal hellos.

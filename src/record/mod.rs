@@ -29,7 +29,9 @@ pub use dialogue::{Dialogue, Origin};
 pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
 pub use ech::{EchLikely, EchOuter};
 pub use ech_answers::{EchAnswer, EchAnswers, EchTold};
-pub use hello::{ClientHello, ClientHelloShape, Sentinel, ServerHello, ServerHelloShape};
+pub use hello::{
+    ClientHello, ClientHelloShape, Psk, PskIdentity, Sentinel, ServerHello, ServerHelloShape,
+};
 pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,
     NtlmMessage,

@@ -369,6 +369,7 @@ fn client_hello(name: &str, hello: Option<&ClientHello>, out: &mut Vec<u8>) {
         hello.session_ticket_length,
         out,
     );
+    optional("psk_identities", hello.psk_identities.as_ref(), out);
     optional("ech_outer", hello.ech_outer.as_ref(), out);
     out.push(b',');
     out.extend_from_slice(hello.shape.rendered.get(|| inside(&*hello.shape)));
@@ -379,11 +380,12 @@ fn server_hello(name: &str, hello: Option<&ServerHello>, out: &mut Vec<u8>) {
     let Some(hello) = hello else { return };
     key(name, out);
     number(b"{\"frame\":", hello.frame, out);
-    out.extend_from_slice(if hello.resumed {
-        b",\"resumed\":true,".as_slice()
-    } else {
-        b",\"resumed\":false,"
+    out.extend_from_slice(match hello.resumed {
+        true => b",\"resumed\":true".as_slice(),
+        false => b",\"resumed\":false",
     });
+    optional("psk", hello.psk.as_ref(), out);
+    out.push(b',');
     out.extend_from_slice(hello.shape.rendered.get(|| inside(&*hello.shape)));
     out.push(b'}');
 }
@@ -417,6 +419,11 @@ mod tests {
             next_update: None,
         }));
         if let Some(hello) = &mut stapled.client_hello {
+            let identity = crate::record::PskIdentity {
+                length: 192,
+                obfuscated_ticket_age: u32::MAX,
+            };
+            hello.psk_identities = Some([identity; 2].into());
             hello.ech_outer = Some(Box::new(crate::record::EchOuter {
                 config_id: 7,
                 kdf: Code16(1),
@@ -432,6 +439,9 @@ mod tests {
                     told: stapled.start,
                 }),
             }));
+        }
+        if let Some(hello) = &mut stapled.server_hello {
+            hello.psk = Some(crate::record::Psk::External);
         }
         for record in
             sample::run()

@@ -152,6 +152,8 @@ pub struct ClientHelloDetails<'a> {
     pub session_ticket_length: Option<u16>,
     /// pre_shared_key is present.
     pub pre_shared_key: bool,
+    /// Its identities (RFC 8446 section 4.2.11), still in wire form.
+    pub psk_identities: Option<&'a [u8]>,
     /// early_data is present.
     pub early_data: bool,
     /// First byte of encrypted_client_hello: 0 outer, 1 inner.
@@ -171,6 +173,17 @@ pub struct ClientHelloDetails<'a> {
 }
 
 impl<'a> ClientHelloDetails<'a> {
+    /// Identities of pre-shared keys, with their obfuscated ticket ages.
+    pub fn psks(&self) -> impl Iterator<Item = (&'a [u8], u32)> {
+        let mut rest = self.psk_identities.unwrap_or(&[]);
+        core::iter::from_fn(move || {
+            let (after, identity) = vec16(rest).ok()?;
+            let (age, after) = after.split_first_chunk::<4>()?;
+            rest = after;
+            Some((identity, u32::from_be_bytes(*age)))
+        })
+    }
+
     fn note(&mut self, extension: Extension<'a>) {
         let body = extension.body;
         match ExtensionType(extension.kind) {
@@ -197,7 +210,10 @@ impl<'a> ClientHelloDetails<'a> {
             ExtensionType::SESSION_TICKET => {
                 self.session_ticket_length = u16::try_from(body.len()).ok()
             }
-            ExtensionType::PRE_SHARED_KEY => self.pre_shared_key = true,
+            ExtensionType::PRE_SHARED_KEY => {
+                self.pre_shared_key = true;
+                self.psk_identities = vec16(body).ok().map(|(_, identities)| identities);
+            }
             ExtensionType::EARLY_DATA => self.early_data = true,
             ExtensionType::ENCRYPTED_CLIENT_HELLO => {
                 self.ech = body.first().copied();

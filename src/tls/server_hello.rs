@@ -96,7 +96,10 @@ impl<'a> ServerHelloView<'a> {
                 ExtensionType::APPLICATION_LAYER_PROTOCOL_NEGOTIATION => {
                     details.alpn = chosen_protocol(body);
                 }
-                ExtensionType::PRE_SHARED_KEY => details.pre_shared_key = true,
+                ExtensionType::PRE_SHARED_KEY => {
+                    let selected = u16(body).map_or(u16::MAX, |(_, selected)| selected);
+                    details.pre_shared_key = Some(selected);
+                }
                 ExtensionType::SESSION_TICKET => details.session_ticket = true,
                 ExtensionType::EXTENDED_MASTER_SECRET => details.extended_master_secret = true,
                 ExtensionType::RENEGOTIATION_INFO => details.renegotiation_info = true,
@@ -144,8 +147,8 @@ pub struct ServerHelloDetails<'a> {
     pub key_share_group: Option<u16>,
     /// The protocol chosen by ALPN.
     pub alpn: Option<&'a [u8]>,
-    /// A pre-shared key was selected.
-    pub pre_shared_key: bool,
+    /// The number of the pre-shared key that was selected.
+    pub pre_shared_key: Option<u16>,
     /// A new session ticket will follow.
     pub session_ticket: bool,
     /// extended_master_secret is present.
