@@ -171,3 +171,161 @@ fn tls_inside_tds_packets() {
         assert!(record.application_bytes.unwrap().server >= 3000);
     }
 }
+
+/// A conversation with this in front of its handshake.
+fn behind(front: &[(Who, Vec<u8>)], cut: usize) -> Run {
+    let mut talk = Talk::new("192.0.2.10:50000", "198.51.100.25:8080");
+    talk.open();
+    for (who, bytes) in front {
+        talk.send_cut(*who, bytes, cut);
+    }
+    for (who, bytes) in tls::flights(&Hello::default()) {
+        talk.send_cut(who, &bytes, 1400);
+    }
+    talk.close();
+    run(&talk)
+}
+
+/// A SOCKS 5 dialogue, with a log-on where `log_on`.
+fn socks5(address: &[u8], log_on: bool) -> Vec<(Who, Vec<u8>)> {
+    let mut talk = vec![
+        (Client, vec![5, 2, 0, 2]),
+        (Server, vec![5, 2 * u8::from(log_on)]),
+    ];
+    if log_on {
+        talk.push((Client, b"\x01\x03joe\x06geheim".to_vec()));
+        talk.push((Server, vec![1, 0]));
+    }
+    talk.push((Client, [&[5, 1, 0][..], address, &[1, 187]].concat()));
+    talk.push((Server, vec![5, 0, 0, 1, 10, 0, 0, 1, 0, 80]));
+    talk
+}
+
+#[test]
+fn proxies_name_the_target() {
+    let v6: [u8; 17] = [4, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+    let named = b"\x03\x0cmail.example";
+    let granted = vec![0, 90, 0, 0, 0, 0, 0, 0];
+    let cases: [(&str, &str, Vec<(Who, Vec<u8>)>); 6] = [
+        (
+            "http-connect",
+            "mail.example:443",
+            vec![
+                (
+                    Client,
+                    b"CONNECT mail.example:443 HTTP/1.1\r\nHost: mail.example\r\nProxy-Authorization: Basic geheim\r\n\r\n"
+                        .to_vec(),
+                ),
+                (Server, b"HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\n".to_vec()),
+            ],
+        ),
+        (
+            "socks4",
+            "203.0.113.7:443",
+            vec![(Client, b"\x04\x01\x01\xbb\xcb\x00\x71\x07geheim\0".to_vec()), (Server, granted.clone())],
+        ),
+        (
+            "socks4",
+            "mail.example:443",
+            vec![(Client, b"\x04\x01\x01\xbb\0\0\0\x01geheim\0mail.example\0".to_vec()), (Server, granted)],
+        ),
+        ("socks5", "mail.example:443", socks5(named, false)),
+        ("socks5", "mail.example:443", socks5(named, true)),
+        ("socks5", "[2001:db8::7]:443", socks5(&v6, false)),
+    ];
+    for (kind, target, front) in cases {
+        for cut in [1400, 3] {
+            let run = behind(&front, cut);
+            let record = run.only();
+            let proxy = record.proxy.as_ref().unwrap();
+            assert_eq!(
+                (&*proxy.kind, proxy.target.as_deref()),
+                (kind, Some(target))
+            );
+            assert!(record.outcome.is_complete(), "{kind} {cut} {}", run.ndjson);
+            assert_eq!((record.certificates.len(), record.origin), (2, None));
+            assert!(!run.ndjson.contains("geheim"), "{}", run.ndjson);
+        }
+    }
+}
+
+/// A header of PROXY protocol 2 (its section 2.2).
+fn proxy_v2(command: u8, family: u8, addresses: &[u8], more: &[u8]) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    header.extend([0x20 | command, family]);
+    header.extend(((addresses.len() + more.len()) as u16).to_be_bytes());
+    header.extend(addresses);
+    header.extend(more);
+    header
+}
+
+#[test]
+fn proxy_headers_name_the_true_client() {
+    let v4 = [203, 0, 113, 9, 198, 51, 100, 1, 0x9c, 0x40, 1, 187];
+    let mut v6 = vec![0; 36];
+    (v6[0], v6[15], v6[16], v6[31]) = (0x20, 9, 0x20, 1);
+    v6[32..].copy_from_slice(&[0x9c, 0x40, 1, 187]);
+    // A TLV: what the client called the server.
+    let tlv = b"\x02\0\x0cmail.example";
+    let line = |line: &[u8]| vec![(Client, line.to_vec())];
+    for (kind, origin, front) in [
+        (
+            "proxy-v1",
+            Some("203.0.113.9:40000"),
+            line(b"PROXY TCP4 203.0.113.9 198.51.100.1 40000 443\r\n"),
+        ),
+        (
+            "proxy-v1",
+            Some("[2001:db8::9]:40000"),
+            line(b"PROXY TCP6 2001:db8::9 2001:db8::1 40000 443\r\n"),
+        ),
+        ("proxy-v1", None, line(b"PROXY UNKNOWN\r\n")),
+        (
+            "proxy-v2",
+            Some("203.0.113.9:40000"),
+            line(&proxy_v2(1, 0x11, &v4, tlv)),
+        ),
+        (
+            "proxy-v2",
+            Some("[2000::9]:40000"),
+            line(&proxy_v2(1, 0x21, &v6, b"")),
+        ),
+        // A health check of the proxy's own.
+        ("proxy-v2", None, line(&proxy_v2(0, 0, b"", tlv))),
+    ] {
+        for cut in [1400, 5] {
+            let run = behind(&front, cut);
+            let record = run.only();
+            assert_eq!(record.proxy.as_ref().unwrap().kind, kind);
+            let client = record.origin.map(|origin| origin.client.to_string());
+            assert_eq!(client.as_deref(), origin, "{kind} {cut}");
+            assert!(record.outcome.is_complete(), "{kind} {cut} {}", run.ndjson);
+        }
+    }
+}
+
+#[test]
+fn one_dialogue_behind_another() {
+    let mail = [
+        (Server, b"220 mail.example ESMTP\r\n".to_vec()),
+        (Client, b"EHLO client\r\n".to_vec()),
+        (Server, b"250-mail.example\r\n250 STARTTLS\r\n".to_vec()),
+        (Client, b"STARTTLS\r\n".to_vec()),
+        (Server, b"220 go\r\n".to_vec()),
+    ];
+    let tunnel = [
+        (Client, b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n".to_vec()),
+        (Server, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+    ];
+    let header = [(
+        Client,
+        b"PROXY TCP4 203.0.113.9 198.51.100.1 40000 25\r\n".to_vec(),
+    )];
+    for (kind, front) in [("http-connect", &tunnel[..]), ("proxy-v1", &header[..])] {
+        let run = behind(&[front, &mail].concat(), 1400);
+        let record = run.only();
+        assert_eq!(record.proxy.as_ref().unwrap().kind, kind);
+        assert_eq!(record.starttls.as_deref(), Some("smtp"), "{}", run.ndjson);
+        assert!(record.outcome.is_complete(), "{}", run.ndjson);
+    }
+}

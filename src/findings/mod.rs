@@ -26,6 +26,7 @@ mod interception;
 mod intern;
 mod inventory;
 mod late;
+mod name_match;
 mod names;
 mod negotiation;
 mod no_common;

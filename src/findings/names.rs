@@ -6,6 +6,7 @@
 use super::facts::Facts;
 use super::groups::Target;
 use super::history::{Trace, has_no_names};
+use super::name_match::matches;
 use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
@@ -200,31 +201,11 @@ pub(super) fn common_name(certificate: &Certificate) -> Option<&str> {
         .find_map(|part| part.strip_prefix("CN="))
 }
 
-/// Whether `pattern` names `name`: the same name without regard to case, or `*` for exactly one left-most label.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.trim_end_matches('.'), name.trim_end_matches('.'));
-    match pattern.strip_prefix("*.") {
-        Some(parent) => name.split_once('.').is_some_and(|(label, rest)| {
-            !label.is_empty() && !parent.is_empty() && rest.eq_ignore_ascii_case(parent)
-        }),
-        None => pattern.eq_ignore_ascii_case(name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, START_S, cert, diagnose, diagnose_dns, find, has};
     use crate::record::{Dns, Lookup, Timestamp};
-
-    #[test]
-    fn wildcards_stand_for_one_label() {
-        assert!(matches("*.contoso.com", "mail.Contoso.com."));
-        assert!(!matches("*.contoso.com", "a.mail.contoso.com"));
-        assert!(!matches("*.contoso.com", "contoso.com"));
-        assert!(!matches("m*.contoso.com", "mail.contoso.com"));
-        assert!(!matches("*.", "x."));
-    }
 
     #[test]
     fn a_hello_without_name_is_worth_knowing_on_port_443_only() {
