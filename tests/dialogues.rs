@@ -186,8 +186,11 @@ fn behind(front: &[(Who, Vec<u8>)], cut: usize) -> Run {
     run(&talk)
 }
 
+/// What is said in front of a handshake.
+type Front = Vec<(Who, Vec<u8>)>;
+
 /// A SOCKS 5 dialogue, with a log-on where `log_on`.
-fn socks5(address: &[u8], log_on: bool) -> Vec<(Who, Vec<u8>)> {
+fn socks5(address: &[u8], log_on: bool) -> Front {
     let mut talk = vec![
         (Client, vec![5, 2, 0, 2]),
         (Server, vec![5, 2 * u8::from(log_on)]),
@@ -206,7 +209,7 @@ fn proxies_name_the_target() {
     let v6: [u8; 17] = [4, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
     let named = b"\x03\x0cmail.example";
     let granted = vec![0, 90, 0, 0, 0, 0, 0, 0];
-    let cases: [(&str, &str, Vec<(Who, Vec<u8>)>); 6] = [
+    let cases: [(&str, &str, Front); 6] = [
         (
             "http-connect",
             "mail.example:443",

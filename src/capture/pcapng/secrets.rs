@@ -64,9 +64,12 @@ fn whole_lines(bytes: &[u8]) -> usize {
     end.map_or(bytes.len(), |end| end + 1)
 }
 
+/// Takes secrets with their kind.
+type Take<'a> = dyn FnMut(u32, &[u8]) + 'a;
+
 /// Hands all secrets of a file with their kind to `take`, if some of them stand behind packets. `true`: they were handed
 /// on, and need not be read again.
-pub fn late_secrets(file: impl Read + Seek, take: &mut dyn FnMut(u32, &[u8])) -> io::Result<bool> {
+pub fn late_secrets(file: impl Read + Seek, take: &mut Take<'_>) -> io::Result<bool> {
     let mut walk = Walk {
         file: BufReader::new(file),
         order: Order::default(),
@@ -133,11 +136,7 @@ impl<R: Read + Seek> Walk<R> {
     }
 
     /// Goes from block to block up to `end` and hands on the secrets. `true`: there are some behind a packet.
-    fn forward(
-        &mut self,
-        end: u64,
-        mut take: Option<&mut dyn FnMut(u32, &[u8])>,
-    ) -> io::Result<bool> {
+    fn forward(&mut self, end: u64, mut take: Option<&mut Take<'_>>) -> io::Result<bool> {
         let (mut at, mut packets, mut late) = (0, false, false);
         while at + HEAD_BYTES <= end {
             let head = self.head(at)?;
@@ -163,12 +162,7 @@ impl<R: Read + Seek> Walk<R> {
     }
 
     /// Hands on the secrets of a block, of which the head was read last, in pieces of whole lines.
-    fn hand_on(
-        &mut self,
-        head: &[u8],
-        length: u64,
-        take: &mut dyn FnMut(u32, &[u8]),
-    ) -> io::Result<()> {
+    fn hand_on(&mut self, head: &[u8], length: u64, take: &mut Take<'_>) -> io::Result<()> {
         let Some(mut long) = Long::new(self.order, head, usize::try_from(length).unwrap_or(0))
         else {
             return Ok(());
