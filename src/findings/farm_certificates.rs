@@ -1,12 +1,14 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
 use super::certificate::card;
+use super::facts::minute;
 use super::farm::{groups, is_private};
 use super::groups::Subject;
+use super::names::certificate_name;
 use super::survey::{Report, severity_if};
 use super::text::say;
 use super::{Entry, Lang, Survey, Verdict, hosts};
-use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
+use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity, Timestamp};
 use hashbrown::HashMap;
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -186,62 +188,129 @@ fn key_and_issuer(old: &Certificate, new: &Certificate, lang: Lang) -> String {
     format!("{key}{issuer}")
 }
 
-/// Two traces that prove it: ten minutes side by side, or to and fro.
-fn apart(report: &Report<'_>, flat: &[(&Endpoint, &Shown)]) -> Option<(usize, usize)> {
+/// Two traces that prove that members differed: one still shows its certificate when another has shown a different one for
+/// ten minutes; or they take turns.
+fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(usize, usize)> {
     const OVERLAP_US: i64 = 600_000_000;
-    let past = report.past;
-    let mut timeline: Vec<(usize, Digest<32>)> = flat
+    /// Each is compared with each.
+    const COMPARED_MAX: usize = 256;
+    let mut digests = runs.values().flatten().map(|run| run.digest);
+    let first = digests.next()?;
+    if digests.all(|digest| digest == first) {
+        return None;
+    }
+    let time = |index: usize| report.past.traces.get(index).map(|trace| trace.start);
+    let mut widest: Option<(i64, (usize, usize))> = None;
+    for (member, own) in runs.iter().take(COMPARED_MAX) {
+        for run in own {
+            let others = runs.iter().take(COMPARED_MAX);
+            for (_, others) in others.filter(|(other, _)| *other != member) {
+                for (place, other) in others.iter().enumerate() {
+                    // Until the other one changed again; of a roll-out in progress each change is seen once.
+                    let next = others.get(place + 1).and_then(|next| time(next.first));
+                    let (Some(last), Some(first)) = (time(run.last), time(other.first)) else {
+                        continue;
+                    };
+                    let begin = first.max(time(run.first).unwrap_or(first));
+                    let end = next.map_or(last, |next| last.min(next));
+                    let overlap = end.micros_since(begin);
+                    let differ = run.digest != other.digest && overlap >= OVERLAP_US;
+                    if differ && widest.is_none_or(|(known, _)| overlap > known) {
+                        widest = Some((overlap, (run.last, other.last)));
+                    }
+                }
+            }
+        }
+    }
+    widest.map(|(_, pair)| pair).or_else(|| in_turns(runs))
+}
+
+/// Members that never changed their certificates, seen in turns: the first, another, and the first again.
+fn in_turns(runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(usize, usize)> {
+    const CHANGES_MIN: usize = 3;
+    let constant: Vec<&Shown> = runs
+        .values()
+        .filter_map(|runs| match runs.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        })
+        .collect();
+    let mut timeline: Vec<(usize, Digest<32>)> = constant
         .iter()
-        .flat_map(|(_, run)| [(run.first, run.digest), (run.last, run.digest)])
+        .flat_map(|run| [(run.first, run.digest), (run.last, run.digest)])
         .collect();
     timeline.sort_unstable_by_key(|(index, _)| *index);
     timeline.dedup();
-    let changes = timeline
-        .windows(2)
-        .filter(|pair| pair.first().map(|one| one.1) != pair.get(1).map(|two| two.1))
-        .count();
-    let time = |index: usize| past.traces.get(index).map(|trace| trace.start);
-    let found = flat.iter().find_map(|(member, run)| {
-        let (_, other) = flat.iter().find(|(second, later)| {
-            second != member
-                && later.digest != run.digest
-                && time(run.last)
-                    .zip(time(later.first))
-                    .is_some_and(|(last, first)| last.micros_since(first) >= OVERLAP_US)
-        })?;
-        Some((run, other))
-    });
-    found
-        .map(|(run, other)| (run.last, other.first))
-        .or_else(|| {
-            let first = flat.first()?;
-            let other = flat
-                .iter()
-                .find(|(member, run)| *member != first.0 && run.digest != first.1.digest)?;
-            (changes >= 3).then_some((first.1.last, other.1.last))
-        })
+    let differs = |pair: &&[(usize, Digest<32>)]| matches!(pair, [one, other] if one.1 != other.1);
+    if timeline.windows(2).filter(differs).count() < CHANGES_MIN {
+        return None;
+    }
+    let one = constant.first()?;
+    let other = constant.iter().find(|run| run.digest != one.digest)?;
+    Some((one.last, other.last))
 }
 
-/// Members that show different certificates at the same time, for ten minutes or to and fro.
+/// What members showed at a time: each certificate with those that had it, the one of most members first.
+fn state(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>, at: Timestamp) -> Vec<String> {
+    let past = report.past;
+    let mut found: Vec<(Digest<32>, String, Vec<String>)> = Vec::new();
+    for (member, runs) in runs {
+        let begun = |run: &&Shown| {
+            let first = past.traces.get(run.first);
+            first.is_some_and(|trace| trace.start <= at)
+        };
+        let Some(run) = runs.iter().rev().find(begun).or(runs.first()) else {
+            continue;
+        };
+        let leaf = past.traces.get(run.last).and_then(|trace| past.leaf(trace));
+        let Some(leaf) = leaf else { continue };
+        let member = member.to_string();
+        match found.iter_mut().find(|(digest, ..)| *digest == run.digest) {
+            Some((_, _, members)) => members.push(member),
+            None => found.push((run.digest, short_card(leaf, past.lang), vec![member])),
+        }
+    }
+    found.sort_by_key(|(_, _, members)| core::cmp::Reverse(members.len()));
+    let rows = found.iter().take(ROWS_MAX);
+    rows.map(|(_, card, members)| format!("{card}: {}", shortened(members)))
+        .collect()
+}
+
+/// Certificates told apart in the words, and members of each.
+const ROWS_MAX: usize = 8;
+
+fn shortened(members: &[String]) -> String {
+    let shown = members.iter().take(ROWS_MAX).map(String::as_str);
+    let shown: Vec<&str> = shown.collect();
+    match members.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{}, … (+{more})", shown.join(", ")),
+    }
+}
+
+/// Name, end and thumbprint: what an administrator compares.
+fn short_card(certificate: &Certificate, lang: Lang) -> String {
+    let end = certificate.not_after.map_or_else(|| "?".to_owned(), minute);
+    say(lang, "cert-short")
+        .with("certificate", certificate_name(certificate))
+        .with("end", end)
+        .with("thumbprint", certificate.sha1)
+        .text()
+}
+
+/// Members that show different certificates at the same time, for ten minutes or in turns.
 fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
     let past = report.past;
-    let flat: Vec<(&Endpoint, &Shown)> = runs
-        .iter()
-        .flat_map(|(member, runs)| runs.iter().map(move |run| (member, run)))
-        .collect();
-    let Some((one, other)) = apart(report, &flat) else {
+    let Some((one, other)) = apart(report, runs) else {
         return;
     };
     let declared = report.settings.protects(name);
     let verdict = Verdict::new(severity_if(declared), Confidence::Certain, "");
-    let rows: Vec<String> = flat
-        .iter()
-        .filter_map(|(member, run)| {
-            let leaf = past.leaf(past.traces.get(run.last)?)?;
-            Some(format!("{member}: {}", card(leaf, past.lang)))
-        })
-        .take(8)
-        .collect();
+    let at = past
+        .traces
+        .get(one)
+        .map_or(Timestamp(0), |trace| trace.start);
+    let rows = state(report, runs, at);
     let evidence: Vec<_> = [one, other]
         .iter()
         .filter_map(|index| {
@@ -290,7 +359,19 @@ mod tests {
             with_cert(b, "CN=new", 10),
             with_cert(a, "CN=old", 700),
         ];
-        assert!(find(&diagnose(&long), id).is_some());
+        let found = diagnose(&long);
+        let title = &find(&found, id).unwrap().title;
+        assert!(
+            title.contains("CN=old until") && title.contains(": 10.0.0.5:443"),
+            "{title}"
+        );
+        // Whose certificate comes first does not matter.
+        let turned = [
+            with_cert(b, "CN=old", 0),
+            with_cert(a, "CN=new", 10),
+            with_cert(b, "CN=old", 700),
+        ];
+        assert!(find(&diagnose(&turned), id).is_some());
         // A short overlap is a rotation in progress.
         let rotation = [
             with_cert(a, "CN=old", 0),
@@ -307,6 +388,26 @@ mod tests {
                 .count(),
             2
         );
+        // It was done within minutes, and the capture goes on for long: nobody lags behind.
+        let done = [
+            with_cert(a, "CN=old", 0),
+            with_cert(b, "CN=old", 5),
+            with_cert(b, "CN=new", 10),
+            with_cert(a, "CN=old", 15),
+            with_cert(a, "CN=new", 20),
+            with_cert(b, "CN=new", 7_000),
+            with_cert(a, "CN=new", 7_200),
+        ];
+        assert!(find(&diagnose(&done), id).is_none());
+        // Two that never change, in turns: a balancer sends clients to either.
+        let turns = [
+            with_cert(a, "CN=old", 0),
+            with_cert(b, "CN=new", 10),
+            with_cert(a, "CN=old", 20),
+            with_cert(b, "CN=new", 30),
+        ];
+        assert!(find(&diagnose(&turns), id).is_some());
+        assert!(find(&diagnose(&turns[..3]), id).is_none());
         let same = [with_cert(a, "CN=old", 0), with_cert(b, "CN=old", 700)];
         let found = diagnose(&same);
         assert!(find(&found, id).is_none() && find(&found, "cert-rotation").is_none());

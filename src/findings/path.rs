@@ -192,7 +192,7 @@ fn slow(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     {
         "loss"
     } else {
-        ""
+        "elsewhere"
     };
     let severity = if total > ms(settings.slow_warn_ms) {
         Severity::Warning

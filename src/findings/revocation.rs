@@ -147,6 +147,13 @@ fn tell(report: &mut Report<'_>, gap: &Gap, worst: &Failed, within: &[&Failed]) 
         group.note("server", &place.server.to_string());
         group.note("result", &worst.result);
         group.set("host", &worst.host);
+        // Steps that help for one kind of look-up only.
+        let first = worst.host.split('.').next().unwrap_or_default();
+        if first == "ctldl" {
+            group.set("ctl", &worst.host);
+        } else if first.contains("ocsp") {
+            group.set("responder", &worst.host);
+        }
         // It is told here: the client does not think for no reason.
         let told = (ID, CLIENT_THINKS, Subject::Server(place.server));
         report.groups.lessen(&told, 1);
@@ -226,6 +233,13 @@ mod tests {
             "{:?}",
             finding.evidence
         );
+        // Steps for trust lists and for OCSP are for those.
+        let steps = finding.remediation.join("\n");
+        assert!(!steps.contains("DisableRootAutoUpdate") && !steps.contains("Stapling"));
+        let ctl = failing("10.0.0.1", "ctldl.windowsupdate.com", 200, 4_000);
+        let ctl = diagnose_dns(&[slow(5_000)], &ctl);
+        let steps = find(&ctl, ID).unwrap().remediation.join("\n");
+        assert!(steps.contains("DisableRootAutoUpdate") && !steps.contains("Stapling"));
         // Once is enough: the client does not also think for no reason.
         assert_eq!(found.iter().filter(|one| one.id == ID).count(), 1);
         // Two slow handshakes, of which one has the reason.

@@ -9,6 +9,7 @@ pub(crate) mod netmon;
 pub(crate) mod packets;
 pub(crate) mod quic;
 pub(crate) mod run;
+pub(crate) mod scene;
 pub(crate) mod tls;
 pub(crate) mod trace;
 pub(crate) mod windows;

@@ -1,0 +1,294 @@
+//! Field cases that only packets built by hand can show, as an administrator runs them: the report in both languages is a
+//! golden, and each case has a twin that is nearly one and must stay silent. `UPDATE_GOLDENS=1 cargo test --test
+//! built_cases` writes the goldens anew; a change in them is a change of the output, and is reviewed as such.
+
+#![allow(clippy::unwrap_used)] // a test that can't go on shall stop
+
+mod support;
+
+use std::{fs, path::PathBuf};
+use support::{
+    Folder,
+    files::Pcap,
+    packets::{
+        Packet, START_NS, SYN, Talk,
+        Who::{Client, Server},
+        datagram,
+    },
+    scene::{Scene, answer, certificates, complete, hello12},
+    tls::{self, message, record, vec8},
+};
+
+/// The certificates of the bundled captures are valid then: 2026-11-27.
+const BEGIN_S: f64 = 330.0 * 86_400.0;
+const NAME_SERVER: &str = "10.0.0.53:53";
+
+fn scene() -> Scene {
+    Scene {
+        begin_s: BEGIN_S,
+        ..Scene::default()
+    }
+}
+
+/// What the program prints about a scene.
+fn report(folder: &Folder, name: &str, scene: &Scene, lang: &str) -> String {
+    let mut packets: Vec<Packet> = scene.packets.clone();
+    packets.sort_by_key(|packet| packet.time_ns);
+    let path = folder.file(name, &Pcap::default().write(&packets));
+    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_tlscope"))
+        .args(["--lang", lang, "--color", "never"])
+        .current_dir(path.parent().unwrap())
+        .arg(name)
+        .output()
+        .unwrap();
+    assert_eq!(output.stderr, b"", "{name}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The report is its golden in both languages.
+#[track_caller]
+fn is_golden(name: &str, scene: &Scene) {
+    let folder = Folder::new(name);
+    let update = std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1");
+    for lang in ["en", "ja"] {
+        let ours = report(&folder, &format!("{name}.pcap"), scene, lang);
+        let golden = PathBuf::from(format!("tests/built_cases/{name}.{lang}.txt"));
+        if update {
+            fs::write(&golden, ours).unwrap();
+            continue;
+        }
+        let theirs = fs::read_to_string(&golden).unwrap();
+        let lines = theirs.lines().zip(ours.lines());
+        for (number, (theirs, ours)) in (1..).zip(lines) {
+            assert_eq!(theirs, ours, "{}:{number}", golden.display());
+        }
+        assert_eq!(theirs.len(), ours.len(), "{}", golden.display());
+    }
+}
+
+/// The twin's report does not speak of it.
+#[track_caller]
+fn is_silent(id: &str, scene: &Scene) {
+    let folder = Folder::new(&format!("twin-of-{id}"));
+    let told = report(&folder, "twin.pcap", scene, "en");
+    assert!(!told.contains(&format!("[{id}]")), "{told}");
+}
+
+/// The same certificate for a year longer: the year of notAfter, the second UTCTime (RFC 5280 section 4.1.2.5.1), is
+/// another one. Nothing here looks at the signature.
+fn renewed(der: &[u8]) -> Vec<u8> {
+    let mut out = der.to_vec();
+    let is_time = |at: &usize| der[*at..].starts_with(&[0x17, 0x0d]);
+    let not_after = (0..der.len()).filter(is_time).nth(1).unwrap();
+    let year = &mut out[not_after + 2..not_after + 4];
+    year.copy_from_slice(if year == b"28" { b"29" } else { b"28" });
+    out
+}
+
+/// A new certificate on an AD FS farm, which one of three servers does not get for `late_s`.
+fn roll_out(late_s: f64) -> Scene {
+    let old = &certificates()[0].1;
+    let new = &renewed(old);
+    let hello = hello12("www.contoso.com");
+    let mut scene = scene();
+    for (server, changes_at) in [
+        ("10.0.0.5:443", 600.0),
+        ("10.0.0.6:443", 660.0),
+        ("10.0.0.7:443", 660.0 + late_s),
+    ] {
+        for n in 0..10 {
+            let at = f64::from(n) * 240.0 + f64::from(n * n % 5) * 7.0;
+            let shown = if at < changes_at { old } else { new };
+            scene.talk("10.0.1.10", server, at, |talk| {
+                complete(talk, &hello, 0x0303, 0xc030, shown);
+            });
+        }
+    }
+    scene
+}
+
+#[test]
+fn a_certificate_that_one_server_does_not_get() {
+    is_golden("s4-certificate-roll-out", &roll_out(1e9));
+    // All have it within minutes.
+    is_silent("farm-cert-inconsistent", &roll_out(120.0));
+}
+
+/// A DNS message about the A record of a name.
+fn dns(id: u16, flags: u16, name: &str, address: Option<[u8; 4]>) -> Vec<u8> {
+    let mut out = id.to_be_bytes().to_vec();
+    out.extend(flags.to_be_bytes());
+    out.extend([0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
+    for label in name.split('.') {
+        out.push(u8::try_from(label.len()).unwrap());
+        out.extend(label.bytes());
+    }
+    out.extend([0, 0, 1, 0, 1]);
+    if let Some(address) = address {
+        out.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        out.extend(address);
+    }
+    out
+}
+
+/// A question at a time, from a port of its own; answered where there is an address.
+fn ask(
+    scene: &mut Scene,
+    client: &str,
+    at_s: f64,
+    number: u16,
+    name: &str,
+    address: Option<[u8; 4]>,
+) {
+    let time_ns = START_NS + ((scene.begin_s + at_s) * 1e9) as i64;
+    let from = format!("{client}:{}", 20_000 + number);
+    let query = dns(number, 0x0100, name, None);
+    scene
+        .packets
+        .push(datagram(time_ns, &from, NAME_SERVER, &query));
+    if address.is_some() {
+        let answer = dns(number, 0x8180, name, address);
+        let time_ns = time_ns + 3_000_000;
+        scene
+            .packets
+            .push(datagram(time_ns, NAME_SERVER, &from, &answer));
+    }
+}
+
+/// An Exchange server that asks DNS steadily until `silent_at_s`, and connects to its domain controllers all the time.
+fn ports_run_out(silent_at_s: f64) -> Scene {
+    let der = &certificates()[0].1;
+    let hello = hello12("www.contoso.com");
+    let mut scene = scene();
+    let mut number = 0;
+    while f64::from(number) * 15.0 < silent_at_s {
+        let at = f64::from(number) * 15.0;
+        ask(
+            &mut scene,
+            "10.0.0.20",
+            at,
+            number,
+            "www.contoso.com",
+            Some([10, 0, 0, 2]),
+        );
+        number += 1;
+    }
+    for n in 0..20 {
+        scene.talk(
+            "10.0.0.20",
+            "10.0.0.2:636",
+            30.0 + f64::from(n) * 120.0,
+            |talk| {
+                complete(talk, &hello, 0x0303, 0xc030, der);
+            },
+        );
+    }
+    scene
+}
+
+#[test]
+fn a_host_that_runs_out_of_udp_ports() {
+    is_golden("s4-udp-silence", &ports_run_out(1_200.0));
+    // It asks until the end.
+    is_silent("dns-failure-before-connect", &ports_run_out(2_500.0));
+}
+
+/// A client that wants a revocation list between certificate and key exchange; the host answers after `dns_answers`.
+fn revocation(dns_answers: bool) -> Scene {
+    let der = &certificates()[0].1;
+    let hello = hello12("www.contoso.com");
+    let mut scene = scene();
+    for n in 0..3_u16 {
+        let at = f64::from(n) * 60.0;
+        let address = dns_answers.then_some([10, 0, 0, 80]);
+        for (again, wait) in [0.1, 1.1, 3.1, 7.1].into_iter().enumerate() {
+            if again == 0 || !dns_answers {
+                ask(
+                    &mut scene,
+                    "10.0.1.10",
+                    at + wait,
+                    10 * n,
+                    "crl.contoso.com",
+                    address,
+                );
+            }
+        }
+        // DNS works for others.
+        ask(
+            &mut scene,
+            "10.0.1.10",
+            at - 1.0,
+            10 * n + 1,
+            "www.contoso.com",
+            Some([10, 0, 0, 5]),
+        );
+        scene.talk("10.0.1.10", "10.0.0.5:443", at, |talk| {
+            slow(talk, &hello, der)
+        });
+    }
+    scene
+}
+
+/// A handshake whose client takes twelve seconds before its key exchange.
+fn slow(talk: &mut Talk, hello: &tls::Hello, der: &[u8]) {
+    let mut second = record(22, 0x0303, &message(16, &vec8(&[7; 32])));
+    second.extend(tls::finished());
+    talk.open()
+        .send(Client, &hello.record())
+        .send(Server, &answer(0x0303, 0xc030, der))
+        .wait_ms(12_000)
+        .send(Client, &second)
+        .send(Server, &tls::finished())
+        .send(Client, &record(23, 0x0303, &[1; 600]))
+        .send(Server, &record(23, 0x0303, &[2; 1200]))
+        .wait_ms(1_500)
+        .close();
+}
+
+#[test]
+fn a_revocation_list_that_cannot_be_fetched() {
+    let blocked = revocation(false);
+    is_golden("s4-revocation-list", &blocked);
+    // The list's host is found: why the client waits is not known.
+    let folder = Folder::new("twin-of-revocation");
+    let told = report(&folder, "twin.pcap", &revocation(true), "en");
+    assert!(
+        told.contains("Clients take long to answer 10.0.0.5:443"),
+        "{told}"
+    );
+    assert!(!told.contains("crl.contoso.com, which"), "{told}");
+}
+
+/// A scene in which a SYN is repeated without an answer, for the note on what a capture without DNS cannot show.
+#[test]
+fn a_capture_without_dns_says_so() {
+    let unanswered = |with_dns: bool| {
+        let mut scene = scene();
+        if with_dns {
+            ask(
+                &mut scene,
+                "10.0.1.10",
+                0.0,
+                1,
+                "www.contoso.com",
+                Some([10, 0, 0, 5]),
+            );
+        }
+        scene.talk("10.0.1.10", "10.0.0.5:443", 1.0, |talk| {
+            let first = talk.first[0];
+            for wait in [1_000, 2_000, 4_000, 8_000] {
+                talk.raw(Client, SYN, first, b"").wait_ms(wait);
+            }
+        });
+        // Time goes on, so that the silence is one.
+        let der = &certificates()[0].1;
+        scene.talk("10.0.1.11", "10.0.0.6:443", 60.0, |talk| {
+            complete(talk, &hello12("www.contoso.com"), 0x0303, 0xc030, der);
+        });
+        scene
+    };
+    let folder = Folder::new("no-dns");
+    let told = |with_dns| report(&folder, "unanswered.pcap", &unanswered(with_dns), "en");
+    assert!(told(false).contains("shows no DNS"));
+    assert!(!told(true).contains("shows no DNS"));
+}
