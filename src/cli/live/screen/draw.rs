@@ -7,7 +7,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::Line,
-    widgets::{Cell, Paragraph, Row as TableRow, Table, Wrap},
+    widgets::{Cell, HighlightSpacing, Paragraph, Row as TableRow, Table, Wrap},
 };
 use std::{
     collections::BTreeMap,
@@ -81,7 +81,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, facts: &Facts<'_>, view: &mut View) 
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(Paragraph::new(header(facts, view.colour)), head);
+    frame.render_widget(Paragraph::new(header(facts, view.colour, head.width)), head);
     frame.render_widget(Line::styled(tab_line(facts, view), REVERSED), tabs);
     match &view.pane {
         Pane::Handshakes => handshakes(frame, body, facts.rows, view),
@@ -101,7 +101,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, facts: &Facts<'_>, view: &mut View) 
     frame.render_widget(Line::raw(key_line(view)), keys);
 }
 
-fn header<'a>(facts: &Facts<'_>, colour: bool) -> Vec<Line<'a>> {
+fn header<'a>(facts: &Facts<'_>, colour: bool, width: u16) -> Vec<Line<'a>> {
     let [packets, bytes, handshakes] = facts.rates.per_second;
     let (kernel, dropped) = facts.board.kernel_now();
     let total = facts.progress.handshakes.load(Ordering::Relaxed);
@@ -126,20 +126,29 @@ fn header<'a>(facts: &Facts<'_>, colour: bool) -> Vec<Line<'a>> {
             BOLD,
         ),
         drops,
-        Line::raw(format!("Versions  {}", tally(&by_version))),
-        Line::raw(format!("Outcomes  {}", tally(&by_outcome))),
+        Line::raw(tally("Versions", &by_version, width)),
+        Line::raw(tally("Outcomes", &by_outcome, width)),
     ]
 }
 
-/// The most frequent first.
-fn tally(counts: &BTreeMap<String, u64>) -> String {
+/// The most frequent first, as many as there is room for.
+fn tally(what: &str, counts: &BTreeMap<String, u64>, width: u16) -> String {
     let mut sorted: Vec<_> = counts.iter().collect();
     sorted.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    let words: Vec<String> = sorted
-        .iter()
-        .map(|(what, count)| format!("{what} {count}"))
-        .collect();
-    words.join("  ")
+    let mut line = what.to_owned();
+    let (mut room, mut left) = (usize::from(width).saturating_sub(line.len()), sorted.len());
+    for (what, count) in sorted {
+        let words = format!("  {what} {count}");
+        left -= 1;
+        // The last one may take the room for saying that there are more.
+        if words.len() + if left > 0 { 5 } else { 0 } > room {
+            let _ = write!(line, "  +{}", left + 1);
+            break;
+        }
+        room -= words.len();
+        line.push_str(&words);
+    }
+    line
 }
 
 fn clock(time: Duration) -> String {
@@ -163,9 +172,6 @@ fn tab_line(facts: &Facts<'_>, view: &View) -> String {
     if view.paused.is_some() {
         line.push_str("  PAUSED");
     }
-    if !view.filter.is_empty() && !view.typing {
-        let _ = write!(line, "  filter: {}", view.filter);
-    }
     format!("{line:200}")
 }
 
@@ -173,13 +179,23 @@ fn key_line(view: &View) -> String {
     if view.typing {
         return format!("filter: {}_   (Enter keeps it, Esc clears it)", view.filter);
     }
+    // One that is at work stands in front, where it is seen.
+    let (filter, may_filter) = if view.filter.is_empty() {
+        (String::new(), "  / filter")
+    } else {
+        (format!("filter: {} (Esc clears it)  ", view.filter), "")
+    };
     match view.pane {
         Pane::Handshakes => {
             let sort = SORTS.get(view.sort).copied().unwrap_or_default();
-            format!("q quit  Tab findings  s sort: {sort}  / filter  p pause  arrows move")
+            format!(
+                "{filter}q quit  Tab findings  Enter why !  s sort: {sort}  p pause{may_filter}"
+            )
         }
         Pane::Findings => {
-            "q quit  Tab handshakes  Enter explain  / filter  p pause  arrows move".to_owned()
+            format!(
+                "{filter}q quit  Tab handshakes  Enter explain  p pause  arrows move{may_filter}"
+            )
         }
         Pane::Page(..) => "q back  arrows, PgUp, PgDn scroll".to_owned(),
     }
@@ -216,7 +232,7 @@ fn handshakes(frame: &mut Frame<'_>, area: Rect, rows: &[Row], view: &mut View) 
     let table = rows.iter().map(|row| {
         let time = row.time.to_string();
         let time = time.get(11..19).unwrap_or_default().to_owned();
-        let mark = if row.findings > 0 { "!" } else { "" };
+        let mark = if row.findings.is_empty() { "" } else { "!" };
         let mut cells = vec![time, row.client.clone()];
         if wide || row.name.is_empty() {
             cells.push(row.server.clone());
@@ -225,7 +241,7 @@ fn handshakes(frame: &mut Frame<'_>, area: Rect, rows: &[Row], view: &mut View) 
             cells.push(row.name.clone());
         }
         cells.extend([row.version.clone(), format!("{mark}{}", row.outcome)]);
-        let style = if view.colour && row.findings > 0 {
+        let style = if view.colour && !row.findings.is_empty() {
             Style::new().fg(Color::Yellow)
         } else {
             Style::new()
@@ -239,12 +255,14 @@ fn handshakes(frame: &mut Frame<'_>, area: Rect, rows: &[Row], view: &mut View) 
     };
     let table = Table::new(table, widths)
         .header(TableRow::new(head.iter().copied()).style(BOLD))
-        .row_highlight_style(REVERSED);
+        .row_highlight_style(REVERSED)
+        .highlight_symbol(">")
+        .highlight_spacing(HighlightSpacing::Always);
     frame.render_stateful_widget(table, area, &mut view.selected);
 }
 
 fn findings(frame: &mut Frame<'_>, area: Rect, list: &[Finding], view: &mut View) {
-    settle(view, list.len());
+    view.follow(list);
     if list.is_empty() {
         let words = "Nothing is wrong with what was seen so far, or not enough was seen.";
         return frame.render_widget(Paragraph::new(words), area);
@@ -275,8 +293,24 @@ fn findings(frame: &mut Frame<'_>, area: Rect, list: &[Finding], view: &mut View
     });
     let table = Table::new(table, widths)
         .header(TableRow::new(["", "count", "finding", "about"]).style(BOLD))
-        .row_highlight_style(REVERSED);
+        .row_highlight_style(REVERSED)
+        .highlight_symbol(">")
+        .highlight_spacing(HighlightSpacing::Always);
     frame.render_stateful_widget(table, area, &mut view.selected);
+}
+
+/// A handshake of which the findings follow, as text.
+pub(super) fn of_row(row: &Row) -> String {
+    let Row {
+        time,
+        client,
+        server,
+        name,
+        version,
+        outcome,
+        ..
+    } = row;
+    format!("{time} {client} → {server} {name}\n{version} {outcome}\n\n")
 }
 
 /// What was seen of one finding, as text.
@@ -319,7 +353,11 @@ mod tests {
                 name: "mail.contoso.com".to_owned(),
                 version: if n % 2 == 0 { "TLS 1.2" } else { "TLS 1.0" }.to_owned(),
                 outcome: "established",
-                findings: 0,
+                findings: if n % 2 == 0 {
+                    vec![]
+                } else {
+                    vec!["legacy-version-negotiated".to_owned()]
+                },
             });
         }
         let finding = serde_json::json!({
@@ -371,9 +409,10 @@ mod tests {
             "eth0  0:00:00",
             "none dropped",
             "192.0.2.29      mail.contoso.com",
-            "TLS 1.0 established",
+            "TLS 1.0 !established",
             "! v1: the interface is down",
-            "q quit  Tab findings  s sort: time",
+            "q quit  Tab findings  Enter why !  s sort: time",
+            ">10:00:29",
         ] {
             assert!(text.contains(words), "{words}:\n{text}");
         }
@@ -391,6 +430,62 @@ mod tests {
         );
         press(&mut view, &model, &[KeyCode::Esc]);
         assert_eq!(view.pane, Pane::Findings);
+    }
+
+    #[test]
+    fn the_selected_finding_is_followed_and_a_page_leads_back_to_its_list() {
+        let shown = model();
+        let mut view = View::new(Lang::En, false);
+        let chosen = shown.model().findings[0].clone();
+        press(&mut view, &shown.model(), &[KeyCode::Tab]);
+        drawn(&shown.model(), &mut view);
+        // A worse one comes in front of it before the key is pressed.
+        let mut worse = chosen.clone();
+        worse.subject = "203.0.113.9:443".into();
+        worse.title = "Another one".into();
+        shown.findings(vec![worse, chosen]);
+        press(&mut view, &shown.model(), &[KeyCode::Enter]);
+        let text = drawn(&shown.model(), &mut view);
+        assert!(
+            text.contains("HTTP/2 with a suite that it forbids"),
+            "{text}"
+        );
+        press(&mut view, &shown.model(), &[KeyCode::Esc]);
+        let text = drawn(&shown.model(), &mut view);
+        assert!(text.contains(">ERROR   7       HTTP/2 with"), "{text}");
+
+        press(&mut view, &shown.model(), &[KeyCode::Tab, KeyCode::Enter]);
+        let text = drawn(&shown.model(), &mut view);
+        assert!(
+            text.contains("192.0.2.29 → 198.51.100.25:443 mail.contoso.com")
+                && text.contains("legacy-version-negotiated"),
+            "{text}"
+        );
+        press(&mut view, &shown.model(), &[KeyCode::Esc]);
+        assert_eq!(view.pane, Pane::Handshakes);
+        // Nothing is wrong with the next one.
+        press(&mut view, &shown.model(), &[KeyCode::Down, KeyCode::Enter]);
+        assert_eq!(view.pane, Pane::Handshakes);
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted() {
+        let counts = [
+            ("established-then-closed", 97),
+            ("server-alert", 25),
+            ("hello-reset", 11),
+        ]
+        .map(|(what, count)| (what.to_owned(), count));
+        let line = |width| tally("Outcomes", &counts.clone().into(), width);
+        assert_eq!(
+            line(80),
+            "Outcomes  established-then-closed 97  server-alert 25  hello-reset 11"
+        );
+        assert_eq!(
+            line(60),
+            "Outcomes  established-then-closed 97  server-alert 25  +1"
+        );
+        assert_eq!(line(20), "Outcomes  +3");
     }
 
     #[test]

@@ -43,7 +43,8 @@ struct Row {
     name: String,
     version: String,
     outcome: &'static str,
-    findings: usize,
+    /// What is wrong with it, by the ids of findings.
+    findings: Vec<String>,
 }
 
 impl Row {
@@ -64,7 +65,7 @@ impl Row {
             name: sanitize::clean(name.unwrap_or_default()).into_owned(),
             version: version.unwrap_or_default(),
             outcome: record.outcome.as_str(),
-            findings: record.findings.len(),
+            findings: record.findings.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -151,6 +152,10 @@ struct View {
     /// The rows as they were when it was paused.
     paused: Option<(Vec<Row>, Vec<Finding>)>,
     selected: TableState,
+    /// The selected finding, which is followed where the list changes: its id and its subject.
+    chosen: Option<(String, String)>,
+    /// The list that a page was opened from.
+    before: Pane,
     lang: Lang,
     colour: bool,
 }
@@ -164,6 +169,8 @@ impl View {
             typing: false,
             paused: None,
             selected: TableState::default().with_selected(0),
+            chosen: None,
+            before: Pane::Handshakes,
             lang,
             colour,
         }
@@ -254,12 +261,13 @@ impl View {
 
     fn pane(&mut self, pane: Pane) {
         self.pane = pane;
+        self.chosen = None;
         self.selected.select(Some(0));
     }
 
     fn back(&mut self) {
         match self.pane {
-            Pane::Page(..) => self.pane(Pane::Findings),
+            Pane::Page(..) => self.pane = self.before.clone(),
             _ => self.filter.clear(),
         }
     }
@@ -282,22 +290,57 @@ impl View {
         } else {
             let at = self.selected.selected().unwrap_or(0);
             self.selected.select(Some(at.saturating_add_signed(by)));
+            self.chosen = None;
         }
     }
 
-    /// The page of the selected finding: what was seen, then all there is to say about its kind.
+    /// Selects the finding that was chosen, wherever it stands by now, and remembers the one that is selected.
+    fn follow(&mut self, findings: &[Finding]) {
+        let is_chosen = |finding: &Finding| {
+            let chosen = self.chosen.as_ref();
+            chosen.is_some_and(|(id, subject)| *id == finding.id && *subject == *finding.subject)
+        };
+        let last = findings.len().saturating_sub(1);
+        let at = findings.iter().position(is_chosen);
+        let at = at.unwrap_or(self.selected.selected().unwrap_or(0).min(last));
+        self.selected.select(Some(at));
+        self.chosen =
+            (findings.get(at)).map(|finding| (finding.id.to_string(), finding.subject.to_string()));
+    }
+
+    /// The page of the selected finding: what was seen, then all there is to say about its kind. Of a handshake: what is
+    /// wrong with it.
     fn explain(&mut self, model: &Model) {
-        if self.pane != Pane::Findings {
-            return;
-        }
-        let at = self.selected.selected().unwrap_or(0);
-        let findings = self.findings(model);
-        if let Some(finding) = findings.get(at.min(findings.len().saturating_sub(1))) {
-            let mut text = draw::particulars(finding);
-            text.push_str(&findings::explain(&finding.id, self.lang).unwrap_or_default());
+        let text = match self.pane {
+            Pane::Page(..) => None,
+            Pane::Findings => {
+                let findings = self.findings(model);
+                self.follow(&findings);
+                let finding = self.selected.selected().and_then(|at| findings.get(at));
+                finding.map(|finding| {
+                    draw::particulars(finding) + &self.explanations([finding.id.to_string()])
+                })
+            }
+            Pane::Handshakes => {
+                let rows = self.rows(model);
+                let row = self.selected.selected().and_then(|at| rows.get(at));
+                row.filter(|row| !row.findings.is_empty())
+                    .map(|row| draw::of_row(row) + &self.explanations(row.findings.clone()))
+            }
+        };
+        if let Some(text) = text {
             let text = sanitize::clean_lines(&text).into_owned();
-            self.pane = Pane::Page(text.lines().map(str::to_owned).collect(), 0);
+            let page = Pane::Page(text.lines().map(str::to_owned).collect(), 0);
+            self.before = std::mem::replace(&mut self.pane, page);
         }
+    }
+
+    /// All there is to say about kinds of findings.
+    fn explanations(&self, ids: impl IntoIterator<Item = String>) -> String {
+        let texts = ids
+            .into_iter()
+            .filter_map(|id| findings::explain(&id, self.lang));
+        texts.collect::<Vec<_>>().join("\n\n")
     }
 }
 
