@@ -53,7 +53,7 @@ mod text;
 mod version;
 
 pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
-pub use standing::Standing;
+pub use standing::{Judged, Snapshot, Standing};
 pub use text::{Lang, explain, title};
 
 use crate::record::{Confidence, Dns, Finding, Handshake, Scope, Severity};

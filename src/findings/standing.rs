@@ -28,6 +28,8 @@ pub struct Standing {
     pane_ns: i64,
     panes: VecDeque<Pane>,
     told: HashMap<Box<str>, Told>,
+    /// Snapshots that were judged.
+    judgements: u64,
     /// Clients that ask DNS; how steadily shows over several panes.
     clients: DnsClients,
     /// Numbers of the DNS that has left the window.
@@ -50,9 +52,25 @@ struct Told {
     count: u64,
     /// When something was last said of it.
     said_ns: i64,
+    /// The last judgement that found it.
+    seen: u64,
     /// Since when it is not there.
     absent_since_ns: Option<i64>,
 }
+
+/// What a window held at a moment.
+pub struct Snapshot(Diagnosis);
+
+impl Snapshot {
+    /// Finds what is wrong with it; this is what takes long.
+    #[must_use]
+    pub fn judge(self) -> Judged {
+        Judged(self.0.finish_keyed())
+    }
+}
+
+/// What was found.
+pub struct Judged(Vec<(Box<str>, Finding)>);
 
 impl Standing {
     /// Remembers handshakes for `window_ns`.
@@ -67,6 +85,7 @@ impl Standing {
             pane_ns: (window_ns / PANES).max(1),
             panes: VecDeque::new(),
             told: HashMap::new(),
+            judgements: 0,
             clients: DnsClients::default(),
             past_dns: Dns::default(),
             dns_until_ns: i64::MIN,
@@ -160,28 +179,31 @@ impl Standing {
 
     /// Judges what the window holds, and gives what is to be told: verdicts that begin, changed or ended.
     pub fn judge(&mut self, now_ns: i64) -> Vec<Finding> {
+        let judged = self.snapshot(now_ns).map(Snapshot::judge);
+        self.take(judged, now_ns)
+    }
+
+    /// What the window holds now, to be judged while records keep coming. `None`: it is what it was.
+    pub fn snapshot(&mut self, now_ns: i64) -> Option<Snapshot> {
         self.pass(now_ns);
-        let waits = self
-            .told
-            .values()
-            .any(|told| told.absent_since_ns.is_some());
-        if !self.is_stale && !waits {
-            return Vec::new();
-        }
-        let mut news = Vec::new();
-        if core::mem::take(&mut self.is_stale) {
+        core::mem::take(&mut self.is_stale).then(|| {
             let since_ns = now_ns.saturating_sub(self.pane_ns.saturating_mul(PANES));
             self.clients.forget_before(Timestamp(since_ns));
-            let found = self.together_so_far().finish_keyed();
-            let mut there: HashMap<Box<str>, Finding> = HashMap::with_capacity(found.len());
+            Snapshot(self.together_so_far())
+        })
+    }
+
+    /// Takes what was found in a snapshot, if there was one, and gives what is to be told.
+    pub fn take(&mut self, judged: Option<Judged>, now_ns: i64) -> Vec<Finding> {
+        let mut news = Vec::new();
+        if let Some(Judged(found)) = judged {
+            self.judgements += 1;
             for (key, finding) in found {
-                news.extend(self.compare(&key, &finding, now_ns));
-                there.insert(key, finding);
+                news.extend(self.compare(key, finding, now_ns));
             }
-            for (key, told) in &mut self.told {
-                if !there.contains_key(key) {
-                    told.absent_since_ns.get_or_insert(now_ns);
-                }
+            let last = self.judgements;
+            for told in self.told.values_mut().filter(|told| told.seen < last) {
+                told.absent_since_ns.get_or_insert(now_ns);
             }
         }
         news.extend(self.end(now_ns));
@@ -189,32 +211,35 @@ impl Standing {
     }
 
     /// What is to be said of a verdict that stands.
-    fn compare(&mut self, key: &str, finding: &Finding, now_ns: i64) -> Option<Finding> {
-        let news = |state| {
+    fn compare(&mut self, key: Box<str>, finding: Finding, now_ns: i64) -> Option<Finding> {
+        let news = |finding: &Finding, state| {
             Some(Finding {
                 state: Some(state),
                 ..finding.clone()
             })
         };
-        let Some(told) = self.told.get_mut(key) else {
+        let Some(told) = self.told.get_mut(&key) else {
+            let begins = news(&finding, FindingState::Begins);
             let told = Told {
                 severity: finding.severity,
                 count: finding.count,
-                finding: finding.clone(),
+                finding,
                 said_ns: now_ns,
+                seen: self.judgements,
                 absent_since_ns: None,
             };
-            self.told.insert(key.into(), told);
-            return news(FindingState::Begins);
+            self.told.insert(key, told);
+            return begins;
         };
-        told.absent_since_ns = None;
-        told.finding.clone_from(finding);
+        (told.absent_since_ns, told.seen) = (None, self.judgements);
+        told.finding = finding;
+        let finding = &told.finding;
         let worse = finding.severity > told.severity;
         let larger = finding.count >= told.count.saturating_mul(GROWTH);
         let held = now_ns.saturating_sub(told.said_ns) >= HOLD_NS;
         if worse || (larger && held) {
             (told.severity, told.count, told.said_ns) = (finding.severity, finding.count, now_ns);
-            return news(FindingState::Changed);
+            return news(&told.finding, FindingState::Changed);
         }
         None
     }

@@ -1,14 +1,16 @@
-//! Findings are judged in a thread of their own: that takes a moment, in which packets keep coming.
+//! Findings are judged in threads of their own, for that takes a moment in which packets keep coming: one keeps what is
+//! remembered, and from time to time hands a snapshot of it to the other one, which looks for what is wrong.
 //!
 //! Records wait in a bounded queue; if it is full, the pipe waits, and the kernel drops and counts.
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use anyhow::Context;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 use tlscope::{
-    findings::{Standing, Verdicts},
+    findings::{Judged, Snapshot, Standing, Verdicts},
     record::{Dns, Finding, Handshake},
 };
 
@@ -39,49 +41,32 @@ pub(super) struct News {
 pub(super) struct Judge {
     messages: Sender<Message>,
     news: Receiver<News>,
-    thread: JoinHandle<Standing>,
+    /// `None` where the judging broke off.
+    thread: JoinHandle<Option<Standing>>,
 }
 
 impl Judge {
     /// Begins.
-    pub(super) fn start(mut standing: Standing, worst_max: usize) -> Self {
+    pub(super) fn start(standing: Standing, worst_max: usize) -> Self {
         let (messages, inbox) = bounded(WAITING_MAX);
         let (outbox, news) = unbounded(); // bounded by what can change between two judgements
         let thread = thread::spawn(move || {
-            let mut judge_at = Instant::now() + JUDGE_EVERY;
+            let mut keeper = Keeper {
+                standing,
+                worst_max,
+                court: Court::open(),
+                judge_at: Instant::now() + JUDGE_EVERY,
+                asked: None,
+            };
             for message in inbox {
-                let now_ns = match message {
-                    Message::Record(record, verdicts, now_ns) => {
-                        standing.add(&record, &verdicts, now_ns);
-                        now_ns
-                    }
-                    Message::Names(names, now_ns) => {
-                        standing.add_dns(*names, now_ns);
-                        now_ns
-                    }
-                    Message::Time(now_ns) => now_ns,
-                };
-                let begun = Instant::now();
-                if begun < judge_at {
-                    continue;
-                }
-                let findings = standing.judge(now_ns);
-                judge_at = Instant::now() + (begun.elapsed() * JUDGE_SHARE).max(JUDGE_EVERY);
-                let news = News {
-                    findings,
-                    counts: standing.counts(),
-                    worst: if worst_max > 0 {
-                        let worst = standing.findings().into_iter().take(worst_max);
-                        worst.cloned().collect()
-                    } else {
-                        Vec::new()
-                    },
-                };
-                if outbox.send(news).is_err() {
-                    break;
+                let now_ns = keeper.take(message);
+                match keeper.judge(now_ns) {
+                    Ok(Some(news)) => drop(outbox.send(news)), // nobody listens any more at the end
+                    Ok(None) => {}
+                    Err(BrokeOff) => return None,
                 }
             }
-            standing
+            Some(keeper.standing)
         });
         Self {
             messages,
@@ -116,7 +101,95 @@ impl Judge {
     /// All records are handed over: what it remembers.
     pub(super) fn finish(self) -> anyhow::Result<Standing> {
         drop(self.messages);
-        let standing = self.thread.join();
-        standing.map_err(|_| anyhow::anyhow!("the judging of findings broke off; this is a bug"))
+        let standing = self.thread.join().ok().flatten();
+        standing.context("the judging of findings broke off; this is a bug")
+    }
+}
+
+/// The thread that judges is gone, which only a bug can do.
+struct BrokeOff;
+
+/// What is remembered, and when it is to be judged.
+struct Keeper {
+    standing: Standing,
+    worst_max: usize,
+    court: Court,
+    judge_at: Instant,
+    /// Since when a snapshot is being judged.
+    asked: Option<Instant>,
+}
+
+impl Keeper {
+    fn take(&mut self, message: Message) -> i64 {
+        match message {
+            Message::Record(record, verdicts, now_ns) => {
+                self.standing.add(&record, &verdicts, now_ns);
+                now_ns
+            }
+            Message::Names(names, now_ns) => {
+                self.standing.add_dns(*names, now_ns);
+                now_ns
+            }
+            Message::Time(now_ns) => now_ns,
+        }
+    }
+
+    /// Goes on with the judging, without waiting.
+    fn judge(&mut self, now_ns: i64) -> Result<Option<News>, BrokeOff> {
+        let judged = if let Some(asked) = self.asked {
+            let judged = match self.court.judged.try_recv() {
+                Ok(judged) => judged,
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => return Err(BrokeOff),
+            };
+            self.asked = None;
+            self.judge_at = Instant::now() + (asked.elapsed() * JUDGE_SHARE).max(JUDGE_EVERY);
+            Some(judged)
+        } else {
+            let now = Instant::now();
+            if now < self.judge_at {
+                return Ok(None);
+            }
+            if let Some(snapshot) = self.standing.snapshot(now_ns) {
+                self.asked = Some(now);
+                let sent = self.court.snapshots.send(snapshot);
+                return sent.map(|()| None).map_err(|_| BrokeOff);
+            }
+            self.judge_at = now + JUDGE_EVERY;
+            None
+        };
+        let findings = self.standing.take(judged, now_ns);
+        let worst = if self.worst_max > 0 {
+            let worst = self.standing.findings().into_iter().take(self.worst_max);
+            worst.cloned().collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Some(News {
+            findings,
+            counts: self.standing.counts(),
+            worst,
+        }))
+    }
+}
+
+/// The thread that judges snapshots, one at a time.
+struct Court {
+    snapshots: Sender<Snapshot>,
+    judged: Receiver<Judged>,
+}
+
+impl Court {
+    fn open() -> Self {
+        let (snapshots, inbox) = bounded::<Snapshot>(1);
+        let (outbox, judged) = bounded(1);
+        thread::spawn(move || {
+            for snapshot in inbox {
+                if outbox.send(snapshot.judge()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { snapshots, judged }
     }
 }
