@@ -3,6 +3,8 @@
 # Markdown table: packets a second without drop, what was dropped at top speed, CPU time. Needs root and python3.
 #
 #   benches/live.sh [--size 200MB] [--mixes "bulk mixed handshake"] [--only "tlscope tcpdump"]
+#   benches/live.sh --part 10        the same where each tool may take so many per cent of one processor: mostly the
+#                                    sender is slower than what watches, and then only this tells them apart
 #   benches/live.sh --soak 60        watches for so many seconds at half the rate of `mixed`: no drop, the records of
 #                                    the same capture read as a file; from 1200 s on, memory flat within 1 %
 #                                    (--rate PACKETS_A_SECOND: at this one; --samples FILE: each second as a line)
@@ -12,16 +14,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-size=200MB mixes="bulk mixed handshake" only="" soak=0 rate=0 samples=""
+size=200MB mixes="bulk mixed handshake" only="" part=0 soak=0 rate=0 samples=""
 while [ $# -gt 0 ]; do
     case "$1" in
         --size) size=$2 ;;
         --mixes) mixes=$2 ;;
         --only) only=$2 ;;
+        --part) part=$2 ;;
         --soak) soak=$2 ;;
         --rate) rate=$2 ;;
         --samples) samples=$(realpath "$2") ;;
-        *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift 2
 done
@@ -53,4 +56,4 @@ exec unshare -n bash -c '
     ip link set v1 up mtu 65000
     ip link set lo up
     exec python3 benches/live.py "$@"
-' live --folder "$folder" --size "$size" --mixes "$mixes" --only "$only" --soak "$soak" --rate "$rate" --samples "$samples"
+' live --folder "$folder" --size "$size" --mixes "$mixes" --only "$only" --part "$part" --soak "$soak" --rate "$rate" --samples "$samples"

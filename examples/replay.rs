@@ -152,7 +152,7 @@ mod linux {
             if libc::bind(number, (&raw const address).cast(), length) < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // Past the queue of the interface: a third less work a packet. Where that can't be had, it goes without.
+            // Past the queue of the interface. Where that can't be had, it goes without.
             let bypass: libc::c_int = 1;
             libc::setsockopt(
                 number,
