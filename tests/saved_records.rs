@@ -175,3 +175,51 @@ fn the_configuration_is_obeyed() {
         .assert()
         .success();
 }
+
+#[test]
+fn a_baseline_is_compared_with() {
+    let folder = Folder::new("baseline");
+    let save = |capture: &str| {
+        let output = tlscope()
+            .args(["--format", "ndjson"])
+            .arg(format!("captures/{capture}"))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let now = save("tls12.pcap");
+    // The earlier run saw another certificate.
+    let record: serde_json::Value = serde_json::from_str(lines(&now, "handshake")[0]).unwrap();
+    let digest = record["certificates"][0]["sha256"].as_str().unwrap();
+    let before = now.replace(digest, &"ab".repeat(32));
+    let (before, same) = (
+        folder.file("before.ndjson", before.as_bytes()),
+        folder.file("same.ndjson", now.as_bytes()),
+    );
+    let compared = |baseline: &Path, command: &[&str]| {
+        let output = tlscope()
+            .args(command)
+            .args(["--lang", "en", "--baseline"])
+            .arg(baseline)
+            .output()
+            .unwrap();
+        assert_eq!(output.stderr, b"");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = "A certificate changed since the earlier run";
+    assert!(compared(&before, &["captures/tls12.pcap"]).contains(words));
+    assert!(!compared(&same, &["captures/tls12.pcap"]).contains(words));
+    let saved = same.to_str().unwrap().to_owned();
+    assert!(compared(&before, &["diagnose", &saved]).contains(words));
+
+    // What is none says so, before anything is read.
+    let none = folder.file("none.ndjson", b"no record\n");
+    let output = tlscope()
+        .args(["captures/tls12.pcap", "--baseline"])
+        .arg(none)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("holds no handshakes"), "{told}");
+}

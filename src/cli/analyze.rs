@@ -20,7 +20,7 @@ use std::{
 };
 use tlscope::{
     error::Error,
-    findings::{Diagnosis, Settings},
+    findings::{Baseline, Diagnosis, Settings},
     limits::Limits,
     pipeline::{self, Input, Options, Progress},
     record::Finding,
@@ -101,6 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Error);
     }
     let mut settings = args.reporting.settings()?;
+    let baseline = args.reporting.baseline()?;
     let limits = reporting::share_memory(args.memory, &mut settings);
     let secrets = match args.follow {
         true => Arc::default(), // read as they come
@@ -115,6 +116,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let job = Job {
             args,
             settings: settings.clone(),
+            baseline: &baseline,
             limits: limits.clone(),
             inputs,
             secrets: Arc::clone(&secrets),
@@ -166,6 +168,7 @@ fn file_of(input: &Input) -> Option<&Path> {
 struct Job<'a> {
     args: &'a Args,
     settings: Settings,
+    baseline: &'a Baseline,
     limits: Limits,
     inputs: &'a [Input],
     secrets: Arc<Secrets>,
@@ -192,6 +195,7 @@ fn analyse(
     let started = Instant::now();
     let mut report = (job.args.reporting.format.new)(job.view);
     let mut diagnosis = Diagnosis::new(&job.settings);
+    diagnosis.compare_with(job.baseline);
     let (mut summary, errors) = read(job, progress, output, &mut diagnosis, &mut *report)?;
     let findings = reporting::conclude(diagnosis, &mut summary);
     summary.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         output,
         faults: 0,
     };
+    reading.diagnosis.compare_with(&args.reporting.baseline()?);
     for path in &args.files {
         reading.file(path)?;
     }

@@ -1,19 +1,20 @@
 //! What all commands that make a report have in common: its format, its place, its language, and the exit code.
 
 use super::{config, lang::Language, output::Output};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{
     ColorChoice,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use std::{
-    io::{self, IsTerminal},
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal},
     path::{Path, PathBuf},
 };
 use tlscope::{
-    findings::{Diagnosis, Lang, Settings},
+    findings::{Baseline, Diagnosis, Lang, Settings},
     limits::Limits,
-    record::{Finding, Severity},
+    record::{Finding, Line, Severity},
     report::{FORGOTTEN, Format, HITS_BEYOND_CAP, REPORTS, View},
     stats::Summary,
 };
@@ -67,12 +68,47 @@ pub(crate) struct Reporting {
     /// `tlscope config --default` prints one with all keys and a word about each.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Say which certificates changed since this earlier run
+    ///
+    /// Saved records of it: `tlscope analyze --format ndjson --output before.ndjson …`. Certificates are compared by name
+    /// and server, as far as both runs show them (TLS 1.2 and below, or with secrets).
+    #[arg(long, value_name = "FILE.ndjson")]
+    pub(crate) baseline: Option<PathBuf>,
 }
 
 impl Reporting {
     /// The settings of the configuration file, in the language that is wanted.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         config::load(self.config.as_deref(), self.lang)
+    }
+
+    /// What the earlier run showed; empty where none is named.
+    pub(crate) fn baseline(&self) -> anyhow::Result<Baseline> {
+        let mut baseline = Baseline::default();
+        let Some(path) = &self.baseline else {
+            return Ok(baseline);
+        };
+        let name = path.display();
+        let file = File::open(path).with_context(|| format!("{name}"))?;
+        let mut handshakes = 0_u64;
+        for line in BufReader::with_capacity(1 << 20, file).split(b'\n') {
+            let line = line.with_context(|| format!("{name}"))?;
+            if let Ok(Line::Handshake(record)) = serde_json::from_slice(&line) {
+                handshakes += 1;
+                baseline.add(&record);
+            }
+        }
+        if handshakes == 0 {
+            bail!("{name}: holds no handshakes: is this the output of tlscope --format ndjson?");
+        }
+        if baseline.beyond_cap() > 0 {
+            let beyond = baseline.beyond_cap();
+            super::say(&format!(
+                "{name}: no room to compare {beyond} of {handshakes} handshakes"
+            ));
+        }
+        Ok(baseline)
     }
 
     /// Opens the output before anything is read, so that a wrong name costs no time.

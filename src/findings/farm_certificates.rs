@@ -42,7 +42,7 @@ struct Shown {
 }
 
 /// The kind of signature: servers may have one certificate of each.
-fn kind(certificate: &Certificate) -> bool {
+pub(super) fn is_ecdsa(certificate: &Certificate) -> bool {
     certificate
         .key
         .as_deref()
@@ -56,7 +56,7 @@ fn shown(report: &Report<'_>, list: &[usize], ecdsa: bool) -> Vec<Shown> {
         let Some(leaf) = report.past.leaf(trace) else {
             continue;
         };
-        if kind(leaf) != ecdsa || leaf.malformed {
+        if is_ecdsa(leaf) != ecdsa || leaf.malformed {
             continue;
         }
         let full = runs.len() >= RUNS_MAX;
@@ -140,22 +140,13 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         let (Some(one), Some(other)) = (past.leaf(before), past.leaf(after)) else {
             continue;
         };
-        let lost: Vec<&str> = one
-            .san
-            .iter()
-            .filter(|name| !other.san.contains(name))
-            .map(AsRef::as_ref)
-            .collect();
-        let (severity, cause) = if lost.is_empty() {
-            (Severity::Info, "")
-        } else {
-            (Severity::Warning, "name-lost")
-        };
+        let change = Change::between(one, other);
+        let (severity, cause) = (change.severity(), change.cause());
         let verdict = Verdict::new(severity, Confidence::Certain, cause);
         let subject = Subject::Named(format!("{name} ({server})").into());
         let lang = past.lang;
-        let change = format!("{}{}", card(other, lang), key_and_issuer(one, other, lang));
-        let facts = [(before, card(one, lang)), (after, change)];
+        let words = format!("{}{}", card(other, lang), change.key_and_issuer(lang));
+        let facts = [(before, card(one, lang)), (after, words)];
         let evidence = facts
             .map(|(trace, fact)| past.evidence_of(trace, fact))
             .to_vec();
@@ -167,25 +158,59 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
             &[],
         ) {
             group.replace_examples(severity, evidence);
-            for name in lost {
+            for name in change.lost {
                 group.note("lost", name);
             }
         }
     }
 }
 
-/// What else changed with the certificate.
-fn key_and_issuer(old: &Certificate, new: &Certificate, lang: Lang) -> String {
-    let key = match (old.spki_sha256, new.spki_sha256) {
-        (Some(one), Some(other)) if one == other => say(lang, "cert-same-key").text(),
-        (Some(_), Some(_)) => say(lang, "cert-new-key").text(),
-        _ => String::new(),
-    };
-    let issuer = match old.issuer == new.issuer {
-        true => String::new(),
-        false => say(lang, "cert-other-issuer").text(),
-    };
-    format!("{key}{issuer}")
+/// One certificate that gave way to another.
+pub(super) struct Change<'c> {
+    old: &'c Certificate,
+    new: &'c Certificate,
+    /// Names that the new one lacks.
+    pub(super) lost: Vec<&'c str>,
+}
+
+impl<'c> Change<'c> {
+    pub(super) fn between(old: &'c Certificate, new: &'c Certificate) -> Self {
+        let lost = old.san.iter().filter(|name| !new.san.contains(name));
+        Self {
+            lost: lost.map(AsRef::as_ref).collect(),
+            old,
+            new,
+        }
+    }
+
+    pub(super) fn severity(&self) -> Severity {
+        match self.lost.is_empty() {
+            true => Severity::Info,
+            false => Severity::Warning,
+        }
+    }
+
+    pub(super) fn cause(&self) -> &'static str {
+        if self.lost.is_empty() {
+            ""
+        } else {
+            "name-lost"
+        }
+    }
+
+    /// What else changed with the certificate.
+    pub(super) fn key_and_issuer(&self, lang: Lang) -> String {
+        let key = match (self.old.spki_sha256, self.new.spki_sha256) {
+            (Some(one), Some(other)) if one == other => say(lang, "cert-same-key").text(),
+            (Some(_), Some(_)) => say(lang, "cert-new-key").text(),
+            _ => String::new(),
+        };
+        let issuer = match self.old.issuer == self.new.issuer {
+            true => String::new(),
+            false => say(lang, "cert-other-issuer").text(),
+        };
+        format!("{key}{issuer}")
+    }
 }
 
 /// Two traces that prove that members differed: one still shows its certificate when another has shown a different one for

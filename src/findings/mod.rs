@@ -8,6 +8,7 @@
 
 mod aside;
 mod backend;
+mod baseline;
 mod binding;
 mod certificate;
 mod dialogue;
@@ -52,6 +53,7 @@ mod testing;
 mod text;
 mod version;
 
+pub use baseline::Baseline;
 pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
 pub use standing::{Judged, Snapshot, Standing};
 pub use text::{Lang, explain, title};
@@ -195,6 +197,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     late::SURVEYS,
     farm::SURVEYS,
     farm_certificates::SURVEYS,
+    baseline::SURVEYS,
     proxy::SURVEYS,
     offload::SURVEYS,
     sign_in::SURVEYS,
@@ -261,6 +264,7 @@ pub struct Diagnosis {
     history: History,
     dns: Dns,
     aside: Aside,
+    baseline: Baseline,
     /// Connections are still under way.
     is_under_way: bool,
 }
@@ -275,6 +279,7 @@ impl Diagnosis {
             history: History::new(settings),
             dns: Dns::default(),
             aside: Aside::new(settings),
+            baseline: Baseline::default(),
             is_under_way: false,
         }
     }
@@ -282,6 +287,11 @@ impl Diagnosis {
     /// Takes what DNS told, as [`Summary::dns`](crate::stats::Summary::dns) has it; in place of what it took before.
     pub fn dns(&mut self, dns: &Dns) {
         self.dns = dns.clone();
+    }
+
+    /// Compares with what an earlier run showed.
+    pub fn compare_with(&mut self, baseline: &Baseline) {
+        self.baseline = baseline.clone();
     }
 
     /// Takes one record in; what [`judge`] wrote into it is not needed.
@@ -342,12 +352,13 @@ impl Diagnosis {
             history,
             dns,
             mut aside,
+            baseline,
             is_under_way,
         } = self;
         aside.sort();
         let mut past = history.past(settings.lang, dns);
         past.is_under_way = is_under_way;
-        let mut report = Report::new(&past, &aside, &settings, &mut groups);
+        let mut report = Report::new(&past, (&aside, &baseline), &settings, &mut groups);
         for survey in surveys() {
             (survey.run)(&mut report);
         }

@@ -4,6 +4,7 @@
 //! with a vaguer answer (`hello-reset`) leaves them alone.
 
 use super::aside::Aside;
+use super::baseline::Baseline;
 use super::groups::{Group, Groups, Subject, Value};
 use super::history::{PAIR_NOTABLE, Trace};
 use super::past::Past;
@@ -20,6 +21,8 @@ pub(super) struct Report<'r> {
     pub(super) past: &'r Past,
     /// What was said in clear.
     pub(super) aside: &'r Aside,
+    /// What an earlier run showed.
+    pub(super) baseline: &'r Baseline,
     pub(super) settings: &'r Settings,
     pub(super) groups: &'r mut Groups,
     /// By trace: its failure has a reason already.
@@ -31,7 +34,7 @@ pub(super) struct Report<'r> {
 impl<'r> Report<'r> {
     pub(super) fn new(
         past: &'r Past,
-        aside: &'r Aside,
+        (aside, baseline): (&'r Aside, &'r Baseline),
         settings: &'r Settings,
         groups: &'r mut Groups,
     ) -> Self {
@@ -40,6 +43,7 @@ impl<'r> Report<'r> {
             probes: vec![false; past.traces.len()],
             past,
             aside,
+            baseline,
             settings,
             groups,
         };
