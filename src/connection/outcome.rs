@@ -328,6 +328,7 @@ impl Connection {
                 .map(|(_, direction)| self.side(draft, direction)),
             sslv2_hello: draft.sslv2_cipher_kinds.as_ref().map(|_| true),
             sslv2_cipher_kinds: draft.sslv2_cipher_kinds.clone(),
+            sslv2_cipher_kind: draft.sslv2_cipher_kind.clone(),
             hello_verify_request_frame: None,
         }
     }

@@ -72,6 +72,8 @@ pub(super) struct Draft {
     pub carrier: Carrier,
     /// Cipher kinds of a ClientHello in the format of SSL 2.0.
     pub sslv2_cipher_kinds: Option<Vec<Box<str>>>,
+    /// The kind that the client chose.
+    pub sslv2_cipher_kind: Option<Box<str>>,
     /// Packet with the HelloVerifyRequest (DTLS).
     pub hello_verify_request: Option<u64>,
     pub client: Option<Direction>,
@@ -380,9 +382,8 @@ impl Draft {
                         + hello.session_id.len()
                         + hello.challenge.len()) as u32,
                 };
-                let kind = |[a, b, c]: [u8; 3]| format!("0x{a:02x}{b:02x}{c:02x}").into();
                 let kinds = hello.kinds.iter().take(desk.limits.list_entries_max);
-                self.sslv2_cipher_kinds = Some(kinds.map(kind).collect());
+                self.sslv2_cipher_kinds = Some(kinds.map(cipher_kind).collect());
                 self.event(direction, event, seen, desk);
             }
             sslv2::Hello::Server(hello) => {
@@ -400,6 +401,10 @@ impl Draft {
                 if !hello.certificate.is_empty() {
                     self.certificates = vec![desk.interner.certificate(hello.certificate)];
                 }
+            }
+            sslv2::Hello::MasterKey(kind) => {
+                self.sslv2_cipher_kind = Some(cipher_kind(kind));
+                self.stopped_after = Some(HandshakeType(16));
             }
         }
     }
@@ -625,6 +630,10 @@ impl Draft {
                 // 1-RTT packets both ways: the client sends none before it is done.
                 Carrier::Quic => client.records > 0 && server.records > 0,
             },
+            // SERVER-VERIFY and SERVER-FINISHED behind the client's choice, and its CLIENT-FINISHED.
+            Some(VersionRank::Ssl20) => {
+                self.sslv2_cipher_kind.is_some() && client.records > 0 && server.records > 1
+            }
             Some(_) => {
                 server.change_cipher_spec
                     && server.encrypted_handshakes > 0
@@ -658,6 +667,10 @@ impl Draft {
             handshake_us: since(self.client_hello_ns, self.complete_ns),
         }
     }
+}
+
+fn cipher_kind([a, b, c]: [u8; 3]) -> Box<str> {
+    format!("0x{a:02x}{b:02x}{c:02x}").into()
 }
 
 /// Smallest TLS 1.3 record that holds a Finished: 4 + 32 bytes, the content type and a tag of 16 (8 for

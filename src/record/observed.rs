@@ -48,6 +48,9 @@ pub struct Observed {
     /// Cipher kinds of that hello, three bytes each, as `0x0700c0`; those that begin with 0 are also in `cipher_suites`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sslv2_cipher_kinds: Option<Vec<Box<str>>>,
+    /// The kind that the client chose (SSL 2.0).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sslv2_cipher_kind: Option<Box<str>>,
     /// The client's Certificate message held no certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate_empty: Option<bool>,

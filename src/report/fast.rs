@@ -313,6 +313,7 @@ fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
     numbers(b",\"client_reply_us\":", seen.client_reply_us, out);
     optional("sslv2_hello", seen.sslv2_hello.as_ref(), out);
     optional("sslv2_cipher_kinds", seen.sslv2_cipher_kinds.as_ref(), out);
+    optional("sslv2_cipher_kind", seen.sslv2_cipher_kind.as_ref(), out);
     optional(
         "client_certificate_empty",
         seen.client_certificate_empty.as_ref(),

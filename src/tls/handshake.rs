@@ -25,7 +25,7 @@ pub enum Event<'a> {
         /// Length of the message with its header.
         length: u32,
     },
-    /// A hello in the format of SSL 2.0.
+    /// A hello in the format of SSL 2.0, or what the client chose after it.
     Sslv2(sslv2::Hello<'a>),
     /// A ServerHello or HelloRetryRequest.
     ServerHello(ServerHelloView<'a>),
@@ -127,6 +127,8 @@ pub(super) struct Half {
     pub(super) assembler: Assembler,
     pub(super) messages: u32,
     change_cipher_spec: bool,
+    /// The first message was a hello in the format of SSL 2.0.
+    sslv2: bool,
 }
 
 /// Both directions of a TLS connection.
@@ -222,6 +224,25 @@ impl Machine {
     }
 }
 
+/// A record of SSL 2.0 behind the hello: the client's choice, or an encrypted one, of which the length is enough.
+fn later_sslv2(bytes: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<usize, Option<usize>> {
+    let head = bytes.first_chunk().ok_or(Some(sslv2::LATER_BYTES))?;
+    let (header, length) = sslv2::later(head).ok_or(None)?;
+    // In clear and whole: the first byte of its body is its type.
+    if header == 2 && head.last() == Some(&2) {
+        let body = bytes.get(header..header + length);
+        let body = body.ok_or(Some(header + length))?;
+        if let Some(kind) = sslv2::master_key(body) {
+            each(Event::Sslv2(sslv2::Hello::MasterKey(kind)));
+            return Ok(header + length);
+        }
+    }
+    if length >= sslv2::ENCRYPTED_MIN {
+        each(Event::ApplicationData { length });
+    }
+    Ok(header + length)
+}
+
 impl Half {
     pub(super) fn record(
         &mut self,
@@ -254,6 +275,9 @@ impl Half {
         bytes: &[u8],
         each: &mut impl FnMut(Event<'_>),
     ) -> Result<usize, Option<usize>> {
+        if self.sslv2 && !self.change_cipher_spec && self.messages == 1 {
+            return later_sslv2(bytes, each);
+        }
         if self.messages > 0 || self.change_cipher_spec || self.assembler.is_waiting() {
             return Err(None);
         }
@@ -265,6 +289,7 @@ impl Half {
         let record = bytes.get(..length).ok_or(Some(length))?;
         let hello = sslv2::parse(record).ok_or(None)?;
         self.messages += 1;
+        self.sslv2 = true;
         each(Event::Sslv2(hello));
         Ok(length)
     }

@@ -4,6 +4,8 @@
 //! ```text
 //! CLIENT-HELLO │ 1 ppppppp pppppppp │ 1 │ version │ three lengths │ cipher kinds │ session id │ challenge │
 //! SERVER-HELLO │ 1 ppppppp pppppppp │ 4 │ hit │ type │ version │ three lengths │ certificate │ kinds │ id │
+//! MASTER-KEY   │ 1 ppppppp pppppppp │ 2 │ cipher kind │ three lengths │ clear key │ encrypted key │ argument │
+//! encrypted    │ 1 ppppppp pppppppp │ … or │ 00 pppppp pppppppp │ padding │ …
 //! ```
 //!
 //! A format without a mark of its own: the lengths must add up to the record's, else it is none.
@@ -14,6 +16,10 @@ use super::wire::{bytes, u8, u16};
 pub const PROBE_BYTES: usize = 13;
 /// What stands for the chosen suite, which a SERVER-HELLO does not tell.
 pub const NO_SUITE: u16 = 0xffff;
+/// Bytes of the longer header of the records behind a hello.
+pub const LATER_BYTES: usize = 3;
+/// Shortest encrypted record: an MD5 as MAC, and something. What is shorter is an ERROR in clear.
+pub const ENCRYPTED_MIN: usize = 17;
 /// Longest record with a two-byte header.
 const LENGTH_MAX: usize = 0x7fff;
 
@@ -24,6 +30,8 @@ pub enum Hello<'a> {
     Client(ClientHelloV2<'a>),
     /// SERVER-HELLO.
     Server(ServerHelloV2<'a>),
+    /// CLIENT-MASTER-KEY: the cipher kind that the client chose.
+    MasterKey([u8; 3]),
 }
 
 /// A CLIENT-HELLO, borrowed.
@@ -161,6 +169,27 @@ pub fn parse(record: &[u8]) -> Option<Hello<'_>> {
     }))
 }
 
+/// A record behind a hello: the lengths of its header and of its body; `None` where this is none.
+pub fn later(input: &[u8; LATER_BYTES]) -> Option<(usize, usize)> {
+    let [a, b, padding] = *input;
+    let number = |high| usize::from(u16::from_be_bytes([high, b]));
+    match a {
+        0x80.. => Some((2, number(a & 0x7f))),
+        // The second bit would be a "security escape", of which there are none.
+        0x40.. => None,
+        _ => Some((3, number(a))).filter(|&(_, length)| usize::from(padding) < length),
+    }
+}
+
+/// The cipher kind of a CLIENT-MASTER-KEY, if this is the body of one: its lengths add up to it.
+pub fn master_key(body: &[u8]) -> Option<[u8; 3]> {
+    let (&[2, a, b, c], rest) = body.split_first_chunk::<4>()? else {
+        return None;
+    };
+    let (rest, parts) = lengths(rest)?;
+    (rest.len() == parts.iter().sum::<usize>()).then_some([a, b, c])
+}
+
 fn lengths(input: &[u8]) -> Option<(&[u8], [usize; 3])> {
     let (rest, first) = u16(input).ok()?;
     let (rest, second) = u16(rest).ok()?;
@@ -210,6 +239,19 @@ mod tests {
         };
         assert_eq!((hello.version, hello.session_id_hit), (2, false));
         assert_eq!(hello.certificate, [0x30, 3, 1, 1, 1]);
+    }
+
+    #[test]
+    fn records_behind_the_hellos() {
+        assert_eq!(later(&[0x80, 0x42, 2]), Some((2, 0x42)));
+        assert_eq!(later(&[0x00, 0x28, 7]), Some((3, 0x28)));
+        assert_eq!(later(&[0x3f, 0xff, 7]), Some((3, 0x3fff)));
+        assert_eq!(later(&[0x40, 0x28, 7]), None);
+        assert_eq!(later(&[0x00, 0x07, 7]), None);
+        let body = [&[2, 5, 0, 0x80, 0, 0, 0, 4, 0, 2][..], &[7; 6]].concat();
+        assert_eq!(master_key(&body), Some([5, 0, 0x80]));
+        assert_eq!(master_key(&body[..15]), None);
+        assert_eq!(master_key(&[0, 0, 1]), None);
     }
 
     #[test]
