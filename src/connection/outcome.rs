@@ -268,12 +268,17 @@ impl Connection {
         let since = |from: i64, to: i64| {
             (from != UNSEEN && to != UNSEEN).then(|| Timestamp(to).micros_since(Timestamp(from)))
         };
+        let rtt_server_us = since(self.syn_ns, self.syn_ack_ns);
+        let rtt_client_us = since(self.syn_ack_ns, self.established_ns);
+        // A clock that was set in between tells nothing.
+        let steady = rtt_server_us.unwrap_or(0).min(rtt_client_us.unwrap_or(0)) >= 0;
+        let parts = |us: Option<i64>| us.filter(|_| steady);
         Tcp {
             syn_frame: self.syn_seen.then_some(self.syn_frame),
             syn_retransmits: u32::from(self.syn_retransmits),
             rtt_us: since(self.syn_ns, self.established_ns),
-            rtt_server_us: since(self.syn_ns, self.syn_ack_ns),
-            rtt_client_us: since(self.syn_ack_ns, self.established_ns),
+            rtt_server_us: parts(rtt_server_us),
+            rtt_client_us: parts(rtt_client_us),
             closed_by: self
                 .first_end
                 .map(|(direction, _)| self.side(draft, direction)),
@@ -318,6 +323,7 @@ impl Connection {
                 .server_flight_bytes
                 .filter(|_| tls13)
                 .and_then(|bytes| u32::try_from(bytes).ok()),
+            encrypted_renegotiations: (draft.renegotiations > 0).then_some(draft.renegotiations),
             late_handshake_frame: draft
                 .late_handshake
                 .filter(|_| !tls13)

@@ -108,6 +108,8 @@ pub(super) struct Draft {
     pub server_flight_bytes: Option<u64>,
     /// A handshake record after the client's first application data: its packet and its sender.
     pub late_handshake: Option<(u64, Direction)>,
+    /// Handshakes inside this one's encryption that were brought to their end.
+    pub renegotiations: u32,
     /// The sequence number behind the ClientHello's last segment.
     pub client_hello_end: Option<Seq>,
     pub client_hello_acknowledged: bool,
@@ -249,7 +251,17 @@ impl Draft {
                     .map(|[level, code]| (level, code));
                 self.alert(direction, clear, seen, desk.limits.alerts_max);
             }
-            Event::ChangeCipherSpec => self.flights[direction as usize].change_cipher_spec = true,
+            Event::ChangeCipherSpec => {
+                self.flights[direction as usize].change_cipher_spec = true;
+                // Of its handshake it is all that is in clear. Under TLS 1.3 it means nothing.
+                let again = self.complete_ns.is_some() && self.side(direction) == Side::Server;
+                if again
+                    && self.carrier == Carrier::Tcp
+                    && self.version() < Some(VersionRank::Tls13)
+                {
+                    self.renegotiations += 1;
+                }
+            }
             Event::EncryptedHandshake => {
                 self.flights[direction as usize].encrypted_handshakes += 1;
                 if self.complete_ns.is_some() && self.flight(Side::Client).records > 0 {

@@ -70,6 +70,10 @@ pub struct Observed {
     /// below): a renegotiation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_handshake_frame: Option<u64>,
+    /// Renegotiations inside the encryption (TLS 1.2 and below), by the server's ChangeCipherSpecs. With the session's
+    /// secrets each is a record of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted_renegotiations: Option<u32>,
     /// Who sent that record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_handshake_from: Option<Side>,

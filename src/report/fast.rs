@@ -336,6 +336,11 @@ fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
         seen.late_handshake_frame,
         out,
     );
+    numbers(
+        b",\"encrypted_renegotiations\":",
+        seen.encrypted_renegotiations,
+        out,
+    );
     side(b",\"late_handshake_from\":", seen.late_handshake_from, out);
     numbers(
         b",\"hello_verify_request_frame\":",
