@@ -25,7 +25,7 @@ TOOLS = [
 ]
 ROOM = 64
 # Where a tool gets a part of a processor, it gets it in pieces of this period, so less room shows sooner that it is behind.
-PERIOD_US = 10_000
+PERIOD_US = 40_000
 ROOM_IN_PART = 8
 # Searches for the rate without drop end when they are as close as this.
 CLOSE = 1.1

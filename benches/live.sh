@@ -3,7 +3,7 @@
 # Markdown table: packets a second without drop, what was dropped at top speed, CPU time. Needs root and python3.
 #
 #   benches/live.sh [--size 200MB] [--mixes "bulk mixed handshake"] [--only "tlscope tcpdump"]
-#   benches/live.sh --part 10        the same where each tool may take so many per cent of one processor: mostly the
+#   benches/live.sh --part 3         the same where each tool may take so many per cent of one processor: mostly the
 #                                    sender is slower than what watches, and then only this tells them apart
 #   benches/live.sh --soak 60        watches for so many seconds at half the rate of `mixed`: no drop, the records of
 #                                    the same capture read as a file; from 1200 s on, memory flat within 1 %

@@ -17,11 +17,14 @@ const BLOCK_PACKETS: usize = 8192;
 /// How long is waited where no interface has a packet.
 const REST: Duration = Duration::from_millis(20);
 /// What the pipe can use, where nothing else is asked for.
-const USEFUL: &str = "tcp or udp or (vlan and (tcp or udp))";
-/// The same with tunnels: GRE, IP in IP, MPLS, PPPoE.
-const WITH_TUNNELS: &str = "tcp or udp or ip proto 47 or ip proto 4 or ip proto 41 or ip6 proto 47 or ip6 proto 41 \
-                            or ip6 proto 4 or ether proto 0x8847 or ether proto 0x8848 or ether proto 0x8864 \
-                            or (vlan and (tcp or udp))";
+const USEFUL: &str = "tcp or udp";
+/// Tunnels: GRE, IP in IP.
+const TUNNELS: &str =
+    " or ip proto 47 or ip proto 4 or ip proto 41 or ip6 proto 47 or ip6 proto 4 or ip6 proto 41";
+/// Tunnels below IP: MPLS, PPPoE.
+const LABELS: &str = " or ether proto 0x8847 or ether proto 0x8848 or ether proto 0x8864";
+/// Behind a tag. Must be last: what follows `vlan` is looked for behind it.
+const TAGGED: &str = " or (vlan and (tcp or udp))";
 
 /// What to watch.
 pub struct Wanted {
@@ -100,10 +103,14 @@ impl Tap {
         let mut capture = (capture.open())
             .and_then(Capture::setnonblock)
             .map_err(fault)?;
-        let useful = if wanted.tunnels { WITH_TUNNELS } else { USEFUL };
-        capture
-            .filter(wanted.filter.as_deref().unwrap_or(useful), true)
-            .map_err(fault)?;
+        let mut result = Ok(());
+        for expression in expressions(wanted) {
+            result = capture.filter(&expression, true);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result.map_err(fault)?;
         let link = u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX);
         Ok(Self {
             name: name.to_owned(),
@@ -120,6 +127,23 @@ impl Tap {
             is_told: false,
         })
     }
+}
+
+/// The expression that was asked for, or those to try one after the other: some devices (`any` of Linux, loopback of BSD) have
+/// no tags and no labels, and libpcap refuses to look for them there.
+fn expressions(wanted: &Wanted) -> Vec<String> {
+    if let Some(filter) = &wanted.filter {
+        return vec![filter.clone()];
+    }
+    let (tunnels, labels) = if wanted.tunnels {
+        (TUNNELS, LABELS)
+    } else {
+        ("", "")
+    };
+    vec![
+        [USEFUL, tunnels, labels, TAGGED].concat(),
+        [USEFUL, tunnels].concat(),
+    ]
 }
 
 /// libpcap tells its reasons in words only.
