@@ -11,7 +11,7 @@ use super::interception::interception;
 use super::survey::{Report, severity_if};
 use super::text::{Say, say};
 use super::{Entry, Lang, Survey, Verdict, binding};
-use crate::record::{Certificate, Confidence, Endpoint, Scope, Severity};
+use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
 use hashbrown::HashSet;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -249,25 +249,35 @@ fn shows_certificate(report: &Report<'_>, list: &[usize]) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
+/// The certificates that were shown.
+fn digests(report: &Report<'_>, list: &[usize]) -> HashSet<Digest<32>> {
+    let traces = report.past.of(list);
+    traces
+        .filter_map(|(_, trace)| Some(report.past.leaf(trace)?.sha256))
+        .collect()
+}
+
 /// `bridge-cert-mismatch`: only where the capture shows the certificate of both legs.
 fn certificates(report: &mut Report<'_>) {
     let past = report.past;
     for leg in legs(report) {
-        let (Some(front), Some(back)) = (
-            shows_certificate(report, &leg.front),
-            shows_certificate(report, &leg.back),
-        ) else {
+        let outers = digests(report, &leg.front);
+        // Each server behind the proxy counts: one may have the right certificate, and the next one not.
+        let differs = |trace: &Trace| {
+            let leaf = past.leaf(trace).filter(|leaf| !leaf.malformed);
+            leaf.is_some_and(|leaf| !outers.contains(&leaf.sha256))
+        };
+        let differing = past.of(&leg.back).find(|(_, trace)| differs(trace));
+        let (Some(front), Some((back, other))) = (shows_certificate(report, &leg.front), differing)
+        else {
             continue;
         };
-        let (Some(one), Some(other)) = (past.traces.get(front), past.traces.get(back)) else {
+        let Some(one) = past.traces.get(front) else {
             continue;
         };
         let (Some(outer), Some(inner)) = (past.leaf(one), past.leaf(other)) else {
             continue;
         };
-        if outer.sha256 == inner.sha256 {
-            continue;
-        }
         let declared = report.settings.protects(&leg.name);
         let confidence = if leg.configured {
             Confidence::Certain
@@ -415,6 +425,27 @@ mod tests {
             (mismatch.severity, mismatch.confidence),
             (Severity::Error, Confidence::Certain)
         );
+    }
+
+    #[test]
+    fn the_second_server_behind_the_proxy_counts_too() {
+        let id = "bridge-cert-mismatch";
+        let name = "mail.contoso.com";
+        let text = "[[proxies]]\nip = \"10.0.0.20\"\nbackends = [\"10.0.0.30\", \"10.0.0.31\"]";
+        let settings: Settings = toml::from_str(text).unwrap();
+        let second = |subject: &str| {
+            let [front, back] = leg("CN=same", subject, name, 5);
+            [front, back.server("10.0.0.31:443")]
+        };
+        let all = |subject: &str| {
+            let mut all = legs_of("CN=same", "CN=same", name);
+            all.extend(second(subject));
+            diagnose_with(&all, &settings)
+        };
+        let found = all("CN=other");
+        let finding = find(&found, id).unwrap();
+        assert!(finding.title.contains("10.0.0.31:443"), "{}", finding.title);
+        assert!(find(&all("CN=same"), id).is_none());
     }
 
     #[test]

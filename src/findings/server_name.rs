@@ -5,6 +5,8 @@
 
 use super::facts::Facts;
 use super::groups::{Subject, server_subject};
+use super::history::Trace;
+use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::{say, word};
 use super::{Entry, Rule, Settings, Sheet, Survey, Verdict};
@@ -87,13 +89,33 @@ fn sni(report: &mut Report<'_>) {
             trace.name.is_some() && trace.is_complete()
         });
         let nameless_served = pick(report, &nameless, |_, trace| trace.answer.is_some());
-        let refused = pick(report, &nameless, |_, trace| trace.failed_at_hello());
+        let ledger = past.ledger(&served);
+        let refused = pick(report, &nameless, |_, trace| {
+            refused_for_its_name(past, trace, &ledger)
+        });
         let needed = !served.is_empty() && nameless_served.is_empty() && !refused.is_empty();
         if report.settings.sni_ports.contains(&server.port) {
             tell_nameless(report, *server, &nameless, needed, &refused, &served);
         }
         refused_names(report, *server, list, &served);
     }
+}
+
+/// The alert that speaks of names; or reset, closed or silent, where the same server answers such a hello with a name.
+fn refused_for_its_name(past: &Past, trace: &Trace, served: &Ledger) -> bool {
+    let by_alert = trace.alert == Some((Side::Server, 112));
+    trace.failed_at_hello()
+        && (by_alert || (trace.failed_silently() && is_comparable(past, trace, served)))
+}
+
+/// But for the name the server could have served the hello: it offers a version and a suite that named ones got. Clients
+/// that send no name are mostly old, and may fail for their age.
+fn is_comparable(past: &Past, trace: &Trace, served: &Ledger) -> bool {
+    let offered = past.offered(trace);
+    trace.offer_max >= served.lowest
+        && offered
+            .iter()
+            .any(|suite| served.suites.contains_key(&suite.0))
 }
 
 fn tell_nameless(
@@ -204,6 +226,19 @@ mod tests {
         let missing = find(&found, "sni-missing").unwrap();
         assert_eq!(missing.severity, Severity::Error);
         assert!(find(&found, "hello-reset").is_none());
+        // Refused for its age: an old version, suites that nobody got, or an alert that says so.
+        let alert = Make::new()
+            .outcome(Outcome::ServerAlert)
+            .alert(Side::Server, 70);
+        for old in [
+            reset().offer(0x0301),
+            reset().suites(&[0x000a]),
+            alert.offer(0x0301),
+        ] {
+            let found = diagnose(&[old.no_sni(), good(), good().at(1)]);
+            let missing = find(&found, "sni-missing").unwrap();
+            assert_eq!(missing.severity, Severity::Info);
+        }
         // Served without a name: worth knowing only.
         let found = diagnose(&[good().no_sni(), good()]);
         assert_eq!(
