@@ -18,10 +18,7 @@ mod sink;
 
 use crate::capture::live::Interfaces;
 use crate::capture::{self, Block, Catalog};
-use crate::connection::{
-    Arrival,
-    datagrams::{self, First},
-};
+use crate::connection::{Arrival, datagrams::First};
 use crate::error::Error;
 use crate::findings::{Settings, Verdicts};
 use crate::flow::FlowKey;
@@ -471,10 +468,11 @@ impl Options {
 
 /// What the threads share.
 struct Board {
-    shards: Vec<Option<Shard>>,
-    /// Blocks that each shard has still to take.
+    /// Shards in groups that are worked together; `None` while one is.
+    lanes: Vec<Option<Vec<Shard>>>,
+    /// Blocks that each lane has still to take.
     queues: Vec<VecDeque<(u64, Arc<Job>)>>,
-    /// Batches of blocks that are not through all shards yet.
+    /// Batches of blocks that are not through all lanes yet.
     waiting: BTreeMap<u64, Vec<Batch>>,
     spare_blocks: Vec<(Block, Vec<Vec<u32>>)>,
     spare_batches: Vec<Batch>,
@@ -490,18 +488,18 @@ impl Board {
         self.failed || (self.read_all && !self.reading && self.next_out == self.next_block)
     }
 
-    /// A shard that is free and has a block to take: the one that is furthest behind.
-    fn claim(&mut self) -> Option<(usize, Shard, u64, Arc<Job>)> {
+    /// A lane that is free and has a block to take: the one that is furthest behind.
+    fn claim(&mut self) -> Option<(usize, Vec<Shard>, u64, Arc<Job>)> {
         let (index, _) = self
             .queues
             .iter()
             .enumerate()
-            .filter(|(index, _)| self.shards.get(*index).is_some_and(Option::is_some))
+            .filter(|(index, _)| self.lanes.get(*index).is_some_and(Option::is_some))
             .filter_map(|(index, queue)| queue.front().map(|(block, _)| (index, *block)))
             .min_by_key(|&(_, block)| block)?;
-        let shard = self.shards.get_mut(index)?.take()?;
+        let lane = self.lanes.get_mut(index)?.take()?;
         let (block, job) = self.queues.get_mut(index)?.pop_front()?;
-        Some((index, shard, block, job))
+        Some((index, lane, block, job))
     }
 
     fn ready(&mut self) -> Option<Vec<Batch>> {
@@ -509,7 +507,7 @@ impl Board {
         if self
             .waiting
             .get(&next)
-            .is_some_and(|batches| batches.len() == SHARDS)
+            .is_some_and(|batches| batches.len() == self.lanes.len())
         {
             return self.waiting.remove(&next);
         }
@@ -522,14 +520,22 @@ fn lock<'a>(board: &'a Mutex<Board>) -> MutexGuard<'a, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Groups of shards that a number of threads works one by one: two for each thread, so that none waits for another.
+/// Each block costs a lock and a wake-up for each of them, so there are no more.
+fn lanes(threads: usize) -> usize {
+    (threads * 2).next_power_of_two().min(SHARDS)
+}
+
 fn threaded<'i>(
     shared: Shared<'i>,
     reader: &mut Reader<'i>,
     sink: &mut Sink<'_, '_>,
 ) -> io::Result<Vec<Shard>> {
+    let lanes = lanes(shared.options.threads);
+    let lane = || (0..SHARDS / lanes).map(|_| Shard::default()).collect();
     let board = Mutex::new(Board {
-        shards: (0..SHARDS).map(|_| Some(Shard::default())).collect(),
-        queues: (0..SHARDS).map(|_| VecDeque::new()).collect(),
+        lanes: (0..lanes).map(|_| Some(lane())).collect(),
+        queues: (0..lanes).map(|_| VecDeque::new()).collect(),
         waiting: BTreeMap::new(),
         spare_blocks: Vec::new(),
         spare_batches: Vec::new(),
@@ -552,11 +558,8 @@ fn threaded<'i>(
         }
         crew.work(Some(sink))
     })?;
-    let mut shards: Vec<Shard> = lock(&board)
-        .shards
-        .iter_mut()
-        .map(|shard| shard.take().unwrap_or_default())
-        .collect();
+    let lanes = core::mem::take(&mut lock(&board).lanes);
+    let mut shards: Vec<Shard> = lanes.into_iter().flatten().flatten().collect();
     let mut bench = shared.bench();
     finish(&mut shards, shared, reader, sink, &mut bench)?;
     Ok(shards)
@@ -604,9 +607,9 @@ impl<'s> Crew<'s, '_, '_> {
                 && in_flight < self.shared.options.limits.blocks_in_flight as u64;
             if may_read && in_flight < 3 {
                 board = self.read(board);
-            } else if let Some((index, shard, block, job)) = board.claim() {
+            } else if let Some((index, lane, block, job)) = board.claim() {
                 drop(board);
-                board = self.take(index, shard, block, job, &mut bench);
+                board = self.take(index, lane, block, job, &mut bench);
             } else if may_read {
                 board = self.read(board);
             } else {
@@ -624,7 +627,7 @@ impl<'s> Crew<'s, '_, '_> {
         result
     }
 
-    /// Reads a block and queues it for all shards.
+    /// Reads a block and queues it for all lanes.
     fn read(&self, mut board: MutexGuard<'s, Board>) -> MutexGuard<'s, Board> {
         board.reading = true;
         let (block, parts) = board.spare_blocks.pop().unwrap_or_default();
@@ -632,7 +635,7 @@ impl<'s> Crew<'s, '_, '_> {
         let job = {
             let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
             reader.next(block).map(|mut job| {
-                reader.split(&mut job, parts);
+                reader.split(&mut job, parts, lanes(self.shared.options.threads));
                 Arc::new(job)
             })
         };
@@ -652,70 +655,70 @@ impl<'s> Crew<'s, '_, '_> {
         board
     }
 
-    /// Works one shard through one block.
+    /// Works one lane through one block.
     fn take(
         &self,
         index: usize,
-        mut shard: Shard,
+        mut lane: Vec<Shard>,
         number: u64,
         job: Arc<Job>,
         bench: &mut Bench,
     ) -> MutexGuard<'s, Board> {
-        let (limits, captures) = (&self.shared.options.limits, &*job.captures);
+        let options = self.shared.options;
+        let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
         bench.go_on_at(job.order);
-        shard.tick(job.time_ns, job.order, limits, captures, bench);
+        for shard in &mut lane {
+            shard.tick(
+                job.time_ns,
+                job.order,
+                &options.limits,
+                &job.captures,
+                bench,
+            );
+        }
+        let first_shard = index * lane.len();
         let part = job.parts.get(index).map_or(&[][..], Vec::as_slice);
         for indexes in part.chunks(GLANCED) {
             let indexes = indexes.iter().map(|&at| at as usize);
-            let glanced = job.glance(indexes.clone(), |key| Some((index, shard.find(key)?)));
+            let glanced = job.glance(indexes.clone(), |key| {
+                let shard = shard_of(key).wrapping_sub(first_shard);
+                Some((shard, lane.get(shard)?.find(key)?))
+            });
             for (&glanced, at) in glanced.iter().zip(indexes) {
                 let Some(packet) = job.block.packets.get(at) else {
                     continue;
                 };
-                if !self.shared.options.keep_handshakes
+                if !options.keep_handshakes
                     && let Some(glanced) = glanced
-                    && job.passes(&mut shard, glanced, (at, packet))
+                    && let Some(shard) = lane.get_mut(glanced.shard)
+                    && job.passes(shard, glanced, (at, packet))
                 {
                     continue;
                 }
-                let mut around = Encapsulation::default();
-                match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
-                    Ok(Decoded::Tcp(segment)) => {
-                        let (at, place) = ((at, packet, &around), FlowKey::of(&segment));
-                        job.hand(&mut shard, place, &segment, at, self.shared.options, bench);
-                    }
-                    Ok(Decoded::Udp(datagram)) => {
-                        let first = datagrams::first(&datagram);
-                        let at = (at, packet, &around);
-                        job.hand_datagram(
-                            &mut shard,
-                            first,
-                            &datagram,
-                            at,
-                            self.shared.options,
-                            bench,
-                        );
-                    }
-                    Ok(Decoded::Fragment(_)) | Err(_) => {}
+                job.take((at, packet), (&mut lane, first_shard), options, bench);
+                if bench.records.len() >= RECORDS_AT_ONCE {
+                    batch.fill(&mut bench.records, options);
                 }
             }
         }
-        let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
         batch.time_ns = job.time_ns;
         batch.kept.append(&mut bench.kept);
-        batch.learn(core::slice::from_mut(&mut shard));
-        self.shared.hand_names_over(&mut shard, &job, &mut batch);
-        batch.fill(&mut bench.records, self.shared.options);
-        if let Some(held) = self.shared.progress.shards.get(index) {
-            held.update(&shard);
+        batch.learn(&mut lane);
+        for shard in &mut lane {
+            self.shared.hand_names_over(shard, &job, &mut batch);
+        }
+        batch.fill(&mut bench.records, options);
+        let progress = self.shared.progress.shards.iter().skip(first_shard);
+        for (shard, held) in lane.iter().zip(progress) {
+            held.update(shard);
         }
         let finished = Arc::try_unwrap(job).ok();
         let mut board = lock(self.board);
         if let Some(job) = finished {
             board.spare_blocks.push((job.block, job.parts));
         }
-        if let Some(slot) = board.shards.get_mut(index) {
-            *slot = Some(shard);
+        if let Some(slot) = board.lanes.get_mut(index) {
+            *slot = Some(lane);
         }
         board.waiting.entry(number).or_default().push(batch);
         self.news.notify_all();

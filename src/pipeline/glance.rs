@@ -4,10 +4,10 @@
 
 use super::{Job, Options};
 use crate::capture;
-use crate::connection::datagrams::First;
+use crate::connection::datagrams::{self, First};
 use crate::flow::{Direction, EntryId, FlowKey};
-use crate::packet::{Datagram, Encapsulation, Segment, plain};
-use crate::shard::{Bench, SHARDS, Shard};
+use crate::packet::{self, Datagram, Decoded, Encapsulation, Segment, plain};
+use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
 
 /// Packets that are looked at together.
 pub(super) const GLANCED: usize = 16;
@@ -65,6 +65,42 @@ impl Job {
         let Glanced { id, direction, .. } = glanced;
         self.block.noted(index).is_none()
             && shard.pass(id, direction, &glimpse, packet.time_ns, packet.interface)
+    }
+
+    /// Takes a packet apart and hands it to its shard, one of these, which begin with `first_shard`. What has none was
+    /// counted by the reader.
+    pub(super) fn take(
+        &self,
+        (index, packet): (usize, &capture::Packet),
+        (shards, first_shard): (&mut [Shard], usize),
+        options: &Options,
+        bench: &mut Bench,
+    ) {
+        let (data, mut around) = (self.block.data(packet), Encapsulation::default());
+        match packet::decode(packet.link, data, &mut around, &options.limits) {
+            Ok(Decoded::Tcp(segment)) => {
+                let place = FlowKey::of(&segment);
+                if let Some(shard) = shards.get_mut(shard_of(&place.0).wrapping_sub(first_shard)) {
+                    self.hand(
+                        shard,
+                        place,
+                        &segment,
+                        (index, packet, &around),
+                        options,
+                        bench,
+                    );
+                }
+            }
+            Ok(Decoded::Udp(datagram)) => {
+                let first = datagrams::first(&datagram);
+                let shard = shard_of_datagram(first, &datagram).wrapping_sub(first_shard);
+                if let Some(shard) = shards.get_mut(shard) {
+                    let at = (index, packet, &around);
+                    self.hand_datagram(shard, first, &datagram, at, options, bench);
+                }
+            }
+            Ok(Decoded::Fragment(_)) | Err(_) => {}
+        }
     }
 
     /// Hands a segment to its shard.

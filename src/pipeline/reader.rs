@@ -459,9 +459,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Sorts the block's packets by shard.
-    pub(super) fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<u32>>) {
+    pub(super) fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<u32>>, lanes: usize) {
+        let shards_a_lane = SHARDS / lanes;
         parts.iter_mut().for_each(Vec::clear);
-        parts.resize_with(SHARDS, Vec::new);
+        parts.resize_with(lanes, Vec::new);
         let mut next = 0;
         while let Some(packet) = job.block.packets.get(next) {
             let index = next;
@@ -474,7 +475,7 @@ impl<'a> Reader<'a> {
                         Some(shard_of(&FlowKey::new(addresses, source, destination).0))
                     })
             {
-                if let Some(part) = parts.get_mut(shard) {
+                if let Some(part) = parts.get_mut(shard / shards_a_lane) {
                     part.push(index as u32);
                 }
                 continue;
@@ -483,7 +484,9 @@ impl<'a> Reader<'a> {
             let limits = &self.shared.options.limits;
             match packet::decode(packet.link, data, &mut around, limits) {
                 Ok(Decoded::Tcp(segment)) => {
-                    if let Some(part) = parts.get_mut(shard_of(&FlowKey::of(&segment).0)) {
+                    if let Some(part) =
+                        parts.get_mut(shard_of(&FlowKey::of(&segment).0) / shards_a_lane)
+                    {
                         part.push(index as u32);
                     }
                 }
@@ -491,7 +494,9 @@ impl<'a> Reader<'a> {
                     let first = self.first(&datagram);
                     if first == First::Other {
                         self.pass_over(&job.block, index, Skip::Udp);
-                    } else if let Some(part) = parts.get_mut(shard_of_datagram(first, &datagram)) {
+                    } else if let Some(part) =
+                        parts.get_mut(shard_of_datagram(first, &datagram) / shards_a_lane)
+                    {
                         part.push(index as u32);
                     }
                 }

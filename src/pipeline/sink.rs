@@ -42,6 +42,7 @@ impl Batch {
 
     /// Judges and renders records, and puts them in order; those that will probably not be shown are not rendered.
     pub(super) fn fill(&mut self, records: &mut Vec<Finished>, options: &Options) {
+        let filled = self.records.len();
         for mut finished in records.drain(..) {
             let verdicts = findings::judge(&mut finished.record, &options.settings);
             self.records.push(Ready {
@@ -51,7 +52,7 @@ impl Batch {
             });
         }
         if let Some(render) = options.render {
-            for Ready { finished, line, .. } in &mut self.records {
+            for Ready { finished, line, .. } in self.records.iter_mut().skip(filled) {
                 let start = self.lines.len();
                 if finished.tls || options.is_shown_by_port(&finished.record) {
                     render(&finished.record, &mut self.lines);
