@@ -268,3 +268,20 @@ fn a_disk_that_stays_full_takes_neither_the_watching_nor_the_summary() {
     fs::remove_dir_all(source).unwrap();
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[cfg(feature = "libpcap")]
+#[test]
+fn an_interface_that_libpcap_loses_is_told_once_and_ends_nothing() {
+    if !namespace() {
+        return;
+    }
+    let live = Live::start(&["-i", "v1", "--filter", "tcp"]);
+    assert!(sh("ip link del v1"));
+    live.wait_for("v1: nothing comes from the interface (");
+    thread::sleep(Duration::from_secs(2));
+    let said = live.said();
+    assert_eq!(said.matches("nothing comes").count(), 1, "{said}");
+    let (_, summary) = live.stop();
+    let notes = summary["captures"][0]["notes"].to_string();
+    assert!(notes.contains("nothing comes from"), "{notes}");
+}
