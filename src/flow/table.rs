@@ -34,6 +34,8 @@ pub struct Table<V> {
     slots: Vec<Slot<V>>,
     free: Vec<u32>,
     wheel: BTreeMap<i64, Vec<EntryId>>,
+    /// Places in the wheel, those of entries that are gone included.
+    awaited: usize,
     hasher: RandomState,
 }
 
@@ -44,6 +46,7 @@ impl<V> Default for Table<V> {
             slots: Vec::new(),
             free: Vec::new(),
             wheel: BTreeMap::new(),
+            awaited: 0,
             hasher: RandomState::default(),
         }
     }
@@ -62,8 +65,9 @@ impl<V> Table<V> {
 
     /// Bytes that the store itself takes; what entries hold on the heap comes on top.
     pub fn bytes(&self) -> usize {
-        // Slot, its number in the index and at most two places in the wheel.
-        self.index.len() * (size_of::<Slot<V>>() + 8 + 2 * size_of::<EntryId>())
+        // Slot, its number in the index, and the places in the wheel, which a vector may have room for twice.
+        let kept = self.index.len() * (size_of::<Slot<V>>() + 8);
+        kept + self.awaited.max(self.index.len()) * 2 * size_of::<EntryId>()
     }
 
     /// Finds an entry.
@@ -151,6 +155,7 @@ impl<V> Table<V> {
 
     /// Asks to look at an entry when `due_ns` comes.
     pub fn look_at(&mut self, id: EntryId, due_ns: i64) {
+        self.awaited += 1;
         self.wheel
             .entry(due_ns.div_euclid(WHEEL_NS))
             .or_default()
@@ -166,6 +171,7 @@ impl<V> Table<V> {
             }
             due.append(&mut slot.remove());
         }
+        self.awaited = self.awaited.saturating_sub(due.len());
         due
     }
 
@@ -174,6 +180,7 @@ impl<V> Table<V> {
     pub fn oldest(&mut self) -> (i64, Vec<EntryId>) {
         let first = self.wheel.pop_first();
         first.map_or((i64::MAX, Vec::new()), |(slot, ids)| {
+            self.awaited = self.awaited.saturating_sub(ids.len());
             ((slot + 1).saturating_mul(WHEEL_NS), ids)
         })
     }
@@ -182,6 +189,7 @@ impl<V> Table<V> {
     pub fn drain(&mut self) -> impl Iterator<Item = (FlowKey, V)> + '_ {
         self.index.clear();
         self.wheel.clear();
+        self.awaited = 0;
         self.free.clear();
         self.slots
             .drain(..)
@@ -223,6 +231,19 @@ mod tests {
         );
         assert_eq!(table.len(), 1000);
         assert_eq!(table.drain().count(), 1000);
+    }
+
+    #[test]
+    fn what_is_replaced_again_and_again_is_counted_until_its_time_has_come() {
+        let mut table = Table::default();
+        for _ in 0..1000 {
+            let id = table.insert(key(1), (), WHEEL_NS);
+            table.remove(id);
+        }
+        table.insert(key(1), (), WHEEL_NS);
+        assert!(table.bytes() >= 1001 * size_of::<EntryId>());
+        assert_eq!(table.oldest().1.len(), 1001);
+        assert!(table.bytes() < 10 * size_of::<Slot<()>>());
     }
 
     #[test]
