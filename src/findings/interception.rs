@@ -113,26 +113,37 @@ fn fresh(report: &mut Report<'_>) {
         if domain(name).is_none() {
             continue;
         }
-        let mut shown: BTreeMap<u32, (IpAddr, usize, bool)> = BTreeMap::new();
+        // Nearly all names have one certificate: what follows is for the others.
+        let mut firsts: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut last = None;
         for (index, trace) in past.of(list) {
-            let (Some(number), Some(leaf)) = (trace.leaf, past.leaf(trace)) else {
+            if let Some(leaf) = trace.leaf.filter(|leaf| last != Some(*leaf)) {
+                last = Some(leaf);
+                firsts.entry(leaf).or_insert(index);
+            }
+        }
+        if firsts.len() < 2 {
+            continue;
+        }
+        let firsts: Vec<usize> = firsts.into_values().collect();
+        let mut shown: Vec<(IpAddr, usize, bool)> = Vec::new();
+        for (index, trace) in past.of(&firsts) {
+            let Some(leaf) = past.leaf(trace) else {
                 continue;
             };
             let begin = leaf.not_before.filter(|begin| *begin <= trace.start);
             let ours = !is_private(trace.server.ip) && !is_public(leaf) && covers(leaf, name);
-            if let Some(begin) = begin.filter(|_| ours && leaf.scts.is_none_or(|count| count == 0))
-            {
+            let begin = begin.filter(|_| ours && leaf.scts.is_none_or(|count| count == 0));
+            if let Some(begin) = begin {
                 let young = trace.start.micros_since(begin) < DAY_US;
-                shown
-                    .entry(number)
-                    .or_insert((network(trace.client), index, young));
+                shown.push((network(trace.client), index, young));
             }
         }
-        let networks: BTreeSet<IpAddr> = shown.values().map(|one| one.0).collect();
-        if networks.len() < 2 || shown.len() < 2 || !shown.values().any(|one| one.2) {
+        let networks: BTreeSet<IpAddr> = shown.iter().map(|one| one.0).collect();
+        if networks.len() < 2 || shown.len() < 2 || !shown.iter().any(|one| one.2) {
             continue;
         }
-        let traces: Vec<usize> = shown.into_values().map(|one| one.1).collect();
+        let traces: Vec<usize> = shown.into_iter().map(|one| one.1).collect();
         let verdict = Verdict::new(Severity::Warning, Confidence::Possible, "made-today");
         let evidence = past.of(&traces).take(2).filter_map(|(_, trace)| {
             Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
