@@ -369,6 +369,10 @@ fn inline(
                 {
                     continue;
                 }
+                if reader.is_idle(packet, job.block.data(packet)) {
+                    reader.pass_over(&job.block, index, Skip::Udp);
+                    continue;
+                }
                 if bench.records.len() >= RECORDS_AT_ONCE {
                     batch.learn(&mut shards);
                     batch.fill(&mut bench.records, shared.options);

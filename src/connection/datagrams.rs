@@ -67,6 +67,28 @@ pub fn first(datagram: &Datagram<'_>) -> First {
     }
 }
 
+/// A datagram between these ports that begins with these bytes is of no interest, whatever follows; `begun` where it may
+/// belong to a conversation.
+#[inline]
+pub fn is_idle(source_port: u16, destination_port: u16, bytes: [u8; 5], begun: bool) -> bool {
+    let known = |port| matches!(port, dns::PORT | rdp_udp::PORT);
+    if known(source_port) || known(destination_port) {
+        return false;
+    }
+    let [first, a, b, c, d] = bytes;
+    match BYTES.get(usize::from(first)) {
+        Some(Byte::Other) => true,
+        Some(Byte::Later) => !begun,
+        Some(Byte::Dtls) => !dtls::is_version(a, b),
+        Some(Byte::Long) => {
+            let version = Version(u32::from_be_bytes([a, b, c, d]));
+            let is_quic = version == Version::NEGOTIATION || version.is_reserved();
+            !is_quic && version.salt().is_none() && (first, a) != (0xff, 0xff)
+        }
+        Some(Byte::OpenVpn) | None => false,
+    }
+}
+
 #[inline]
 fn is_at(datagram: &Datagram<'_>, port: u16) -> bool {
     datagram.source_port == port || datagram.destination_port == port
@@ -507,6 +529,46 @@ fn machine_limits(limits: &Limits) -> MachineLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn idle_datagrams_begin_nothing() {
+        let versions = [
+            [0xfe, 0xfd, 0, 0],
+            [0, 0, 0, 1],
+            [0, 0, 0, 0],
+            [0xff; 4],
+            [0x1a; 4],
+            [9, 8, 7, 6],
+        ];
+        for first_byte in 0..=255u8 {
+            for [a, b, c, d] in versions {
+                let bytes = [first_byte, a, b, c, d];
+                let payload = [&bytes[..], &[0; 1300]].concat();
+                for (source_port, destination_port) in [(40_000, 8080), (53, 40_000), (3389, 9)] {
+                    let datagram = Datagram {
+                        addresses: crate::packet::Addresses::V4 {
+                            source: 1,
+                            destination: 2,
+                        },
+                        source_port,
+                        destination_port,
+                        payload: &payload,
+                    };
+                    let told = first(&datagram);
+                    if is_idle(source_port, destination_port, bytes, true) {
+                        assert_eq!(told, First::Other, "{bytes:?}");
+                    }
+                    if is_idle(source_port, destination_port, bytes, false) {
+                        assert!(matches!(told, First::Other | First::Later), "{bytes:?}");
+                    }
+                }
+            }
+        }
+        let idle = |port, first, begun| is_idle(40_000, port, [first, 9, 8, 7, 6], begun);
+        assert!(idle(8080, 0, true) && !idle(53, 0, true) && !idle(3389, 0, true));
+        assert!(!idle(443, 0x41, true) && idle(443, 0x41, false));
+        assert!(idle(443, 0xc3, true) && idle(443, 22, true) && !idle(1194, 0x38, false));
+    }
 
     #[test]
     fn first_bytes_tell() {

@@ -25,7 +25,7 @@ static PORTS: [u64; 1024] = {
 };
 
 #[inline]
-fn may_be_tunnel(port: u16) -> bool {
+pub(super) fn may_be_tunnel(port: u16) -> bool {
     let word = PORTS.get(usize::from(port / 64)).copied().unwrap_or(0);
     word >> (port % 64) & 1 != 0
 }

@@ -2,7 +2,7 @@
 
 use super::{Job, Shared, ahead, follow::Follow};
 use crate::capture::{
-    About, Block, Catalog, LinkType, Named,
+    self, About, Block, Catalog, LinkType, Named,
     block::TLS_KEY_LOG,
     feed::Fill,
     live::Interfaces,
@@ -420,6 +420,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A plain datagram that [`Self::first`] would find to be of no interest.
+    #[inline]
+    pub(super) fn is_idle(&self, packet: &capture::Packet, data: &[u8]) -> bool {
+        plain::datagram(packet.link, data).is_some_and(|(source, destination, bytes)| {
+            datagrams::is_idle(source, destination, bytes, self.begun)
+        })
+    }
+
     /// Counts a packet that is not analysed, unless it was counted before.
     pub(super) fn pass_over(&mut self, block: &Block, index: usize, why: Skip) {
         if !block.is_repeated(index) {
@@ -478,6 +486,10 @@ impl<'a> Reader<'a> {
                 if let Some(part) = parts.get_mut(shard / shards_a_lane) {
                     part.push(index as u32);
                 }
+                continue;
+            }
+            if self.is_idle(packet, data) {
+                self.pass_over(&job.block, index, Skip::Udp);
                 continue;
             }
             let mut around = Encapsulation::default();
