@@ -417,7 +417,7 @@ fn group(facts: &Facts<'_>) -> Option<u16> {
         .server_hello
         .and_then(|hello| hello.shape.key_share_group);
     let exchange = facts.record.key_exchange.as_ref();
-    share.or(exchange?.group).map(|group| group.0)
+    share.or_else(|| exchange?.group).map(|group| group.0)
 }
 
 fn flags(facts: &Facts<'_>) -> Flags {

@@ -246,6 +246,18 @@ mod tests {
         // A group in common; a suite that needs none; few answers seen; suites that differ are the graver reason.
         assert!(find(&with(refused(&[0x001e, 0x0017], &[0xc02f]), 0xc02f), id).is_none());
         assert!(find(&with(refused(&[0x001e], &[0x009c]), 0x009c), id).is_none());
+        // It was seen to use the group with TLS 1.3, where only the key share tells.
+        let modern = Make::new().tls13().answer(0x0304, 0x1301);
+        let modern = modern.reply(|shape| shape.key_share_group = Some(Code16(0x001e)));
+        let good_twice = [good(0xc02f), good(0xc02f).at(1)];
+        let found = diagnose(
+            &[
+                &good_twice[..],
+                &[modern.at(2), refused(&[0x001e], &[0xc02f])],
+            ]
+            .concat(),
+        );
+        assert!(find(&found, id).is_none());
         let few = diagnose(&[good(0xc02f), refused(&[0x001e], &[0xc02f])]);
         assert!(find(&few, id).is_none());
         let suites = with(refused(&[0x001e], &[0xc030]), 0xc02f);
