@@ -6,10 +6,11 @@
 
 mod support;
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 use support::{
     Folder,
     files::Pcap,
+    golden,
     packets::{
         Packet, START_NS, SYN, Talk,
         Who::{Client, Server},
@@ -35,34 +36,17 @@ fn report(folder: &Folder, name: &str, scene: &Scene, lang: &str) -> String {
     let mut packets: Vec<Packet> = scene.packets.clone();
     packets.sort_by_key(|packet| packet.time_ns);
     let path = folder.file(name, &Pcap::default().write(&packets));
-    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_tlscope"))
-        .args(["--lang", lang, "--color", "never"])
-        .current_dir(path.parent().unwrap())
-        .arg(name)
-        .output()
-        .unwrap();
-    assert_eq!(output.stderr, b"", "{name}");
-    String::from_utf8(output.stdout).unwrap()
+    golden::report(path.parent().unwrap(), name, lang)
 }
 
 /// The report is its golden in both languages.
 #[track_caller]
 fn is_golden(name: &str, scene: &Scene) {
     let folder = Folder::new(name);
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1");
     for lang in ["en", "ja"] {
         let ours = report(&folder, &format!("{name}.pcap"), scene, lang);
         let golden = PathBuf::from(format!("tests/built_cases/{name}.{lang}.txt"));
-        if update {
-            fs::write(&golden, ours).unwrap();
-            continue;
-        }
-        let theirs = fs::read_to_string(&golden).unwrap();
-        let lines = theirs.lines().zip(ours.lines());
-        for (number, (theirs, ours)) in (1..).zip(lines) {
-            assert_eq!(theirs, ours, "{}:{number}", golden.display());
-        }
-        assert_eq!(theirs.len(), ours.len(), "{}", golden.display());
+        golden::assert_report(&golden, &ours);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 use support::{
-    file_name,
+    file_name, golden,
     run::{self, Run},
 };
 use tlscope::{
@@ -36,7 +36,7 @@ fn run(name: &str) -> Run {
 
 #[test]
 fn every_capture_gives_its_golden() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1");
+    let update = golden::is_update();
     let mut wrong = Vec::new();
     for capture in support::captures() {
         let name = file_name(&capture);
@@ -77,27 +77,10 @@ const FIELD_CASES: &[&str] = &[
 
 #[test]
 fn every_field_case_gives_its_report_in_both_languages() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1");
     for name in FIELD_CASES {
         for lang in ["en", "ja"] {
-            let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_tlscope"))
-                .args(["--lang", lang, "--color", "never"])
-                .arg(format!("captures/{name}"))
-                .output()
-                .unwrap();
-            let ours = String::from_utf8(output.stdout).unwrap();
-            assert_eq!(output.stderr, b"", "{name}");
-            let golden = PathBuf::from(format!("captures/{name}.{lang}.txt"));
-            if update {
-                fs::write(&golden, ours).unwrap();
-                continue;
-            }
-            let theirs = fs::read_to_string(&golden).unwrap();
-            let lines = theirs.lines().zip(ours.lines());
-            for (number, (theirs, ours)) in (1..).zip(lines) {
-                assert_eq!(theirs, ours, "{name}.{lang}.txt:{number}");
-            }
-            assert_eq!(theirs.len(), ours.len(), "{name}.{lang}.txt");
+            let ours = golden::report(Path::new("."), &format!("captures/{name}"), lang);
+            golden::assert_report(Path::new(&format!("captures/{name}.{lang}.txt")), &ours);
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test uses a part; a panic is how it speaks
 
 pub(crate) mod files;
+pub(crate) mod golden;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub(crate) mod live;
 pub(crate) mod netmon;
