@@ -18,18 +18,17 @@ mod sink;
 
 use crate::capture::live::Interfaces;
 use crate::capture::{self, Block, Catalog};
-use crate::connection::{Arrival, datagrams::First};
+use crate::connection::{Arrival, datagrams};
 use crate::error::Error;
 use crate::findings::{Settings, Verdicts};
-use crate::flow::FlowKey;
 use crate::keep::{KeptPacket, Seen};
 use crate::limits::Limits;
-use crate::packet::{self, Decoded, Encapsulation};
+use crate::packet::{Datagram, Encapsulation};
 use crate::record::{Dns, Handshake, Stacks};
-use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
+use crate::shard::{Bench, SHARDS, Shard, shard_of};
 use crate::stats::{Skip, Summary};
 use crate::tls::keylog::Secrets;
-use glance::GLANCED;
+use glance::{GLANCED, Left};
 use reader::Reader;
 use sink::{Batch, Sink};
 use std::{
@@ -378,37 +377,15 @@ fn inline(
                     batch.fill(&mut bench.records, shared.options);
                     sink.emit(core::slice::from_mut(&mut batch))?;
                 }
-                let mut around = Encapsulation::default();
-                match packet::decode(packet.link, job.block.data(packet), &mut around, limits) {
-                    Ok(Decoded::Tcp(segment)) => {
-                        let place = FlowKey::of(&segment);
-                        if let Some(shard) = shards.get_mut(shard_of(&place.0)) {
-                            let at = (index, packet, &around);
-                            job.hand(shard, place, &segment, at, shared.options, &mut bench);
-                        }
-                    }
-                    Ok(Decoded::Udp(datagram)) => match reader.first(&datagram) {
-                        First::Other => reader.pass_over(&job.block, index, Skip::Udp),
-                        first => {
-                            let shard = shards.get_mut(shard_of_datagram(first, &datagram));
-                            if let Some(shard) = shard {
-                                let at = (index, packet, &around);
-                                job.hand_datagram(
-                                    shard,
-                                    first,
-                                    &datagram,
-                                    at,
-                                    shared.options,
-                                    &mut bench,
-                                );
-                            }
-                        }
-                    },
-                    Ok(Decoded::Fragment(_)) => {
+                let first = |datagram: &Datagram<'_>| reader.first(datagram);
+                let all = (&mut shards[..], 0);
+                match job.take((index, packet), all, first, shared.options, &mut bench) {
+                    Ok(()) => {}
+                    Err(Left::Fragment) => {
                         fragment = Some(index);
                         break;
                     }
-                    Err(why) => reader.pass_over(&job.block, index, why),
+                    Err(Left::Over(why)) => reader.pass_over(&job.block, index, why),
                 }
             }
             if let Some(index) = fragment
@@ -699,7 +676,9 @@ impl<'s> Crew<'s, '_, '_> {
                 {
                     continue;
                 }
-                job.take((at, packet), (&mut lane, first_shard), options, bench);
+                // What goes to no shard was counted by the reader.
+                let own = (&mut lane[..], first_shard);
+                let _ = job.take((at, packet), own, datagrams::first, options, bench);
                 if bench.records.len() >= RECORDS_AT_ONCE {
                     batch.fill(&mut bench.records, options);
                 }

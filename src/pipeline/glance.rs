@@ -4,10 +4,11 @@
 
 use super::{Job, Options};
 use crate::capture;
-use crate::connection::datagrams::{self, First};
+use crate::connection::datagrams::First;
 use crate::flow::{Direction, EntryId, FlowKey};
 use crate::packet::{self, Datagram, Decoded, Encapsulation, Segment, plain};
 use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
+use crate::stats::Skip;
 
 /// Packets that are looked at together.
 pub(super) const GLANCED: usize = 16;
@@ -18,6 +19,14 @@ pub(super) struct Glanced {
     pub(super) shard: usize,
     pub(super) id: EntryId,
     pub(super) direction: Direction,
+}
+
+/// Why a packet went to no shard.
+pub(super) enum Left {
+    /// It is a part of one.
+    Fragment,
+    /// It is not analysed.
+    Over(Skip),
 }
 
 /// A packet of a block: its index in the block, its place there, and what is around it.
@@ -67,39 +76,40 @@ impl Job {
             && shard.pass(id, direction, &glimpse, packet.time_ns, packet.interface)
     }
 
-    /// Takes a packet apart and hands it to its shard, one of these, which begin with `first_shard`. What has none was
-    /// counted by the reader.
+    /// Takes a packet apart and hands it to its shard, one of these, which begin with `first_shard`. `first` tells what a
+    /// datagram may begin.
     pub(super) fn take(
         &self,
         (index, packet): (usize, &capture::Packet),
         (shards, first_shard): (&mut [Shard], usize),
+        first: impl FnOnce(&Datagram<'_>) -> First,
         options: &Options,
         bench: &mut Bench,
-    ) {
+    ) -> Result<(), Left> {
         let (data, mut around) = (self.block.data(packet), Encapsulation::default());
         match packet::decode(packet.link, data, &mut around, &options.limits) {
             Ok(Decoded::Tcp(segment)) => {
                 let place = FlowKey::of(&segment);
                 if let Some(shard) = shards.get_mut(shard_of(&place.0).wrapping_sub(first_shard)) {
-                    self.hand(
-                        shard,
-                        place,
-                        &segment,
-                        (index, packet, &around),
-                        options,
-                        bench,
-                    );
+                    let at = (index, packet, &around);
+                    self.hand(shard, place, &segment, at, options, bench);
                 }
+                Ok(())
             }
             Ok(Decoded::Udp(datagram)) => {
-                let first = datagrams::first(&datagram);
+                let first = first(&datagram);
+                if first == First::Other {
+                    return Err(Left::Over(Skip::Udp));
+                }
                 let shard = shard_of_datagram(first, &datagram).wrapping_sub(first_shard);
                 if let Some(shard) = shards.get_mut(shard) {
                     let at = (index, packet, &around);
                     self.hand_datagram(shard, first, &datagram, at, options, bench);
                 }
+                Ok(())
             }
-            Ok(Decoded::Fragment(_)) | Err(_) => {}
+            Ok(Decoded::Fragment(_)) => Err(Left::Fragment),
+            Err(why) => Err(Left::Over(why)),
         }
     }
 
