@@ -66,8 +66,10 @@ impl<'a> Facts<'a> {
 
     /// The name, or else the address, of what the client wanted to reach.
     pub(super) fn target(&self) -> Box<str> {
-        self.sni()
-            .map_or_else(|| self.record.server.to_string().into(), Box::from)
+        match self.reached() {
+            Target::Name(name) => name,
+            Target::Server(server) => server.to_string().into(),
+        }
     }
 
     /// The server chose TLS 1.2 or below: ALPN, certificates and alerts are in clear.

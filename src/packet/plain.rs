@@ -31,6 +31,29 @@ pub struct Glimpse {
 }
 
 impl Glimpse {
+    /// From the TCP header (RFC 9293 section 3.1) at `start` of a packet that ends at `end`, of which `present` bytes are
+    /// there, and what its IP header says.
+    #[inline(always)]
+    fn read(
+        header: &[u8; 20],
+        (start, end, present): (usize, usize, usize),
+        (ttl, id): (u8, u16),
+    ) -> Option<Self> {
+        let header_bytes = usize::from(header[12] >> 4) * 4;
+        let payload = start + header_bytes;
+        if header_bytes < 20 || payload > end || payload > present {
+            return None;
+        }
+        Some(Self {
+            sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            flags: TcpFlags(header[13]),
+            ttl,
+            id,
+            length: (end - payload) as u32,
+            is_cut: end > present,
+        })
+    }
+
     /// The same of a segment that was taken apart.
     #[inline]
     pub fn of(segment: &Segment<'_>) -> Self {
@@ -94,18 +117,17 @@ pub fn glimpse(frame: &[u8]) -> Option<Glimpse> {
     match (head[12], head[13], head[14]) {
         // Not a fragment: neither "more fragments" nor an offset (RFC 791 section 3.1).
         (0x08, 0x00, 0x45) if head[23] == TCP && word(head[20], head[21]) & 0x3fff == 0 => {
-            let length = usize::from(word(head[16], head[17]));
-            let end = ETHERNET_BYTES + length;
-            let tcp = Tcp::read(head[34..].first_chunk()?, 34, end, frame.len())?;
-            (length > 0).then_some(tcp.with(head[22], word(head[18], head[19])))
+            // A length of 0 ends before the header: such a packet is left to the layers.
+            let end = ETHERNET_BYTES + usize::from(word(head[16], head[17]));
+            let carrier = (head[22], word(head[18], head[19]));
+            Glimpse::read(head[34..].first_chunk()?, (34, end, frame.len()), carrier)
         }
         // No extension header (RFC 8200 section 3).
         (0x86, 0xdd, 0x60..=0x6f) if head[20] == TCP => {
             let head = frame.first_chunk::<74>()?;
-            let length = usize::from(word(head[18], head[19]));
-            let end = ETHERNET_BYTES + 40 + length;
-            let tcp = Tcp::read(head[54..].first_chunk()?, 54, end, frame.len())?;
-            (length > 0).then_some(tcp.with(head[21], 0))
+            let end = ETHERNET_BYTES + 40 + usize::from(word(head[18], head[19]));
+            let carrier = (head[21], 0);
+            Glimpse::read(head[54..].first_chunk()?, (54, end, frame.len()), carrier)
         }
         _ => None,
     }
@@ -136,44 +158,6 @@ pub fn datagram(link: LinkType, frame: &[u8]) -> Option<(u16, u16, [u8; 5])> {
     let is_whole = length >= least && word(e, f) >= 13;
     let is_bare = !may_be_tunnel(source) && !may_be_tunnel(destination);
     (is_whole && is_bare).then_some((source, destination, first))
-}
-
-/// The TCP header's part (RFC 9293 section 3.1).
-struct Tcp {
-    sequence: u32,
-    flags: TcpFlags,
-    length: u32,
-    is_cut: bool,
-}
-
-impl Tcp {
-    /// The header at `start` of a packet that ends at `end` and of which `present` bytes are there.
-    #[inline(always)]
-    fn read(header: &[u8; 20], start: usize, end: usize, present: usize) -> Option<Self> {
-        let header_bytes = usize::from(header[12] >> 4) * 4;
-        let payload = start + header_bytes;
-        if header_bytes < 20 || payload > end || payload > present {
-            return None;
-        }
-        Some(Self {
-            sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-            flags: TcpFlags(header[13]),
-            length: (end - payload) as u32,
-            is_cut: end > present,
-        })
-    }
-
-    #[inline(always)]
-    fn with(self, ttl: u8, id: u16) -> Glimpse {
-        Glimpse {
-            sequence: self.sequence,
-            flags: self.flags,
-            ttl,
-            id,
-            length: self.length,
-            is_cut: self.is_cut,
-        }
-    }
 }
 
 #[cfg(test)]
