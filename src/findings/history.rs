@@ -62,6 +62,8 @@ pub(super) struct Trace {
     pub(super) handshake_us: Option<i64>,
     /// Time from the ClientHello to the last packet.
     pub(super) waited_us: i64,
+    /// From the capture point to the server and back; none where a proxy's tunnel is in between.
+    pub(super) server_rtt_us: Option<u32>,
     pub(super) ttls: Option<(u8, u8)>,
     pub(super) acknowledged: Option<bool>,
     /// Certificates shown.
@@ -252,6 +254,7 @@ impl History {
             close: tcp.map_or(Close::None, |tcp| tcp.close),
             handshake_us: record.timing.handshake_us,
             waited_us: facts.waited_us(),
+            server_rtt_us: server_rtt_us(record),
             ttls: facts.observed(|observed| observed.syn_ack_ttl.zip(observed.close_ttl)),
             acknowledged: facts.observed(|observed| observed.hello_acknowledged),
             chain: u8::try_from(record.certificates.len()).unwrap_or(u8::MAX),
@@ -409,6 +412,12 @@ fn endpoint_rank(endpoint: &Endpoint) -> ((bool, u128), u16) {
 /// Hellos without a server name are as they should be here.
 pub(super) fn has_no_names(record: &Handshake) -> bool {
     record.protocol == Protocol::Dtls || record.starttls.as_deref() == Some("openvpn")
+}
+
+/// Capture point to server and back.
+fn server_rtt_us(record: &Handshake) -> Option<u32> {
+    let rtt = record.tcp.as_ref()?.rtt_server_us?;
+    record.proxy.is_none().then(|| u32::try_from(rtt).ok())?
 }
 
 /// The group that the server chose: in its key share (TLS 1.3), or in its ServerKeyExchange.

@@ -1,10 +1,12 @@
-//! Inspection of TLS: certificates that the service itself would not show, told by their issuers.
+//! Inspection of TLS: certificates that the service itself would not show, told by their issuers. For what hides its
+//! certificate see `near.rs`.
 
 use super::certificate::{card, is_public};
 use super::farm::is_private;
 use super::groups::Subject;
 use super::history::Trace;
 use super::names::covers;
+use super::near::near;
 use super::survey::Report;
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
@@ -164,7 +166,7 @@ fn fresh(report: &mut Report<'_>) {
 }
 
 /// The network of a client, about: /24 and /64.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xFF).into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -207,6 +209,7 @@ fn domain(name: &str) -> Option<&str> {
 pub(super) fn interception(report: &mut Report<'_>) {
     makers(report);
     fresh(report);
+    near(report);
     let past = report.past;
     type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
     let mut found = Found::new();

@@ -29,6 +29,7 @@ mod inventory;
 mod late;
 mod name_match;
 mod names;
+mod near;
 mod negotiation;
 mod no_common;
 mod offload;
