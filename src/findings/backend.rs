@@ -4,8 +4,9 @@
 
 use super::groups::Subject;
 use super::history::Trace;
-use super::survey::{Report, pick};
-use super::{Entry, Survey, Verdict};
+use super::past::Past;
+use super::survey::{Report, pick, severity_if};
+use super::{Entry, Settings, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use std::collections::BTreeSet;
 
@@ -124,42 +125,26 @@ fn unready_series(report: &mut Report<'_>) {
         let tries = pick(report, list, |_, trace| {
             trace.failed_to_connect() || trace.failed_silently() || trace.is_complete()
         });
-        let is =
-            |index: &usize, fits: fn(&Trace) -> bool| past.traces.get(*index).is_some_and(fits);
-        let Some(down) = tries
-            .iter()
-            .rposition(|index| is(index, Trace::failed_to_connect))
-        else {
+        let Some(outage) = outage(past, &tries, report.settings) else {
             continue;
         };
-        let after = tries.get(down + 1..).unwrap_or(&[]);
-        let series: Vec<usize> = after
-            .iter()
-            .copied()
-            .take_while(|index| is(index, Trace::failed_silently))
-            .collect();
-        if series.len() < report.settings.series_min as usize {
-            continue;
-        }
-        let recovered = after.get(series.len()).copied();
-        let first_down = tries
-            .iter()
-            .position(|index| is(index, Trace::failed_to_connect))
-            .unwrap_or(down);
-        let mut contrast = vec![tries.get(first_down).copied().unwrap_or_default()];
+        let Outage {
+            begin,
+            series,
+            recovered,
+            lasts_s,
+        } = outage;
+        let mut contrast = vec![begin];
         contrast.extend(recovered);
         let cause = if recovered.is_some() {
             "recovered"
         } else {
             "stuck"
         };
-        let verdict = Verdict::new(Severity::Error, Confidence::Likely, cause);
-        let span = |from: usize, to: usize| {
-            let times = past.traces.get(from).zip(past.traces.get(to));
-            times.map_or(0, |(from, to)| {
-                to.start.micros_since(from.start) / 1_000_000
-            })
-        };
+        // A service that was started anew and is back at once is a blip.
+        let blip = recovered.is_some()
+            && u64::try_from(lasts_s).is_ok_and(|lasts| lasts < report.settings.series_span_s);
+        let verdict = Verdict::new(severity_if(!blip), Confidence::Likely, cause);
         let (first, last) = (
             series.first().copied().unwrap_or_default(),
             series.last().copied().unwrap_or_default(),
@@ -173,7 +158,7 @@ fn unready_series(report: &mut Report<'_>) {
         ) {
             group.set(
                 "seconds",
-                &span(first, recovered.unwrap_or(last)).to_string(),
+                &seconds(past, first, recovered.unwrap_or(last)).to_string(),
             );
         }
         report.explain(&series);
@@ -184,6 +169,52 @@ fn unready_series(report: &mut Report<'_>) {
             report.groups.take_back("tcp-connect-failed", &subject);
         }
     }
+}
+
+/// A server that was down, took TCP again, and not TLS.
+struct Outage {
+    /// The first connection that did not come up.
+    begin: usize,
+    /// Hellos without an answer since TCP is up again.
+    series: Vec<usize>,
+    /// The first handshake that worked again.
+    recovered: Option<usize>,
+    /// From the first failure to the end, or to the last one seen.
+    lasts_s: i64,
+}
+
+/// The last outage among the tries at one server; nothing worked while it lasted.
+fn outage(past: &Past, tries: &[usize], settings: &Settings) -> Option<Outage> {
+    let is = |index: &usize, fits: fn(&Trace) -> bool| past.traces.get(*index).is_some_and(fits);
+    let down = tries
+        .iter()
+        .rposition(|index| is(index, Trace::failed_to_connect))?;
+    let (before, after) = tries.split_at(down + 1);
+    let worked = before
+        .iter()
+        .rposition(|index| is(index, Trace::is_complete));
+    let begin = *before.get(worked.map_or(0, |at| at + 1)..)?.first()?;
+    let series: Vec<usize> = after
+        .iter()
+        .copied()
+        .take_while(|index| is(index, Trace::failed_silently))
+        .collect();
+    let recovered = after.get(series.len()).copied();
+    let end = recovered.or(series.last().copied())?;
+    (series.len() >= settings.series_min as usize).then(|| Outage {
+        begin,
+        series,
+        recovered,
+        lasts_s: seconds(past, begin, end),
+    })
+}
+
+/// Seconds from the begin of one trace to that of another.
+fn seconds(past: &Past, from: usize, to: usize) -> i64 {
+    let times = past.traces.get(from).zip(past.traces.get(to));
+    times.map_or(0, |(from, to)| {
+        to.start.micros_since(from.start) / 1_000_000
+    })
 }
 
 /// `backend-444-down`: Exchange's front end works, its back end does not.
@@ -271,6 +302,26 @@ mod tests {
             find(&found, id).unwrap().title
         );
         assert!(find(&found, "hello-reset").is_none());
+        let severity = |made: &[Make]| find(&diagnose(made), id).map(|found| found.severity);
+        assert_eq!(severity(&made), Some(Severity::Error));
+        // Back within a minute it is a blip; what failed before the last success is another story.
+        let mut blip: Vec<Make> = made
+            .iter()
+            .cloned()
+            .zip(0..)
+            .map(|(made, n)| made.at(n))
+            .collect();
+        assert_eq!(severity(&blip), Some(Severity::Warning));
+        blip.insert(0, made[1].clone().at(-500));
+        assert_eq!(severity(&blip), Some(Severity::Warning));
+        // It is not back.
+        blip.pop();
+        assert_eq!(severity(&blip), Some(Severity::Error));
+        // A server that served in between is not booting.
+        let mut served = made.clone();
+        served.push(good().at(125));
+        let found = diagnose(&served);
+        assert!(find(&found, id).is_none() && find(&found, "hello-reset").is_some());
         // Without the outage before it, it is a reset like any other.
         let only: Vec<Make> = (0..6).map(|n| reset().at(10 * n)).collect();
         let found = diagnose(&only);
