@@ -10,8 +10,8 @@ use super::names::certificate_name;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
 use super::{Entry, Lang, Survey, Verdict, hosts};
-use crate::record::{Confidence, Endpoint, Scope, Severity};
-use crate::tls::code_points::VersionRank;
+use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
+use crate::tls::code_points::{NamedGroup, VersionRank};
 use hashbrown::HashSet;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -162,32 +162,47 @@ struct Answer {
     suite: u16,
     alpn: Option<Box<str>>,
     protections: (bool, bool),
+    /// Under TLS 1.3 it follows the client's key shares, in which equal hellos may differ; nor are there tickets.
+    group: Option<u16>,
+    ticket: bool,
+    sentinel: bool,
+}
+
+impl Answer {
+    const REFUSAL: Self = Self {
+        refuses: true,
+        version: None,
+        suite: 0,
+        alpn: None,
+        protections: (false, false),
+        group: None,
+        ticket: false,
+        sentinel: false,
+    };
 }
 
 fn answer(report: &Report<'_>, trace: &Trace) -> Option<Answer> {
     if trace.failed_at_hello() && trace.outcome != crate::record::Outcome::HelloUnanswered {
-        return Some(Answer {
-            refuses: true,
-            version: None,
-            suite: 0,
-            alpn: None,
-            protections: (false, false),
-        });
+        // A name that is not served here is another matter (`sni-rejected`).
+        let by_name = trace.alert == Some((Side::Server, 112));
+        return (!by_name).then_some(Answer::REFUSAL);
     }
     let shape = report.past.answer(trace)?;
+    let is_clear = trace.negotiated < Some(VersionRank::Tls13);
     Some(Answer {
         refuses: false,
         version: trace.negotiated,
         suite: shape.cipher_suite.0,
         // Under TLS 1.3 only secrets show it, and they may be of some members alone.
-        alpn: (trace.negotiated < Some(VersionRank::Tls13))
-            .then(|| shape.alpn.clone())
-            .flatten(),
+        alpn: is_clear.then(|| shape.alpn.clone()).flatten(),
         protections: (shape.extended_master_secret, shape.renegotiation_info),
+        group: trace.group.filter(|_| is_clear),
+        ticket: is_clear && shape.session_ticket,
+        sentinel: shape.downgrade_sentinel.is_some(),
     })
 }
 
-fn answer_words(answer: &Answer, lang: Lang) -> String {
+fn answer_words(answer: &Answer, attribute: &str, lang: Lang) -> String {
     if answer.refuses {
         return word(lang, "refuses").to_owned();
     }
@@ -198,6 +213,14 @@ fn answer_words(answer: &Answer, lang: Lang) -> String {
     );
     if let Some(alpn) = &answer.alpn {
         words.push_str(&format!(" {alpn}"));
+    }
+    match (attribute, answer.group) {
+        ("group", Some(group)) => words.push_str(&format!(" {}", NamedGroup(group))),
+        ("ticket", _) if answer.ticket => words.push_str(&say(lang, "answer-ticket").text()),
+        ("sentinel", _) if answer.sentinel => {
+            words.push_str(&say(lang, "answer-sentinel").text());
+        }
+        _ => {}
     }
     if answer.version < Some(VersionRank::Tls13) {
         let lacks = match answer.protections {
@@ -230,17 +253,28 @@ fn difference(a: &Answer, b: &Answer) -> Option<(&'static str, bool)> {
         (kind(a) == kind(b)).then_some(("suite", false))
     } else if a.protections != b.protections {
         Some(("protections", false))
+    } else if a.group.is_some() && b.group.is_some() && a.group != b.group {
+        Some(("group", false))
+    } else if a.ticket != b.ticket {
+        Some(("ticket", false))
+    } else if a.sentinel != b.sentinel {
+        Some(("sentinel", false))
     } else {
         None
     }
 }
 
+/// Answers of each member to one kind of hello.
+type Answers = BTreeMap<Endpoint, Vec<(usize, Answer)>>;
+
 /// `farm-tls-inconsistent`.
 fn tls(report: &mut Report<'_>) {
     let past = report.past;
     for group in groups(report) {
-        // By hello.key: what each member always answered, with its traces.
-        let mut by_hello: BTreeMap<u32, BTreeMap<Endpoint, Vec<(usize, Answer)>>> = BTreeMap::new();
+        // By hello.key: what each member always answered, with its traces. Servers that nobody named may be there for
+        // other names, too, under other rules: only hellos for one name are compared then.
+        let named = group.reason == "configured";
+        let mut by_hello: BTreeMap<(u32, Option<u32>), Answers> = BTreeMap::new();
         for member in &group.members {
             for (index, trace) in past.of(past.servers.get(member).map_or(&[][..], Vec::as_slice)) {
                 let (Some(hello), Some(answer)) = (past.hello(trace), answer(report, trace)) else {
@@ -248,7 +282,7 @@ fn tls(report: &mut Report<'_>) {
                 };
                 if !trace.flags.resumed && !report.is_probe(index) {
                     by_hello
-                        .entry(hello.key)
+                        .entry((hello.key, trace.name.filter(|_| !named)))
                         .or_default()
                         .entry(*member)
                         .or_default()
@@ -260,7 +294,9 @@ fn tls(report: &mut Report<'_>) {
             .values()
             .filter_map(|members| contrast(members, past.lang))
             .max_by_key(|found| found.grave);
-        let by_ledger = || by_ledger(report, &group);
+        // A certificate alone (a wildcard) may be on servers that have nothing else in common.
+        let by_ledger =
+            || (group.reason != "same certificate").then(|| by_ledger(report, &group))?;
         let Some((found, confidence)) = worst
             .map(|found| (found, Confidence::Certain))
             .or_else(|| Some((by_ledger()?, Confidence::Likely)))
@@ -348,7 +384,7 @@ fn by_ledger(report: &Report<'_>, group: &Group) -> Option<Contrast> {
     })
 }
 
-fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>, lang: Lang) -> Option<Contrast> {
+fn contrast(members: &Answers, lang: Lang) -> Option<Contrast> {
     // A member whose own answers vary (a choice made per session) proves nothing; nor does a single answer.
     let constant: Vec<(&Endpoint, &Vec<(usize, Answer)>)> = members
         .iter()
@@ -386,7 +422,7 @@ fn contrast(members: &BTreeMap<Endpoint, Vec<(usize, Answer)>>, lang: Lang) -> O
             .filter_map(|(member, answers)| {
                 Some(format!(
                     "{member}: {}",
-                    answer_words(&answers.first()?.1, lang)
+                    answer_words(&answers.first()?.1, attribute, lang)
                 ))
             })
             .take(12)
@@ -399,6 +435,7 @@ mod tests {
     use super::*;
     use crate::findings::Settings;
     use crate::findings::testing::{Make, diagnose, diagnose_with, find};
+    use crate::record::{Code16, KeyExchange, Sentinel};
 
     fn member(server: &str, suite: u16, at: i64) -> Make {
         Make::new().server(server).answer(0x0303, suite).at(at)
@@ -438,6 +475,110 @@ mod tests {
             find(&diagnose(&versions), id).unwrap().severity,
             Severity::Error
         );
+    }
+
+    #[test]
+    fn what_else_differs_between_members() {
+        let id = "farm-tls-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        type Change = fn(Make) -> Make;
+        let title = |one: Change, other: Change| {
+            let made = [
+                one(member(a, 0xc02f, 0)),
+                one(member(a, 0xc02f, 1)),
+                other(member(b, 0xc02f, 2)),
+                other(member(b, 0xc02f, 3)),
+            ];
+            let found = diagnose(&made);
+            find(&found, id).map(|found| (found.severity, found.title.to_string()))
+        };
+        fn curve(made: Make, group: u16) -> Make {
+            made.with(|record| {
+                record.key_exchange = Some(KeyExchange {
+                    kind: "ecdhe".into(),
+                    group: Some(Code16(group)),
+                    dh_bits: None,
+                    signature_algorithm: None,
+                });
+            })
+        }
+        fn tls13(made: Make) -> Make {
+            made.tls13().answer(0x0304, 0x1301)
+        }
+        let plain: Change = |made| made;
+        let x25519: Change = |made| curve(made, 0x001d);
+        let p256: Change = |made| curve(made, 0x0017);
+        let ticket: Change = |made| made.reply(|shape| shape.session_ticket = true);
+        let sentinel: Change = |made| made.sentinel(Sentinel::Tls12);
+        let warns = |one: Change, other: Change, word: &str| {
+            let (severity, title) = title(one, other).unwrap();
+            assert_eq!(severity, Severity::Warning);
+            assert!(title.contains(word), "{title}");
+        };
+        warns(x25519, p256, "secp256r1");
+        warns(plain, ticket, "with session ticket");
+        warns(sentinel, plain, "can do TLS 1.3");
+        // Alike, or not seen on one side.
+        for (one, other) in [
+            (x25519, x25519),
+            (ticket, ticket),
+            (sentinel, sentinel),
+            (plain, p256),
+        ] {
+            assert_eq!(title(one, other), None);
+        }
+        // Under TLS 1.3 the group follows the client's key shares, and tickets are encrypted.
+        let other_share: Change =
+            |made| tls13(made).reply(|shape| shape.key_share_group = Some(Code16(0x0017)));
+        assert_eq!(title(tls13, other_share), None);
+    }
+
+    #[test]
+    fn servers_that_nobody_named_are_compared_for_one_name() {
+        let id = "farm-tls-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        let leaf = || crate::findings::testing::cert("CN=*.contoso.com", &["*.contoso.com"]);
+        let shown = |server: &str, name: &str, suite: u16, at: i64| {
+            let made = member(server, suite, at).sni(name);
+            made.certificate(leaf())
+        };
+        // One wildcard certificate on two servers of different sites.
+        let made = |name: &str| {
+            [
+                shown(a, "www.contoso.com", 0xc02f, 0),
+                shown(a, "www.contoso.com", 0xc02f, 1),
+                shown(b, name, 0xc014, 2),
+                shown(b, name, 0xc014, 3),
+            ]
+        };
+        assert!(find(&diagnose(&made("printer.contoso.com")), id).is_none());
+        assert!(find(&diagnose(&made("www.contoso.com")), id).is_some());
+        let named = "[[farms]]\nname = \"web\"\nmembers = [\"10.0.0.5\", \"10.0.0.6\"]";
+        let settings: Settings = toml::from_str(named).unwrap();
+        let found = diagnose_with(&made("printer.contoso.com"), &settings);
+        assert!(find(&found, id).is_some());
+        // Nor does an old device with that certificate lag behind the others.
+        let old = |at| {
+            let made = Make::new().suites(&[0xc014, 0xc013]).server(b);
+            let made = made.sni("printer.contoso.com").answer(0x0301, 0xc014);
+            made.certificate(leaf()).at(at)
+        };
+        let [one, two, ..] = made("www.contoso.com");
+        assert!(find(&diagnose(&[one, two, old(2), old(3)]), id).is_none());
+        // A name that one of them does not serve is no refusal of the hello.
+        let refused = |at| {
+            let made = Make::new()
+                .server(b)
+                .outcome(crate::record::Outcome::ServerAlert);
+            made.alert(Side::Server, 112).at(at)
+        };
+        let served = [
+            member(a, 0xc02f, 0),
+            member(a, 0xc02f, 1),
+            refused(2),
+            refused(3),
+        ];
+        assert!(find(&diagnose_with(&served, &settings), id).is_none());
     }
 
     #[test]
