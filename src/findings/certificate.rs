@@ -7,6 +7,7 @@ use super::facts::{Facts, minute, moment};
 use super::groups::{Target, server_subject};
 use super::names::{certificate_name, common_name, covers, leaf};
 use super::quality::FIRST_TLS;
+use super::stack::Stack;
 use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
@@ -279,6 +280,9 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
                 say(lang, "cert-at-time")
                     .with("now", moment(now))
                     .with("card", card(certificate, lang))
+                    .and("cert-serial")
+                    .with("serial", certificate.serial.as_deref().unwrap_or("?"))
+                    .with("sha256", certificate.sha256)
             });
         }
     }
@@ -373,7 +377,7 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     }
 }
 
-/// `cert-chain-incomplete`, as one handshake shows it: certificates out of order, or a leaf alone that the client rejects.
+/// `cert-chain-incomplete`, as one handshake shows it: certificates out of order, a leaf alone, or the root sent too.
 fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let leaf = leaf(facts)?;
     if is_internal(facts, settings) || leaf.self_signed {
@@ -390,18 +394,38 @@ fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
             "out-of-order",
         ));
     }
-    // A leaf alone proves nothing: a root may have issued it itself. The client's word does; and where the certificate says
-    // where to fetch its issuer's, it is meant to be sent with it.
+    if certificates.len() == 1 {
+        return leaf_alone(facts, leaf);
+    }
+    // Each client has the root already, or does not trust it: it costs bytes in each handshake.
+    let has_root = certificates.iter().skip(1).any(|other| other.self_signed);
+    has_root.then_some(Verdict::new(
+        Severity::Info,
+        Confidence::Certain,
+        "root-included",
+    ))
+}
+
+/// A leaf alone proves nothing: a root may have issued it itself. The client's word does; and where the certificate says
+/// where to fetch its issuer's, it is meant to be sent with it. Windows fetches it: if that client refuses, the root may
+/// be what it lacks.
+fn leaf_alone(facts: &Facts<'_>, leaf: &Certificate) -> Option<Verdict> {
     let refused = facts.fatal_code(Side::Client) == Some(48);
+    let fetches = || {
+        facts
+            .client_hello
+            .and_then(|hello| Stack::of(&hello.shape))
+            .is_some_and(Stack::is_windows)
+    };
     let (severity, confidence) = match (refused, leaf.ca_issuers) {
-        (true, true) => (Severity::Error, Confidence::Likely),
+        (true, true) if !fetches() => (Severity::Error, Confidence::Likely),
         _ => (Severity::Warning, Confidence::Possible),
     };
     let by_root = || {
         let issuer = leaf.issuer.as_deref();
         issuer.is_some_and(|issuer| contains_ignoring_case(issuer, "root"))
     };
-    (certificates.len() == 1 && (refused || leaf.ca_issuers && !by_root())).then_some(Verdict::new(
+    (refused || leaf.ca_issuers && !by_root()).then_some(Verdict::new(
         severity,
         confidence,
         "leaf-only",
@@ -505,6 +529,25 @@ mod tests {
             &shown(|cert| cert.signature_algorithm = Some("sha1WithRSAEncryption".into())),
             id
         ));
+        let severity = |change: fn(&mut Certificate)| {
+            let found = diagnose(&[shown(change)]);
+            find(&found, id).map(|found| found.severity)
+        };
+        let warning = Some(Severity::Warning);
+        assert_eq!(severity(|cert| cert.key = Some("rsa-1024".into())), warning);
+        assert_eq!(
+            severity(|cert| cert.key = Some("ecdsa-p224".into())),
+            warning
+        );
+        assert_eq!(severity(|cert| cert.key = Some("dsa-2048".into())), warning);
+        assert_eq!(severity(|cert| cert.key = Some("rsa-2048".into())), None);
+        assert_eq!(severity(|cert| cert.key = Some("ecdsa-p256".into())), None);
+        let error = Some(Severity::Error);
+        assert_eq!(severity(|cert| cert.key = Some("rsa-1023".into())), error);
+        let md5 = |cert: &mut Certificate| {
+            cert.signature_algorithm = Some("md5WithRSAEncryption".into());
+        };
+        assert_eq!(severity(md5), error);
         assert!(has(&shown(|cert| cert.rsa_exponent = Some(1)), id));
         assert!(has(&shown(|cert| cert.rsa_exponent = Some(4)), id));
         assert!(!has(&shown(|cert| cert.rsa_exponent = Some(3)), id));
@@ -526,14 +569,61 @@ mod tests {
         let mut fetched = alone.clone();
         std::sync::Arc::make_mut(&mut fetched.record.certificates[0]).ca_issuers = true;
         assert!(has(&fetched, id));
-        let refused = alone.alert(Side::Client, 48).outcome(Outcome::ClientAlert);
-        assert!(has(&refused, id));
+        // By its issuer's name a root issued it.
+        let by_root = fetched.clone().with(|record| {
+            let mut leaf = (*record.certificates[0]).clone();
+            leaf.issuer = Some("CN=Contoso Root CA".into());
+            record.certificates[0] = leaf.into();
+        });
+        assert!(!has(&by_root, id));
+        let refuse = |made: Make| made.alert(Side::Client, 48).outcome(Outcome::ClientAlert);
+        let severity = |made: Make| find(&diagnose(&[made]), id).map(|found| found.severity);
+        assert_eq!(severity(refuse(alone)), Some(Severity::Warning));
+        // A client that does not fetch what is missing; Windows does.
+        assert_eq!(severity(refuse(fetched.clone())), Some(Severity::Error));
+        let windows = fetched.shape(|shape| {
+            shape.cipher_suites = [
+                0xc028, 0xc027, 0xc014, 0xc013, 0x009f, 0x009e, 0x0039, 0x0033, 0x009d, 0x009c,
+                0x003d, 0x003c, 0x0035, 0x002f, 0xc02c, 0xc02b, 0xc024, 0xc023, 0xc00a, 0xc009,
+                0x006a, 0x0040, 0x0038, 0x0032, 0x000a, 0x0013,
+            ]
+            .map(crate::record::Code16)
+            .to_vec();
+            shape.extensions = [0x0000, 0x000a, 0x000b, 0x000d, 0x0017, 0xff01]
+                .map(crate::record::Code16)
+                .to_vec();
+            shape.supported_groups = Some([0x0017, 0x0018].map(crate::record::Code16).to_vec());
+        });
+        let stack = windows.record.client_hello.as_ref().unwrap();
+        assert_eq!(
+            &*stack.shape.client_stack.as_ref().unwrap().name,
+            "Schannel"
+        );
+        assert_eq!(severity(refuse(windows)), Some(Severity::Warning));
         let mut own = cert("CN=www.contoso.com", &["www.contoso.com"]);
         own.self_signed = true;
         assert!(!has(
             &Make::new().answer(0x0303, 0xc02f).certificate(own),
             id
         ));
+    }
+
+    #[test]
+    fn chains_with_more_than_is_needed() {
+        let id = "cert-chain-incomplete";
+        let severity = |made: Make| find(&diagnose(&[made]), id).map(|found| found.severity);
+        let mut root = cert("CN=Contoso Root", &[]);
+        root.self_signed = true;
+        assert_eq!(severity(shown(|_| ())), None);
+        let with_root = shown(|_| ()).certificate(root.clone());
+        assert_eq!(severity(with_root), Some(Severity::Info));
+        // The issuer stands behind another one: that is the graver.
+        let mut leaf = cert("CN=www.contoso.com", &["www.contoso.com"]);
+        leaf.issuer = Some("CN=Contoso Issuing CA, O=Contoso".into());
+        let issuer = cert("CN=Contoso Issuing CA, O=Contoso", &[]);
+        let mixed = Make::new().answer(0x0303, 0xc02f).certificate(leaf);
+        let mixed = mixed.certificate(root).certificate(issuer);
+        assert_eq!(severity(mixed), Some(Severity::Warning));
     }
 
     #[test]
@@ -553,6 +643,11 @@ mod tests {
         let clock = title(rejected(45, |_| ()));
         let unknown = title(rejected(48, |_| ()));
         assert!(expired != clock && clock != unknown);
+        // An alert of the client that is not about the certificate; a back end's own certificate.
+        let other = rejected(40, |_| ());
+        assert!(!has(&other, "cert-rejected-by-client"));
+        let back_end = rejected(48, |_| ()).server("10.0.0.5:444");
+        assert!(!has(&back_end, "cert-rejected-by-client"));
         let fine = shown(|_| ()).alert(Side::Client, 0);
         assert!(!has(&fine, "cert-rejected-by-client"));
     }

@@ -46,6 +46,10 @@ pub(super) static SURVEYS: &[Survey] = &[
         run: super::certificate::accepted_by_others,
     },
     Survey {
+        entries: &[],
+        run: super::renewed::renewed,
+    },
+    Survey {
         entries: &[Entry::new(
             "resumption-low",
             Severity::Info,

@@ -39,6 +39,7 @@ mod pmtu;
 mod proxy;
 mod quality;
 mod reach;
+mod renewed;
 mod resolved;
 mod revocation;
 mod server_name;

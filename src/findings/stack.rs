@@ -25,6 +25,11 @@ impl<'a> Stack<'a> {
         &self.0.name
     }
 
+    /// It is Windows' own.
+    pub(super) fn is_windows(self) -> bool {
+        *self.0.name == *SCHANNEL
+    }
+
     /// The cause under which texts give the block that fits.
     pub(super) fn cause(stack: Option<Self>) -> &'static str {
         let Some(Self(stack)) = stack else { return "" };
