@@ -4,12 +4,12 @@ use super::certificate::card;
 use super::facts::minute;
 use super::farm::{groups, is_private};
 use super::groups::Subject;
-use super::names::certificate_name;
+use super::names::{certificate_name, covers};
 use super::survey::{Report, severity_if};
 use super::text::say;
 use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity, Timestamp};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// The surveys.
@@ -130,7 +130,12 @@ fn certificates(report: &mut Report<'_>) {
 fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
     let past = report.past;
     for (server, runs) in runs {
-        let [old, new] = runs.as_slice() else {
+        // One that comes back is no change, but two servers behind one address.
+        let mut seen = HashSet::new();
+        if !runs.iter().all(|run| seen.insert(run.digest)) {
+            continue;
+        }
+        let [.., old, new] = runs.as_slice() else {
             continue;
         };
         let (Some(before), Some(after)) = (past.traces.get(old.last), past.traces.get(new.first))
@@ -175,7 +180,8 @@ pub(super) struct Change<'c> {
 
 impl<'c> Change<'c> {
     pub(super) fn between(old: &'c Certificate, new: &'c Certificate) -> Self {
-        let lost = old.san.iter().filter(|name| !new.san.contains(name));
+        // A wildcard in its place keeps the name.
+        let lost = old.san.iter().filter(|name| !covers(new, name));
         Self {
             lost: lost.map(AsRef::as_ref).collect(),
             old,
@@ -329,8 +335,14 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
     let Some((one, other)) = apart(report, runs) else {
         return;
     };
-    let declared = report.settings.protects(name);
-    let verdict = Verdict::new(severity_if(declared), Confidence::Certain, "");
+    // A member that lags behind until its certificate has ended fails for everybody.
+    let has_ended = |run: &Shown| {
+        let trace = past.traces.get(run.last);
+        let leaf = trace.and_then(|trace| past.leaf(trace)?.not_after.zip(Some(trace.start)));
+        leaf.is_some_and(|(end, seen)| end < seen)
+    };
+    let grave = report.settings.protects(name) || runs.values().flatten().any(has_ended);
+    let verdict = Verdict::new(severity_if(grave), Confidence::Certain, "");
     let at = past
         .traces
         .get(one)
@@ -365,7 +377,8 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
 
 #[cfg(test)]
 mod tests {
-    use crate::findings::testing::{Make, cert, diagnose, find};
+    use super::*;
+    use crate::findings::testing::{Make, START_S, cert, diagnose, find};
 
     fn member(server: &str, suite: u16, at: i64) -> Make {
         Make::new().server(server).answer(0x0303, suite).at(at)
@@ -436,5 +449,56 @@ mod tests {
         let same = [with_cert(a, "CN=old", 0), with_cert(b, "CN=old", 700)];
         let found = diagnose(&same);
         assert!(find(&found, id).is_none() && find(&found, "cert-rotation").is_none());
+    }
+
+    #[test]
+    fn a_member_whose_certificate_has_ended_is_an_error() {
+        let id = "farm-cert-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        let all = |end_s: i64| {
+            let old = |at| {
+                let mut leaf = cert("CN=old", &["www.contoso.com"]);
+                leaf.not_after = Some(Timestamp((START_S + end_s) * 1_000_000_000));
+                member(a, 0xc02f, at).certificate(leaf)
+            };
+            diagnose(&[old(0), with_cert(b, "CN=new", 10), old(700)])
+        };
+        let severity = |end_s| find(&all(end_s), id).map(|found| found.severity);
+        assert_eq!(severity(600), Some(Severity::Error));
+        assert_eq!(severity(800), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn a_certificate_that_gave_way() {
+        let id = "cert-rotation";
+        let shown = |subject: &str, names: &[&str], at| {
+            let made = member("10.0.0.5:443", 0xc02f, at);
+            made.certificate(cert(subject, names))
+        };
+        let old = || shown("CN=old", &["www.contoso.com", "mail.contoso.com"], 0);
+        let rotated = |new: &[&str]| {
+            let found = diagnose(&[old(), shown("CN=new", new, 10)]);
+            find(&found, id).cloned().unwrap()
+        };
+        let lost = rotated(&["www.contoso.com"]);
+        assert_eq!(lost.severity, Severity::Warning);
+        assert!(lost.title.contains("mail.contoso.com"), "{}", lost.title);
+        // The same names in capitals, or a wildcard in their place: none is lost.
+        for kept in [
+            &["WWW.contoso.com", "mail.contoso.com"][..],
+            &["*.contoso.com"],
+        ] {
+            assert_eq!(rotated(kept).severity, Severity::Info, "{kept:?}");
+        }
+        // Twice in one capture; but one that comes back is no change.
+        let third = shown("CN=third", &["www.contoso.com"], 20);
+        let twice = [old(), shown("CN=new", &["www.contoso.com"], 10), third];
+        assert!(find(&diagnose(&twice), id).is_some());
+        let back = [
+            old(),
+            shown("CN=new", &["www.contoso.com"], 10),
+            old().at(20),
+        ];
+        assert!(find(&diagnose(&back), id).is_none());
     }
 }
