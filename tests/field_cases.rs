@@ -94,6 +94,7 @@ fn s1_two_certificates_on_the_legs_of_a_bridge() {
             ip: "10.0.0.20".parse().unwrap(),
             backends: vec!["10.0.0.5".parse().unwrap()],
             calls_from: Vec::new(),
+            names_behind: Vec::new(),
         };
         scene.run(Settings {
             proxies: vec![proxy],

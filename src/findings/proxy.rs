@@ -335,42 +335,97 @@ fn leg_words(begin: Say, trace: &Trace, leaf: &Certificate, lang: Lang) -> Strin
 /// `proxy-name-rewrite`: the name in the back hello is another. The HTTP Host inside is not visible, so it is possible only.
 fn names(report: &mut Report<'_>) {
     let past = report.past;
+    let refused = refused_hosts(report);
     for leg in legs(report) {
         let mut others: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+        let mut nameless = Vec::new();
+        let mut kept = false;
         for (index, trace) in past.of(&leg.back) {
-            if let Some(name) = past.name(trace)
-                && !name.eq_ignore_ascii_case(&leg.name)
-            {
-                others.entry(name.into()).or_default().push(index);
+            match past.name(trace) {
+                Some(name) if name.eq_ignore_ascii_case(&leg.name) => kept = true,
+                Some(name) if is_allowed(report, &leg, name) => {}
+                Some(name) => others.entry(name.into()).or_default().push(index),
+                None if trace.flags.has_no_names => {}
+                None => nameless.push(index),
             }
         }
-        let kept = past.of(&leg.back).any(|(_, trace)| {
-            past.name(trace)
-                .is_some_and(|name| name.eq_ignore_ascii_case(&leg.name))
-        });
+        if kept {
+            continue;
+        }
+        let hidden = others.is_empty() && nameless.len() >= PAIRS_MIN;
         for (other, traces) in others {
-            if kept || traces.len() < PAIRS_MIN {
-                continue;
-            }
-            let signs_in =
-                leg.name.starts_with("autodiscover.") || report.settings.signs_in(&leg.name);
-            let verdict = Verdict::new(severity_if(signs_in), Confidence::Possible, "");
-            let subject = say(past.lang, "rewrite-subject")
-                .with("front", &leg.name)
-                .with("back", &other)
-                .with("proxy", leg.proxy)
-                .text();
-            if let Some(group) = report.tell(
-                "proxy-name-rewrite",
-                verdict,
-                Subject::Named(subject.into()),
-                &traces,
-                leg.front.get(..1).unwrap_or(&[]),
-            ) {
-                group.set("front", &leg.name);
-                group.set("back", &other);
+            if traces.len() >= PAIRS_MIN {
+                let is_refused = [&*leg.name, &*other]
+                    .iter()
+                    .any(|name| refused.contains(&name.to_ascii_lowercase()));
+                tell_rewrite(report, &leg, &other, &traces, is_refused);
             }
         }
+        if hidden {
+            tell_hidden(report, &leg, &nameless);
+        }
+    }
+}
+
+/// Hosts at which a token for another name was refused: a rewritten name matters there.
+fn refused_hosts(report: &mut Report<'_>) -> BTreeSet<String> {
+    let refused = report.groups.of("hma-bearer-diagnostics");
+    refused
+        .filter(|(_, group)| matches!(group.cause(), "audience-host" | "audience"))
+        .filter_map(|(subject, _)| match subject {
+            Subject::Client(_, host) => Some(host.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The administrator says that this proxy asks for the name on purpose.
+fn is_allowed(report: &Report<'_>, leg: &Leg, name: &str) -> bool {
+    let mut proxies = report.settings.proxies.iter();
+    proxies.any(|known| {
+        let mut names = known.names_behind.iter();
+        known.ip == leg.proxy && names.any(|allowed| allowed.eq_ignore_ascii_case(name))
+    })
+}
+
+fn tell_rewrite(report: &mut Report<'_>, leg: &Leg, other: &str, traces: &[usize], refused: bool) {
+    let lang = report.past.lang;
+    let signs_in = leg.name.to_ascii_lowercase().starts_with("autodiscover.")
+        || report.settings.signs_in(&leg.name);
+    let severity = severity_if(signs_in || refused);
+    let verdict = Verdict::new(severity, Confidence::Possible, "");
+    let subject = say(lang, "rewrite-subject")
+        .with("front", &leg.name)
+        .with("back", other)
+        .with("proxy", leg.proxy)
+        .text();
+    if let Some(group) = report.tell(
+        "proxy-name-rewrite",
+        verdict,
+        Subject::Named(subject.into()),
+        traces,
+        leg.front.get(..1).unwrap_or(&[]),
+    ) {
+        group.set("front", &leg.name);
+        group.set("back", other);
+    }
+}
+
+/// No hello behind the proxy has a name: which one the servers see is not known.
+fn tell_hidden(report: &mut Report<'_>, leg: &Leg, traces: &[usize]) {
+    let verdict = Verdict::new(Severity::Info, Confidence::Certain, "back-name-not-sent");
+    let subject = say(report.past.lang, "leg-subject")
+        .with("name", &leg.name)
+        .with("proxy", leg.proxy)
+        .text();
+    if let Some(group) = report.tell(
+        "proxy-name-rewrite",
+        verdict,
+        Subject::Named(subject.into()),
+        traces,
+        leg.front.get(..1).unwrap_or(&[]),
+    ) {
+        group.set("front", &leg.name);
     }
 }
 
@@ -451,9 +506,103 @@ mod tests {
     #[test]
     fn names_of_the_two_legs() {
         let id = "proxy-name-rewrite";
-        let found = diagnose(&legs_of("CN=a", "CN=a", "exchange.contoso.local"));
-        assert_eq!(find(&found, id).unwrap().confidence, Confidence::Possible);
+        let rewritten = legs_of("CN=a", "CN=a", "exchange.contoso.local");
+        let found = diagnose(&rewritten);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.confidence, Confidence::Possible);
+        assert_eq!(finding.severity, Severity::Warning);
         assert!(find(&diagnose(&legs_of("CN=a", "CN=a", "mail.contoso.com")), id).is_none());
+        assert!(find(&diagnose(&legs_of("CN=a", "CN=a", "MAIL.contoso.com")), id).is_none());
+        // The administrator knows the name.
+        let allowed =
+            "[[proxies]]\nip = \"10.0.0.20\"\nnames-behind = [\"Exchange.contoso.local\"]";
+        let settings: Settings = toml::from_str(allowed).unwrap();
+        assert!(find(&diagnose_with(&rewritten, &settings), id).is_none());
+        let other: Settings = toml::from_str(&allowed.replace("local", "net")).unwrap();
+        assert!(find(&diagnose_with(&rewritten, &other), id).is_some());
+    }
+
+    #[test]
+    fn a_rewritten_name_is_an_error_where_tokens_are_for_it() {
+        let id = "proxy-name-rewrite";
+        let severity = |made: &[Make]| find(&diagnose(made), id).map(|found| found.severity);
+        let autodiscover = |made: Make| match made.record.server.ip.to_string().as_str() {
+            "10.0.0.20" => made.sni("AutoDiscover.contoso.com"),
+            _ => made,
+        };
+        let rewritten = legs_of("CN=a", "CN=a", "exchange.contoso.local");
+        let made: Vec<Make> = rewritten.iter().cloned().map(autodiscover).collect();
+        assert_eq!(severity(&made), Some(Severity::Error));
+        // A refused token for one of the two names; not one for another name.
+        let with_refusal = |host: &str, code: u32| {
+            let mut made = rewritten.clone();
+            made.push(refused_token(host, code));
+            severity(&made)
+        };
+        assert_eq!(
+            with_refusal("exchange.contoso.local", 2_000_003),
+            Some(Severity::Error)
+        );
+        assert_eq!(
+            with_refusal("mail.contoso.com", 2_000_003),
+            Some(Severity::Error)
+        );
+        assert_eq!(
+            with_refusal("www.contoso.com", 2_000_003),
+            Some(Severity::Warning)
+        );
+        // The user is unknown: the name has no part in it.
+        assert_eq!(
+            with_refusal("mail.contoso.com", 2_000_005),
+            Some(Severity::Warning)
+        );
+    }
+
+    fn refused_token(host: &str, code: u32) -> Make {
+        use crate::record::{Http, HttpCredential, HttpRequest, HttpResponse};
+        Make::new().no_sni().server("10.0.0.40:80").with(|record| {
+            record.client_hello = None;
+            record.http = Some(Box::new(Http {
+                requests: vec![HttpRequest {
+                    frame: 4,
+                    method: "GET".into(),
+                    path: "/mapi/".into(),
+                    host: Some(host.into()),
+                    authorization: Some(HttpCredential {
+                        scheme: "Bearer".into(),
+                        ..HttpCredential::default()
+                    }),
+                    ..HttpRequest::default()
+                }],
+                responses: vec![HttpResponse {
+                    frame: 5,
+                    status: 401,
+                    diagnostics: Some(code),
+                    ..HttpResponse::default()
+                }],
+                ..Http::default()
+            }));
+        })
+    }
+
+    #[test]
+    fn a_proxy_that_sends_no_name() {
+        let id = "proxy-name-rewrite";
+        let nameless = |made: Make| match made.record.server.ip.to_string().as_str() {
+            "10.0.0.30" => made.no_sni(),
+            _ => made,
+        };
+        let made = legs_of("CN=a", "CN=a", "mail.contoso.com");
+        let mut made: Vec<Make> = made.into_iter().map(nameless).collect();
+        let found = diagnose(&made);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.severity, Severity::Info);
+        // One that does send the name, or too few to tell.
+        let [front, back] = leg("CN=a", "CN=a", "mail.contoso.com", 5);
+        let few = made[..4].to_vec();
+        made.extend([front, back]);
+        assert!(find(&diagnose(&made), id).is_none());
+        assert!(find(&diagnose(&few), id).is_none());
     }
 
     #[test]

@@ -142,6 +142,9 @@ pub struct ProxyLegs {
     /// Further addresses from which it calls the servers behind it.
     #[serde(default)]
     pub calls_from: Vec<IpAddr>,
+    /// Names by which it asks for them on purpose, though clients know others.
+    #[serde(default)]
+    pub names_behind: Vec<String>,
 }
 
 impl Settings {
