@@ -3,7 +3,7 @@
 //! The order matters: the reasons that a contrast proves (name, size, suites, a boot) come first, and what is left is told
 //! as what it is: `hello-reset`, `hello-unanswered`.
 
-use super::facts::{Facts, version_name};
+use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
 use super::history::Trace;
 use super::past::Past;
@@ -187,6 +187,14 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
         let offered = protocols(first).join(",");
         let offered = if offered.is_empty() { none() } else { &offered };
         Some(format!("ALPN {offered}"))
+    } else if let Some(least) = larger(past, failed, served) {
+        Some(say(lang, "feature-size").with("bytes", least).text())
+    } else if let Some(suite) = past.offered(first).into_iter().find(|suite| {
+        let offers = |trace: &Trace| past.offered(trace).contains(suite);
+        separates(&offers)
+    }) {
+        let feature = say(lang, "feature-suite").with("suite", suite_name(suite));
+        Some(feature.text())
     } else if separates(&|trace| trace.client == first.client) {
         Some(
             say(lang, "feature-client")
@@ -196,6 +204,13 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
     } else {
         None
     }
+}
+
+/// The size of the smallest hello that failed, where all that were served are smaller.
+fn larger(past: &Past, failed: &[usize], served: &[usize]) -> Option<u32> {
+    let sizes = |list| past.of(list).map(|(_, trace)| trace.hello_bytes);
+    let (least, most) = (sizes(failed).min()?, sizes(served).max()?);
+    (least > most).then_some(least)
 }
 
 /// `hello-unanswered`.
@@ -287,7 +302,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, diagnose, find, has};
-    use crate::record::Defect;
+    use crate::record::{Code16, Defect};
 
     fn reset() -> Make {
         Make::new().outcome(Outcome::HelloReset).tcp(|tcp| {
@@ -327,6 +342,25 @@ mod tests {
         let cut = reset().with(|record| record.defects.push(Defect::OneDirection));
         assert!(!has(&cut, "hello-reset"));
         assert!(find(&diagnose(&[cut]), "hello-reset").is_none());
+    }
+
+    #[test]
+    fn what_all_failures_have_and_no_success() {
+        let common = |failed: &dyn Fn(Make) -> Make, count: i64| {
+            let mut made: Vec<Make> = (0..count).map(|n| failed(reset()).at(n * n)).collect();
+            made.extend((0..count).map(|n| good().at(100 + n)));
+            let found = diagnose(&made);
+            let affects = &find(&found, "hello-reset").unwrap().affects;
+            let line = affects.iter().find(|line| line.contains("in common"));
+            line.map(ToString::to_string)
+        };
+        let large = |made: Make| made.hello(|hello| hello.length = 900);
+        assert!(common(&large, 3).unwrap().contains("900 bytes"));
+        let suite = |made: Make| made.shape(|shape| shape.cipher_suites.push(Code16(0xcca8)));
+        assert!(common(&suite, 3).unwrap().contains("0xcca8"));
+        // Too few; nothing that separates.
+        assert_eq!(common(&large, 2), None);
+        assert_eq!(common(&|made| made, 3), None);
     }
 
     #[test]
