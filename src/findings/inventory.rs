@@ -439,6 +439,9 @@ fn probes(report: &mut Report<'_>) {
         };
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
         let subject = Subject::Pair(first.client, first.server);
+        // A check that closes once it has the server's flight does not refuse the certificate.
+        let closed = ("tls13-abort-hidden", "closed", subject.clone());
+        report.groups.lessen(&closed, u64::MAX);
         if let Some(group) = report.tell("health-probe", verdict, subject, &traces, &[]) {
             group.set("seconds", &format!("{interval:.0}"));
         }
@@ -583,5 +586,31 @@ mod tests {
             )
             .is_none()
         );
+    }
+
+    #[test]
+    fn probes_come_regularly_and_are_told_once() {
+        let id = "health-probe";
+        let times = |of: &dyn Fn(i64) -> i64, count: i64, made: &Make| -> Vec<Make> {
+            (0..count).map(|n| made.clone().at(of(n))).collect()
+        };
+        let closed = Make::new()
+            .tls13()
+            .answer(0x0304, 0x1301)
+            .outcome(crate::record::Outcome::ClientAbort)
+            .observed(|seen| seen.server_flight_bytes = Some(3_000));
+        let found = diagnose(&times(&|n| 10 * n, 8, &closed));
+        let probe = find(&found, id).unwrap();
+        assert_eq!(probe.severity, Severity::Info);
+        assert!(probe.title.contains("10 s"), "{}", probe.title);
+        // It closes on purpose: nobody refuses a certificate.
+        assert!(find(&found, "tls13-abort-hidden").is_none());
+        // A client that comes when it likes, few times, or that is served, is none.
+        let irregular = diagnose(&times(&|n| n * n * 7, 8, &closed));
+        assert!(find(&irregular, id).is_none());
+        assert!(find(&irregular, "tls13-abort-hidden").is_some());
+        assert!(find(&diagnose(&times(&|n| 10 * n, 5, &closed)), id).is_none());
+        let served = Make::new().answer(0x0303, 0xc02f);
+        assert!(find(&diagnose(&times(&|n| 10 * n, 8, &served)), id).is_none());
     }
 }
