@@ -334,6 +334,12 @@ mod tests {
         let back = || reset().server("10.0.0.5:444");
         assert!(find(&diagnose(&[back(), back().at(3), good()]), id).is_some());
         assert!(find(&diagnose(&[back(), back().at(3)]), id).is_none());
+        // Once is no pattern; the front end of another server proves nothing; the same on another port.
+        assert!(find(&diagnose(&[back(), good()]), id).is_none());
+        let elsewhere = good().server("10.0.0.6:443");
+        assert!(find(&diagnose(&[back(), back().at(3), elsewhere]), id).is_none());
+        let other = || reset().server("10.0.0.5:8443");
+        assert!(find(&diagnose(&[other(), other().at(3), good()]), id).is_none());
         let works = good().server("10.0.0.5:444");
         assert!(find(&diagnose(&[back(), back().at(3), good(), works]), id).is_none());
     }

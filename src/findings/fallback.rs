@@ -347,6 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn a_fallback_that_the_server_refuses() {
+        let refused = |code| {
+            let lower = office(0x0301).at(2).fallback_scsv();
+            let lower = lower
+                .outcome(Outcome::ServerAlert)
+                .alert(Side::Server, code);
+            let found = diagnose(&[office(0x0303).at(0), lower]);
+            find(&found, "version-fallback-retry")
+                .unwrap()
+                .title
+                .to_string()
+        };
+        assert!(refused(86).starts_with("Fallback refused by the server"));
+        assert!(!refused(70).starts_with("Fallback refused by the server"));
+    }
+
+    #[test]
     fn a_fallback_after_a_long_silence_is_one() {
         // A client waits a minute for an answer before it tries lower.
         let made = [

@@ -82,11 +82,12 @@ fn dhe_ratio(report: &mut Report<'_>) {
             .filter(|(_, trace)| trace.outcome == Outcome::LateFailure && dhe(trace))
             .count();
         // One in 256 is expected: a rate between one in a thousand and one in fifty, from fifty handshakes on.
-        if successes + failures >= 50 && failures * 50 <= successes + failures {
+        let all = successes + failures;
+        if all >= 50 && failures * 50 <= all && failures * 1_000 >= all {
             group.raise(Verdict::new(Severity::Warning, Confidence::Likely, ""));
             let rate = say(past.lang, "rate")
                 .with("failures", failures)
-                .with("all", successes + failures);
+                .with("all", all);
             group.set("rate", &rate.text());
         }
     }
@@ -283,6 +284,22 @@ mod tests {
             observed.certificate_request_bytes = Some(16_380);
         });
         assert!(has(&long, id));
+        // A long list that is whole; and no list at all.
+        for (names, bytes) in [(150, 16_000), (0, 16_380)] {
+            let whole = asked().observed(|observed| {
+                observed.authority_names = Some(names);
+                observed.certificate_request_bytes = Some(bytes);
+            });
+            assert!(!has(&whole, id), "{names} {bytes}");
+        }
+        // The server refuses for another reason; the client gives up itself.
+        let sent = |made: Make| {
+            made.with(|record| record.client_certificates.push(cert("CN=joe", &[]).into()))
+        };
+        let version = sent(asked()).alert(Side::Server, 70);
+        assert!(!has(&version.outcome(Outcome::ServerAlert), id));
+        let client = sent(asked()).alert(Side::Client, 48);
+        assert!(!has(&client.outcome(Outcome::ClientAlert), id));
     }
 
     #[test]
@@ -343,5 +360,34 @@ mod tests {
             find(&diagnose(&made), id).unwrap().confidence,
             Confidence::Likely
         );
+        // Too often, or too seldom for a fault of one in 256.
+        let late = made.pop().unwrap();
+        let mut often = made[..55].to_vec();
+        often.extend((0..5).map(|_| late.clone()));
+        let seldom: Vec<Make> = (0..2_000)
+            .map(|n| Make::new().answer(0x0303, 0x009e).at(n))
+            .chain([late])
+            .collect();
+        for made in [often, seldom] {
+            let found = diagnose(&made);
+            assert_eq!(find(&found, id).unwrap().confidence, Confidence::Possible);
+        }
+    }
+
+    #[test]
+    fn extended_master_secret_on_one_side_of_a_resumption() {
+        let id = "late-handshake-failure";
+        let resumed = |client: bool, server: bool, resumed: bool| {
+            let made = Make::new()
+                .shape(|shape| shape.extended_master_secret = client)
+                .answer(0x0303, 0xc02f)
+                .reply(|shape| shape.extended_master_secret = server)
+                .outcome(Outcome::LateFailure)
+                .with(|record| record.server_hello.as_mut().unwrap().resumed = resumed);
+            find(&diagnose(&[made]), id).unwrap().title.to_string()
+        };
+        assert!(resumed(true, false, true).contains("extended master secret"));
+        assert!(!resumed(true, true, true).contains("extended master secret"));
+        assert!(!resumed(true, false, false).contains("extended master secret"));
     }
 }
