@@ -1,12 +1,15 @@
-//! Turns the code points in `data/*.tsv` into static Rust tables, included by `src/tls/code_points/tables.rs`.
+//! Turns data into static Rust tables, so that no run has to parse it: the code points in `data/*.tsv`, included by
+//! `src/tls/code_points/tables.rs`, and the words of findings in `src/findings/text/*.toml`, included by
+//! `src/findings/text.rs`.
 //!
-//! Each file has a header line, then `#` comments and tab-separated rows. Cells that name an enum variant are written
-//! out as they are, so a wrong one is a compile error. The output depends on nothing but the data.
+//! A file of code points has a header line, then `#` comments and tab-separated rows. Cells that name an enum variant are
+//! written out as they are, so a wrong one is a compile error. The output depends on nothing but the data.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
+use toml::{Table, Value};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -35,6 +38,10 @@ fn main() -> Outcome<()> {
     releases(&mut out)?;
     let directory = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
     fs::write(Path::new(&directory).join("code_points.rs"), out)?;
+    let mut out = String::from("// Made by build.rs from src/findings/text/*.toml.\n");
+    texts(&mut out, "EN", "en")?;
+    texts(&mut out, "JA", "ja")?;
+    fs::write(Path::new(&directory).join("finding_texts.rs"), out)?;
     Ok(())
 }
 
@@ -82,13 +89,18 @@ impl Row {
     }
 }
 
+/// Reads a file of the package.
+fn read(path: &str) -> Outcome<String> {
+    println!("cargo:rerun-if-changed={path}");
+    let root = env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?;
+    let text = fs::read_to_string(Path::new(&root).join(path));
+    text.map_err(|error| format!("{path}: {error}").into())
+}
+
 /// Reads a data file.
 fn rows(name: &str) -> Outcome<Vec<Row>> {
     let path = format!("data/{name}.tsv");
-    println!("cargo:rerun-if-changed={path}");
-    let root = env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?;
-    let text = fs::read_to_string(Path::new(&root).join(&path))
-        .map_err(|error| format!("{path}: {error}"))?;
+    let text = read(&path)?;
     let mut lines = text.lines().enumerate();
     let columns = lines
         .next()
@@ -365,5 +377,129 @@ fn releases(out: &mut String) -> Outcome<()> {
         }
         writeln!(out, "];")?;
     }
+    Ok(())
+}
+
+/// What the value of a key is.
+enum Form {
+    /// A text, which must be there.
+    Text,
+    /// A text, or none.
+    MayBeText,
+    /// A list of texts; empty where it is not there.
+    Lines,
+    /// Tables by name that have these fields; none where it is not there.
+    Tables(&'static str, &'static [(&'static str, Form)]),
+    /// Texts by name.
+    Texts,
+    /// Lists of texts by name.
+    Lists,
+    /// A table of texts that must all be there, named as the struct's fields are.
+    Fields(&'static str),
+}
+
+const CAUSE: &[(&str, Form)] = &[
+    ("headline", Form::MayBeText),
+    ("meaning", Form::MayBeText),
+    ("affects", Form::Lines),
+    ("remedy", Form::Lines),
+];
+
+const PAGE: &[(&str, Form)] = &[
+    ("title", Form::Text),
+    ("headline", Form::MayBeText),
+    ("meaning", Form::Text),
+    ("affects", Form::Lines),
+    ("remedy", Form::Lines),
+    ("limits", Form::Text),
+    ("verify", Form::Text),
+    ("cause", Form::Tables("Cause", CAUSE)),
+];
+
+const TEXTS: &[(&str, Form)] = &[
+    ("headings", Form::Fields("Headings")),
+    ("blocks", Form::Lists),
+    ("finding", Form::Tables("Page", PAGE)),
+    ("fact", Form::Texts),
+    ("word", Form::Texts),
+];
+
+/// One language's words of the findings, as a `Texts`.
+fn texts(out: &mut String, table: &str, language: &str) -> Outcome<()> {
+    let path = format!("src/findings/text/{language}.toml");
+    let file: Table = read(&path)?
+        .parse()
+        .map_err(|error| format!("{path}: {error}"))?;
+    write!(out, "pub(super) static {table}: Texts = ")?;
+    fields(out, "Texts", TEXTS, &file).map_err(|error| format!("{path}: {error}"))?;
+    writeln!(out, ";")?;
+    Ok(())
+}
+
+/// A struct of these fields; a key that is none of them is a mistake.
+fn fields(out: &mut String, class: &str, known: &[(&str, Form)], table: &Table) -> Outcome<()> {
+    if let Some(key) = table
+        .keys()
+        .find(|key| known.iter().all(|(name, _)| name != key))
+    {
+        return Err(format!("{key}: no such key in {class}").into());
+    }
+    writeln!(out, "{class} {{")?;
+    for (name, form) in known {
+        write!(out, "{name}: ")?;
+        value(out, form, table.get(*name)).map_err(|error| format!("{name}: {error}"))?;
+        writeln!(out, ",")?;
+    }
+    write!(out, "}}")?;
+    Ok(())
+}
+
+fn value(out: &mut String, form: &Form, value: Option<&Value>) -> Outcome<()> {
+    match (form, value) {
+        (Form::MayBeText, None) => out.push_str("None"),
+        (Form::Lines, None) => out.push_str("&[]"),
+        (Form::Tables(..), None) => out.push_str("ByName(&[])"),
+        (Form::Text, Some(Value::String(text))) => write!(out, "{text:?}")?,
+        (Form::MayBeText, Some(Value::String(text))) => write!(out, "Some({text:?})")?,
+        (Form::Lines, Some(Value::Array(lines))) => {
+            let lines: Option<Vec<&str>> = lines.iter().map(Value::as_str).collect();
+            write!(out, "&{:?}", lines.ok_or("not a list of texts")?)?;
+        }
+        (Form::Fields(class), Some(Value::Table(table))) => {
+            let known: Vec<(&str, Form)> = table.keys().map(|key| (&**key, Form::Text)).collect();
+            fields(out, class, &known, table)?;
+        }
+        (Form::Texts, Some(Value::Table(table))) => by_name(out, table, |out, one| {
+            self::value(out, &Form::Text, Some(one))
+        })?,
+        (Form::Lists, Some(Value::Table(table))) => by_name(out, table, |out, one| {
+            self::value(out, &Form::Lines, Some(one))
+        })?,
+        (Form::Tables(class, known), Some(Value::Table(table))) => {
+            by_name(out, table, |out, one| {
+                fields(out, class, known, one.as_table().ok_or("not a table")?)
+            })?;
+        }
+        (_, Some(_)) => return Err("of another type".into()),
+        (_, None) => return Err("is missing".into()),
+    }
+    Ok(())
+}
+
+/// A `ByName` of these values, in the order of their names.
+fn by_name(
+    out: &mut String,
+    table: &Table,
+    one: impl Fn(&mut String, &Value) -> Outcome<()>,
+) -> Outcome<()> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_unstable_by_key(|(name, _)| *name);
+    writeln!(out, "ByName(&[")?;
+    for (name, value) in entries {
+        write!(out, "({name:?}, ")?;
+        one(out, value).map_err(|error| format!("{name}: {error}"))?;
+        writeln!(out, "),")?;
+    }
+    write!(out, "])")?;
     Ok(())
 }

@@ -8,7 +8,7 @@
 use super::catalogue;
 use crate::record::{Scope, Severity};
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt::Write as _, sync::OnceLock};
+use std::fmt::Write as _;
 
 /// Language of the texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -26,90 +26,94 @@ impl Lang {
     pub const ALL: [Self; 2] = [Self::En, Self::Ja];
 }
 
-/// One language's file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Values by name, in the order of names.
+#[derive(Debug)]
+struct ByName<T: 'static>(&'static [(&'static str, T)]);
+
+impl<T> ByName<T> {
+    fn get(&self, name: &str) -> Option<&'static T> {
+        let at = self.0.binary_search_by(|(known, _)| (*known).cmp(name));
+        self.0.get(at.ok()?).map(|(_, value)| value)
+    }
+
+    fn values(&self) -> impl Iterator<Item = &'static T> + use<T> {
+        self.0.iter().map(|(_, value)| value)
+    }
+}
+
+/// One language's words.
+#[derive(Debug)]
 struct Texts {
     headings: Headings,
-    blocks: BTreeMap<String, Vec<String>>,
-    finding: BTreeMap<String, Page>,
+    blocks: ByName<&'static [&'static str]>,
+    finding: ByName<Page>,
     /// What a packet shows.
-    fact: BTreeMap<String, String>,
+    fact: ByName<&'static str>,
     /// Single words inside facts.
-    word: BTreeMap<String, String>,
+    word: ByName<&'static str>,
 }
 
 /// Headings of an explanation.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 struct Headings {
-    meaning: String,
-    cause: String,
-    affects: String,
-    remedy: String,
-    limits: String,
-    verify: String,
+    meaning: &'static str,
+    cause: &'static str,
+    affects: &'static str,
+    remedy: &'static str,
+    limits: &'static str,
+    verify: &'static str,
     /// The last step of a remedy that does not say how to verify it.
-    again: String,
-    reference: String,
-    error: String,
-    warning: String,
-    info: String,
-    handshake: String,
-    client: String,
-    server: String,
-    farm: String,
-    capture: String,
+    again: &'static str,
+    reference: &'static str,
+    error: &'static str,
+    warning: &'static str,
+    info: &'static str,
+    handshake: &'static str,
+    client: &'static str,
+    server: &'static str,
+    farm: &'static str,
+    capture: &'static str,
 }
 
 /// The words of one finding.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 struct Page {
-    title: String,
-    headline: Option<String>,
-    meaning: String,
-    #[serde(default)]
-    affects: Vec<String>,
-    #[serde(default)]
-    remedy: Vec<String>,
-    limits: String,
-    verify: String,
-    #[serde(default)]
-    cause: BTreeMap<String, Cause>,
+    title: &'static str,
+    headline: Option<&'static str>,
+    meaning: &'static str,
+    affects: &'static [&'static str],
+    remedy: &'static [&'static str],
+    limits: &'static str,
+    verify: &'static str,
+    cause: ByName<Cause>,
 }
 
 /// What one reason adds to a finding.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 struct Cause {
-    headline: Option<String>,
-    meaning: Option<String>,
-    #[serde(default)]
-    affects: Vec<String>,
-    #[serde(default)]
-    remedy: Vec<String>,
+    headline: Option<&'static str>,
+    meaning: Option<&'static str>,
+    affects: &'static [&'static str],
+    remedy: &'static [&'static str],
 }
 
-static EN: OnceLock<Texts> = OnceLock::new();
-static JA: OnceLock<Texts> = OnceLock::new();
+/// The files' contents. Parsed when the program is built: to do it in each run took two milliseconds.
+mod tables {
+    use super::{ByName, Cause, Headings, Page, Texts};
+    include!(concat!(env!("OUT_DIR"), "/finding_texts.rs"));
+}
 
 fn texts(lang: Lang) -> &'static Texts {
-    // The files are part of the program and a test reads them, so that the fallback is never taken.
     match lang {
-        Lang::En => {
-            EN.get_or_init(|| toml::from_str(include_str!("text/en.toml")).unwrap_or_default())
-        }
-        Lang::Ja => {
-            JA.get_or_init(|| toml::from_str(include_str!("text/ja.toml")).unwrap_or_default())
-        }
+        Lang::En => &tables::EN,
+        Lang::Ja => &tables::JA,
     }
 }
 
 /// The title of a finding, without the particulars of a hit.
 #[must_use]
 pub fn title(id: &str, lang: Lang) -> Option<&'static str> {
-    texts(lang).finding.get(id).map(|page| page.title.as_str())
+    texts(lang).finding.get(id).map(|page| page.title)
 }
 
 /// The full page about a finding: what it means, who is affected, what to do, where it errs, how to verify.
@@ -120,33 +124,33 @@ pub fn explain(id: &str, lang: Lang) -> Option<String> {
     let entry = catalogue().find(|entry| entry.id == id)?;
     let heads = &texts.headings;
     let severity = match entry.severity {
-        Severity::Error => &heads.error,
-        Severity::Warning => &heads.warning,
-        Severity::Info => &heads.info,
+        Severity::Error => heads.error,
+        Severity::Warning => heads.warning,
+        Severity::Info => heads.info,
     };
     let scope = match entry.scope {
-        Scope::Handshake => &heads.handshake,
-        Scope::Client => &heads.client,
-        Scope::Server => &heads.server,
-        Scope::Farm => &heads.farm,
-        Scope::Capture => &heads.capture,
+        Scope::Handshake => heads.handshake,
+        Scope::Client => heads.client,
+        Scope::Server => heads.server,
+        Scope::Farm => heads.farm,
+        Scope::Capture => heads.capture,
     };
     let mut out = format!("{}\n{id} · {severity} · {scope}\n", page.title);
-    section(&mut out, &heads.meaning, &page.meaning);
-    let causes: Vec<String> = page
-        .cause
-        .iter()
-        .filter_map(|(name, cause)| Some(format!("- {name}: {}", cause.meaning.as_ref()?.trim())))
+    section(&mut out, heads.meaning, page.meaning);
+    let causes = page.cause.0.iter();
+    let causes: Vec<String> = causes
+        .filter_map(|(name, cause)| Some(format!("- {name}: {}", cause.meaning?.trim())))
         .collect();
-    section(&mut out, &heads.cause, &causes.join("\n"));
+    section(&mut out, heads.cause, &causes.join("\n"));
     let affects = page
         .affects
         .iter()
-        .chain(page.cause.values().flat_map(|cause| &cause.affects));
-    section(&mut out, &heads.affects, &listed(texts, affects, false));
+        .chain(page.cause.values().flat_map(|cause| cause.affects));
+    section(&mut out, heads.affects, &listed(texts, affects, false));
     let mut remedy = String::new();
     for (name, cause) in page
         .cause
+        .0
         .iter()
         .filter(|(_, cause)| !cause.remedy.is_empty())
     {
@@ -157,10 +161,10 @@ pub fn explain(id: &str, lang: Lang) -> Option<String> {
         );
     }
     remedy.push_str(&listed(texts, page.remedy.iter(), true));
-    section(&mut out, &heads.remedy, &remedy);
-    section(&mut out, &heads.limits, &page.limits);
-    section(&mut out, &heads.verify, &page.verify);
-    section(&mut out, &heads.reference, entry.reference);
+    section(&mut out, heads.remedy, &remedy);
+    section(&mut out, heads.limits, page.limits);
+    section(&mut out, heads.verify, page.verify);
+    section(&mut out, heads.reference, entry.reference);
     Some(out)
 }
 
@@ -172,7 +176,11 @@ fn section(out: &mut String, heading: &str, text: &str) {
 }
 
 /// Steps with their blocks put in, as a list; placeholders become `<name>`.
-fn listed<'t>(texts: &'t Texts, steps: impl Iterator<Item = &'t String>, numbered: bool) -> String {
+fn listed(
+    texts: &Texts,
+    steps: impl Iterator<Item = &'static &'static str>,
+    numbered: bool,
+) -> String {
     let mut out = String::new();
     let general = |key: &str| Some(format!("<{key}>"));
     let every = [String::new()];
@@ -189,10 +197,10 @@ fn listed<'t>(texts: &'t Texts, steps: impl Iterator<Item = &'t String>, numbere
 }
 
 /// The block that a step stands for, or the step itself.
-fn expand<'t>(texts: &'t Texts, step: &'t String) -> &'t [String] {
+fn expand(texts: &Texts, step: &'static &'static str) -> &'static [&'static str] {
     step.strip_prefix('@')
         .and_then(|name| texts.blocks.get(name.trim()))
-        .map_or(core::slice::from_ref(step), Vec::as_slice)
+        .map_or(core::slice::from_ref(step), |block| *block)
 }
 
 /// The step that stands for the blocks of the stacks that sent the hellos.
@@ -218,9 +226,9 @@ fn blocks_of(stack: &str) -> &'static [&'static str] {
 }
 
 /// As [`expand`], where a step may stand for the blocks of the stacks that were seen.
-fn expand_for<'t>(texts: &'t Texts, step: &'t String, stacks: &[String]) -> Vec<&'t String> {
-    if step != BY_STACK {
-        return expand(texts, step).iter().collect();
+fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[String]) -> Vec<&'static str> {
+    if *step != BY_STACK {
+        return expand(texts, step).to_vec();
     }
     let mut names: Vec<&'static str> = Vec::new();
     for stack in stacks {
@@ -231,7 +239,7 @@ fn expand_for<'t>(texts: &'t Texts, step: &'t String, stacks: &[String]) -> Vec<
         }
     }
     let blocks = names.into_iter().filter_map(|name| texts.blocks.get(name));
-    blocks.flatten().collect()
+    blocks.copied().flatten().copied().collect()
 }
 
 /// The words of one finding about one subject.
@@ -255,35 +263,34 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
         };
     };
     debug_assert!(
-        cause.is_empty() || page.cause.contains_key(cause),
+        cause.is_empty() || page.cause.get(cause).is_some(),
         "{id} has no words for {cause}"
     );
     let cause = page.cause.get(cause);
     let title = cause
-        .and_then(|cause| cause.headline.as_ref())
+        .and_then(|cause| cause.headline)
         .and_then(|text| fill(text, values))
-        .or_else(|| page.headline.as_ref().and_then(|text| fill(text, values)))
-        .unwrap_or_else(|| page.title.clone());
+        .or_else(|| page.headline.and_then(|text| fill(text, values)))
+        .unwrap_or_else(|| page.title.to_owned());
     let stacks = values("stack_kind").unwrap_or_default();
     let stacks: Vec<String> = stacks.split(", ").map(str::to_owned).collect();
-    let lines = |of_cause: Option<&'static Vec<String>>, of_page: &'static Vec<String>| {
+    let lines = |of_cause: &'static [&'static str], of_page: &'static [&'static str]| {
         of_cause
-            .into_iter()
-            .flatten()
+            .iter()
             .chain(of_page)
             .flat_map(|step| expand_for(texts, step, &stacks))
             .filter_map(|step| fill(step.trim_end(), values))
             .map(Box::from)
             .collect()
     };
-    let mut remedy: Vec<Box<str>> = lines(cause.map(|cause| &cause.remedy), &page.remedy);
+    let mut remedy: Vec<Box<str>> = lines(cause.map_or(&[], |cause| cause.remedy), page.remedy);
     let verifies = |step: &str| step.contains("tlscope:") || step.contains("tlscope を");
     if !remedy.iter().any(|step| verifies(step)) {
-        remedy.push(texts.headings.again.as_str().into());
+        remedy.push(texts.headings.again.into());
     }
     Words {
         title,
-        affects: lines(cause.map(|cause| &cause.affects), &page.affects),
+        affects: lines(cause.map_or(&[], |cause| cause.affects), page.affects),
         remedy,
     }
 }
@@ -332,15 +339,10 @@ impl Say {
         };
         let mut out = String::new();
         for piece in &self.pieces {
-            let text = facts.get(*piece);
+            let text = facts.get(piece);
             let filled = text.and_then(|text| fill(text, &value));
             debug_assert!(filled.is_some(), "{piece} has no words, or lacks a value");
-            out.push_str(
-                filled
-                    .as_deref()
-                    .or(text.map(String::as_str))
-                    .unwrap_or(piece),
-            );
+            out.push_str(filled.as_deref().or(text.copied()).unwrap_or(piece));
         }
         out
     }
@@ -348,7 +350,7 @@ impl Say {
 
 /// A single word in a language; what is not in the table (names, numbers) is the same in all.
 pub(super) fn word(lang: Lang, word: &str) -> &str {
-    texts(lang).word.get(word).map_or(word, String::as_str)
+    texts(lang).word.get(word).copied().unwrap_or(word)
 }
 
 /// Puts values in the place of `{name}`; `None` where one has no value. Only lower-case words count as placeholders, so
@@ -382,30 +384,25 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn parsed(lang: Lang) -> Texts {
-        match lang {
-            Lang::En => toml::from_str(include_str!("text/en.toml")).unwrap(),
-            Lang::Ja => toml::from_str(include_str!("text/ja.toml")).unwrap(),
-        }
+    fn names<T>(table: &'static ByName<T>) -> BTreeSet<&'static str> {
+        table.0.iter().map(|(name, _)| *name).collect()
     }
 
     #[test]
     fn each_entry_has_words_in_each_language_and_no_word_is_without_entry() {
         let ids: BTreeSet<&str> = catalogue().map(|entry| entry.id).collect();
         for lang in Lang::ALL {
-            let texts = parsed(lang);
-            let pages: BTreeSet<&str> = texts.finding.keys().map(String::as_str).collect();
-            assert_eq!(ids, pages, "{lang:?}");
+            assert_eq!(ids, names(&texts(lang).finding), "{lang:?}");
         }
     }
 
     #[test]
     fn languages_have_the_same_causes_and_blocks() {
-        let (en, ja) = (parsed(Lang::En), parsed(Lang::Ja));
-        assert!(en.blocks.keys().eq(ja.blocks.keys()));
-        for (id, page) in &en.finding {
-            let other = &ja.finding[id];
-            assert!(page.cause.keys().eq(other.cause.keys()), "{id}");
+        let (en, ja) = (texts(Lang::En), texts(Lang::Ja));
+        assert_eq!(names(&en.blocks), names(&ja.blocks));
+        for (id, page) in en.finding.0 {
+            let other = ja.finding.get(id).unwrap();
+            assert_eq!(names(&page.cause), names(&other.cause), "{id}");
             assert_eq!(page.remedy.len(), other.remedy.len(), "{id}");
             assert_eq!(page.affects.len(), other.affects.len(), "{id}");
         }
@@ -413,22 +410,23 @@ mod tests {
 
     #[test]
     fn languages_have_the_same_facts_with_the_same_values() {
-        let (en, ja) = (parsed(Lang::En), parsed(Lang::Ja));
-        assert!(en.word.keys().eq(ja.word.keys()));
-        assert!(en.fact.keys().eq(ja.fact.keys()));
+        let (en, ja) = (texts(Lang::En), texts(Lang::Ja));
+        assert_eq!(names(&en.word), names(&ja.word));
+        assert_eq!(names(&en.fact), names(&ja.fact));
         let placeholders = |text: &str| {
             let names = text.split('{').skip(1);
             let names = names.filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()));
             names.collect::<BTreeSet<String>>()
         };
-        for (key, text) in &en.fact {
-            assert_eq!(placeholders(text), placeholders(&ja.fact[key]), "{key}");
+        for (key, text) in en.fact.0 {
+            let other = ja.fact.get(key).unwrap();
+            assert_eq!(placeholders(text), placeholders(other), "{key}");
         }
     }
 
     #[test]
     fn facts_that_are_said_exist() {
-        let texts = parsed(Lang::En);
+        let facts = names(&texts(Lang::En).fact);
         let sources = std::fs::read_dir("src/findings").unwrap();
         let mut said = BTreeSet::new();
         for source in sources {
@@ -447,7 +445,7 @@ mod tests {
         }
         let missing: Vec<_> = said
             .iter()
-            .filter(|key| key.contains('-') && !texts.fact.contains_key(*key))
+            .filter(|key| key.contains('-') && !facts.contains(key.as_str()))
             .collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
@@ -455,16 +453,14 @@ mod tests {
     #[test]
     fn blocks_that_are_named_exist() {
         for lang in Lang::ALL {
-            let texts = parsed(lang);
-            let pages = texts.finding.values();
-            let steps = pages.flat_map(|page| {
-                page.remedy
-                    .iter()
-                    .chain(page.cause.values().flat_map(|cause| &cause.remedy))
+            let blocks = names(&texts(lang).blocks);
+            let steps = texts(lang).finding.values().flat_map(|page| {
+                let of_causes = page.cause.values().flat_map(|cause| cause.remedy);
+                page.remedy.iter().chain(of_causes)
             });
-            let named = steps.filter(|step| *step != BY_STACK);
+            let named = steps.filter(|step| **step != BY_STACK);
             for name in named.filter_map(|step| step.strip_prefix('@')) {
-                assert!(texts.blocks.contains_key(name), "{name}");
+                assert!(blocks.contains(name), "{name}");
             }
         }
     }
@@ -496,12 +492,8 @@ mod tests {
             "",
         ] {
             for lang in Lang::ALL {
-                let blocks = parsed(lang).blocks;
-                assert!(
-                    blocks_of(kind)
-                        .iter()
-                        .all(|name| blocks.contains_key(*name))
-                );
+                let blocks = names(&texts(lang).blocks);
+                assert!(blocks_of(kind).iter().all(|name| blocks.contains(name)));
             }
         }
     }
