@@ -197,6 +197,7 @@ pub fn run(
         options,
         progress,
         found: &Arc::default(),
+        stacks: &Stacks::new(&options.settings.client_stacks),
     };
     drive(shared, Reader::new(inputs, shared), &mut Records(take))
 }
@@ -213,6 +214,7 @@ pub fn watch(
         options,
         progress,
         found: &Arc::default(),
+        stacks: &Stacks::new(&options.settings.client_stacks),
     };
     let mut reader = Reader::new(&[], shared);
     reader.watch(interfaces);
@@ -272,14 +274,15 @@ struct Shared<'a> {
     progress: &'a Progress,
     /// Secrets inside the captures.
     found: &'a Arc<Secrets>,
+    /// The rules that name the senders of hellos.
+    stacks: &'a Stacks,
 }
 
 impl Shared<'_> {
     fn bench(&self) -> Bench {
         let options = self.options;
         let secrets = [&options.secrets, self.found].map(Arc::clone);
-        let stacks = Stacks::new(&options.settings.client_stacks);
-        Bench::new(&options.limits, options.keep_der, secrets).naming(stacks)
+        Bench::new(&options.limits, options.keep_der, secrets).naming(self.stacks.clone())
     }
 
     /// What DNS told leaves a shard from time to time, where that is asked for.

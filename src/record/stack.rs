@@ -8,7 +8,7 @@ use super::ClientHelloShape;
 use crate::tls::code_points::{OBSERVED_VARIANTS, RELEASES, is_grease};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 /// The rules that come with the program.
 const BUILT_IN: &str = include_str!("../../data/client_stacks.toml");
@@ -82,10 +82,10 @@ pub struct StackRule {
     pub grease: Option<bool>,
 }
 
-/// The rules of a run.
+/// The rules of a run. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
-    rules: Vec<StackRule>,
+    rules: Arc<[StackRule]>,
 }
 
 #[derive(Deserialize)]
