@@ -25,10 +25,10 @@ use crate::keep::{KeptPacket, Seen};
 use crate::limits::Limits;
 use crate::packet::{Datagram, Encapsulation};
 use crate::record::{Dns, Handshake, Stacks};
-use crate::shard::{Bench, SHARDS, Shard, shard_of};
+use crate::shard::{Bench, SHARDS, Shard};
 use crate::stats::{Skip, Summary};
 use crate::tls::keylog::Secrets;
-use glance::{GLANCED, Left};
+use glance::{GLANCED, Left, Looked, Sight};
 use reader::Reader;
 use sink::{Batch, Sink};
 use std::{
@@ -304,8 +304,8 @@ struct Job {
     order: u64,
     /// About the time of its packets, for expiry.
     time_ns: i64,
-    /// Numbers of the packets of each shard; empty where one thread does all.
-    parts: Vec<Vec<u32>>,
+    /// The packets of each lane; empty where one thread does all.
+    parts: Vec<Vec<Looked>>,
 }
 
 impl Job {
@@ -355,19 +355,20 @@ fn inline(
         }
         let mut next = 0;
         while next < job.block.packets.len() {
-            let glanced = job.glance(next.., |key| {
-                let shard = shard_of(key);
-                Some((shard, shards.get(shard)?.find(key)?))
-            });
             let mut fragment = None;
             let packets = job.block.packets.get(next..).unwrap_or(&[]);
-            for (&glanced, packet) in glanced.iter().zip(packets) {
+            let mut glanced = [None; GLANCED];
+            for (found, packet) in glanced.iter_mut().zip(packets) {
+                if let Some(sight) = Sight::of(packet, job.block.data(packet)) {
+                    *found = sight.find(&mut shards, 0);
+                }
+            }
+            for (found, packet) in glanced.iter().zip(packets) {
                 let index = next;
                 next += 1;
                 if !shared.options.keep_handshakes
-                    && let Some(glanced) = glanced
-                    && let Some(shard) = shards.get_mut(glanced.shard)
-                    && job.passes(shard, glanced, (index, packet))
+                    && let Some(found) = found
+                    && job.passes(&mut shards, found, (index, packet))
                 {
                     continue;
                 }
@@ -458,7 +459,7 @@ struct Board {
     queues: Vec<VecDeque<(u64, Arc<Job>)>>,
     /// Batches of blocks that are not through all lanes yet.
     waiting: BTreeMap<u64, Vec<Batch>>,
-    spare_blocks: Vec<(Block, Vec<Vec<u32>>)>,
+    spare_blocks: Vec<(Block, Vec<Vec<Looked>>)>,
     spare_batches: Vec<Batch>,
     next_block: u64,
     next_out: u64,
@@ -662,20 +663,21 @@ impl<'s> Crew<'s, '_, '_> {
         }
         let first_shard = index * lane.len();
         let part = job.parts.get(index).map_or(&[][..], Vec::as_slice);
-        for indexes in part.chunks(GLANCED) {
-            let indexes = indexes.iter().map(|&at| at as usize);
-            let glanced = job.glance(indexes.clone(), |key| {
-                let shard = shard_of(key).wrapping_sub(first_shard);
-                Some((shard, lane.get(shard)?.find(key)?))
-            });
-            for (&glanced, at) in glanced.iter().zip(indexes) {
+        for seen in part.chunks(GLANCED) {
+            let mut glanced = [None; GLANCED];
+            for (found, seen) in glanced.iter_mut().zip(seen) {
+                if let Some(sight) = &seen.sight {
+                    *found = sight.find(&mut lane, first_shard);
+                }
+            }
+            for (found, seen) in glanced.iter().zip(seen) {
+                let at = seen.index as usize;
                 let Some(packet) = job.block.packets.get(at) else {
                     continue;
                 };
                 if !options.keep_handshakes
-                    && let Some(glanced) = glanced
-                    && let Some(shard) = lane.get_mut(glanced.shard)
-                    && job.passes(shard, glanced, (at, packet))
+                    && let Some(found) = found
+                    && job.passes(&mut lane, found, (at, packet))
                 {
                     continue;
                 }

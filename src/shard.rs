@@ -100,25 +100,13 @@ pub fn shard_of_client(client: IpAddr) -> usize {
 /// The shard of a key.
 #[inline]
 pub fn shard_of(key: &FlowKey) -> usize {
-    let mixed = match *key {
-        FlowKey::V4 { low, high, ports } => {
-            (u64::from(low) << 32 | u64::from(high)) ^ u64::from(ports).rotate_left(21)
-        }
-        FlowKey::V6 { low, high, ports } => {
-            low[0]
-                ^ low[1].rotate_left(7)
-                ^ high[0].rotate_left(13)
-                ^ high[1]
-                ^ u64::from(ports).rotate_left(21)
-        }
-    };
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
+    (key.spread() >> 60) as usize
 }
 
 impl Shard {
     /// The conversation with this key, if it is known.
     #[inline(always)]
-    pub fn find(&self, key: &FlowKey) -> Option<EntryId> {
+    pub fn find(&mut self, key: &FlowKey) -> Option<EntryId> {
         self.table.find(key)
     }
 

@@ -119,24 +119,26 @@ impl Pcap {
             self.record_header(),
             if self.nanoseconds { 1 } else { 1_000 },
         );
-        loop {
-            let rest = bytes.get(used..).unwrap_or(&[]);
-            let Some(record) = Record::read(rest, header, self.big_endian) else {
-                return self.incomplete(rest, used, header);
-            };
-            self.frame += 1;
+        let (link, big_endian, mut frame) = (self.link, self.big_endian, self.frame);
+        let mut rest = bytes.get(used..).unwrap_or(&[]);
+        while let Some(record) = Record::read(rest, header, big_endian) {
+            frame += 1;
             packets.push(Packet {
                 offset: (used + header) as u32,
                 captured_len: record.captured_len,
                 original_len: record.original_len,
                 interface: 0,
-                link: self.link,
+                link,
                 time_ns: i64::from(record.seconds) * 1_000_000_000
                     + i64::from(record.fraction) * unit,
-                frame: self.frame,
+                frame,
             });
-            used += header + record.captured_len as usize;
+            let length = header + record.captured_len as usize;
+            used += length;
+            rest = rest.get(length..).unwrap_or(&[]);
         }
+        self.frame = frame;
+        self.incomplete(rest, used, header)
     }
 
     fn record_header(&self) -> usize {

@@ -153,6 +153,8 @@ pub struct Connection {
     snapped: bool,
     /// Only the start of the ClientHello is in the capture.
     hello_cut: bool,
+    /// A packet without flags of weight may pass: see [`Self::pass`].
+    calm: bool,
     around: Option<Box<Encapsulation>>,
     copies: Copies,
     /// What was said before TLS; only where something else than TLS was spoken.
@@ -238,6 +240,7 @@ impl Connection {
             tls_before: false,
             snapped: false,
             hello_cut: false,
+            calm: false,
             around: (!around.is_empty()).then(|| Box::new(*around)),
             copies: Copies::default(),
             talk: None,
@@ -303,20 +306,7 @@ impl Connection {
         time_ns: i64,
         point: u32,
     ) -> bool {
-        if glimpse.flags.is_of_weight() {
-            return false;
-        }
-        let acknowledges = match &self.phase {
-            Phase::Tls(session) => !session.draft.acknowledgements_are_settled(),
-            Phase::Opening => false,
-            Phase::Closed => return true,
-        };
-        if acknowledges
-            || self.ends[0].is_some()
-            || self.ends[1].is_some()
-            || (self.established_ns == UNSEEN && self.syn_ack_ns != UNSEEN)
-            || self.opener.is_none()
-        {
+        if !self.calm || glimpse.flags.is_of_weight() {
             return false;
         }
         let (side, length) = (direction as usize, glimpse.length as usize);
@@ -331,8 +321,33 @@ impl Connection {
         passes
     }
 
+    /// Nothing is under way that a packet without flags of weight and without wanted bytes could change.
+    fn is_calm(&self) -> bool {
+        let acknowledges = match &self.phase {
+            Phase::Tls(session) => !session.draft.acknowledgements_are_settled(),
+            Phase::Opening => false,
+            Phase::Closed => return false,
+        };
+        !acknowledges
+            && self.ends == [None; 2]
+            && (self.established_ns != UNSEEN || self.syn_ack_ns == UNSEEN)
+            && self.opener.is_some()
+    }
+
     /// Takes a packet.
     pub fn take(
+        &mut self,
+        direction: Direction,
+        segment: &Segment<'_>,
+        arrival: Arrival<'_>,
+        context: &mut Context<'_>,
+    ) -> Grown {
+        let grown = self.take_apart(direction, segment, arrival, context);
+        self.calm = self.is_calm();
+        grown
+    }
+
+    fn take_apart(
         &mut self,
         direction: Direction,
         segment: &Segment<'_>,

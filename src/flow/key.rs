@@ -1,7 +1,7 @@
 //! The key of a conversation: both endpoints, in an order that does not depend on the direction.
 
 use crate::packet::{Addresses, Segment};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Which of the key's endpoints sent a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -25,43 +25,30 @@ impl Direction {
 }
 
 /// Both endpoints of a conversation, the lower one first.
+///
+/// IPv4 and IPv6 have one form, so that a key is compared and handed on without a look at which it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FlowKey {
-    /// IPv4: addresses, and both ports in one number.
-    V4 {
-        /// Lower endpoint's address.
-        low: u32,
-        /// Higher endpoint's address.
-        high: u32,
-        /// Lower endpoint's port in the upper half.
-        ports: u32,
-    },
-    /// IPv6.
-    V6 {
-        /// Lower endpoint's address.
-        low: [u64; 2],
-        /// Higher endpoint's address.
-        high: [u64; 2],
-        /// Lower endpoint's port in the upper half.
-        ports: u32,
-    },
+pub struct FlowKey {
+    /// Lower endpoint's address; of IPv4, in the upper half of the first word.
+    low: [u64; 2],
+    /// Higher endpoint's address; of IPv4, in the lower half of the second word.
+    high: [u64; 2],
+    /// Lower endpoint's port in the upper half.
+    ports: u32,
+    is_v6: bool,
 }
 
 impl core::hash::Hash for FlowKey {
     #[inline(always)]
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        match *self {
-            Self::V4 { low, high, ports } => {
-                state.write_u64(u64::from(low) << 32 | u64::from(high));
-                state.write_u64(u64::from(ports));
-            }
-            Self::V6 { low, high, ports } => {
-                for word in low.into_iter().chain(high) {
-                    state.write_u64(word);
-                }
-                state.write_u64(u64::from(ports));
+        let Self { low, high, .. } = *self;
+        state.write_u64(low[0] | high[1]);
+        if self.is_v6 {
+            for word in [low[0], low[1], high[0]] {
+                state.write_u64(word);
             }
         }
+        state.write_u64(u64::from(self.ports));
     }
 }
 
@@ -71,6 +58,14 @@ fn halves(address: u128) -> [u64; 2] {
 
 fn join([upper, lower]: [u64; 2]) -> u128 {
     u128::from(upper) << 64 | u128::from(lower)
+}
+
+#[inline(always)]
+fn direction(up: bool) -> Direction {
+    match up {
+        true => Direction::Up,
+        false => Direction::Down,
+    }
 }
 
 impl FlowKey {
@@ -89,81 +84,95 @@ impl FlowKey {
                 source,
                 destination,
             } => {
-                if (source, source_port) <= (destination, destination_port) {
-                    let ports = u32::from(source_port) << 16 | u32::from(destination_port);
-                    (
-                        Self::V4 {
-                            low: source,
-                            high: destination,
-                            ports,
-                        },
-                        Direction::Up,
-                    )
-                } else {
-                    let ports = u32::from(destination_port) << 16 | u32::from(source_port);
-                    (
-                        Self::V4 {
-                            low: destination,
-                            high: source,
-                            ports,
-                        },
-                        Direction::Down,
-                    )
-                }
+                // Without a branch: which way a packet goes can't be foretold.
+                let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+                let (from, to) = (end(source, source_port), end(destination, destination_port));
+                let (low, high) = (from.min(to), from.max(to));
+                let key = Self {
+                    low: [low >> 16 << 32, 0],
+                    high: [0, high >> 16],
+                    ports: (low as u32) << 16 | (high as u32 & 0xffff),
+                    is_v6: false,
+                };
+                (key, direction(from <= to))
             }
             Addresses::V6 {
                 source,
                 destination,
             } => {
-                if (source, source_port) <= (destination, destination_port) {
-                    let ports = u32::from(source_port) << 16 | u32::from(destination_port);
-                    (
-                        Self::V6 {
-                            low: halves(source),
-                            high: halves(destination),
-                            ports,
-                        },
-                        Direction::Up,
-                    )
-                } else {
-                    let ports = u32::from(destination_port) << 16 | u32::from(source_port);
-                    (
-                        Self::V6 {
-                            low: halves(destination),
-                            high: halves(source),
-                            ports,
-                        },
-                        Direction::Down,
-                    )
-                }
+                let (from, to) = ((source, source_port), (destination, destination_port));
+                let up = from <= to;
+                let (low, high) = if up { (from, to) } else { (to, from) };
+                let key = Self {
+                    low: halves(low.0),
+                    high: halves(high.0),
+                    ports: u32::from(low.1) << 16 | u32::from(high.1),
+                    is_v6: true,
+                };
+                (key, direction(up))
             }
         }
     }
 
+    /// A number in whose upper bits keys differ, the same in each run: whoever makes up keys can make it the same for
+    /// many.
+    #[inline(always)]
+    pub fn spread(&self) -> u64 {
+        let Self { low, high, .. } = *self;
+        let mixed = low[0]
+            ^ low[1].rotate_left(7)
+            ^ high[0].rotate_left(13)
+            ^ high[1]
+            ^ u64::from(self.ports).rotate_left(21);
+        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// Address and port of the endpoint that sends in this direction.
     pub fn sender(&self, direction: Direction) -> (IpAddr, u16) {
-        let (low, high, ports): (IpAddr, IpAddr, u32) = match *self {
-            Self::V4 { low, high, ports } => (
-                Ipv4Addr::from(low).into(),
-                Ipv4Addr::from(high).into(),
-                ports,
-            ),
-            Self::V6 { low, high, ports } => (
-                Ipv6Addr::from(join(low)).into(),
-                Ipv6Addr::from(join(high)).into(),
-                ports,
-            ),
+        let (words, short, port) = match direction {
+            Direction::Up => (self.low, self.low[0] >> 32, self.ports >> 16),
+            Direction::Down => (self.high, self.high[1], self.ports),
         };
-        match direction {
-            Direction::Up => (low, (ports >> 16) as u16),
-            Direction::Down => (high, ports as u16),
-        }
+        let address = if self.is_v6 {
+            IpAddr::V6(join(words).into())
+        } else {
+            IpAddr::V4((short as u32).into())
+        };
+        (address, port as u16)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn keys_hold_both_endpoints() {
+        let (source, destination) = (Ipv4Addr::new(198, 51, 100, 25), Ipv4Addr::new(10, 0, 0, 1));
+        let addresses = Addresses::V4 {
+            source: source.into(),
+            destination: destination.into(),
+        };
+        let (key, direction) = FlowKey::new(addresses, 443, 50_000);
+        assert_eq!(key.sender(direction), (source.into(), 443));
+        assert_eq!(
+            key.sender(direction.reverse()),
+            (destination.into(), 50_000)
+        );
+        let source: Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().unwrap();
+        let destination: Ipv6Addr = "fe80::a:b:c:d".parse().unwrap();
+        let addresses = Addresses::V6 {
+            source: source.into(),
+            destination: destination.into(),
+        };
+        let (key, direction) = FlowKey::new(addresses, 443, 50_000);
+        assert_eq!(key.sender(direction), (source.into(), 443));
+        assert_eq!(
+            key.sender(direction.reverse()),
+            (destination.into(), 50_000)
+        );
+    }
 
     #[test]
     fn both_directions_have_one_key() {

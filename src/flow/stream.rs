@@ -219,11 +219,13 @@ impl Stream {
     /// wholly inside what was consumed or skipped. `false`: it must be pushed.
     #[inline(always)]
     pub fn absorb(&mut self, at: Seq, length: usize) -> bool {
-        let inside = self.state == State::Open
-            && self.slow.is_none()
-            && at.ahead_of(self.next) < 0
-            && at.plus(length).ahead_of(self.next) <= 0;
-        if self.state == State::Done || inside {
+        let inside = || {
+            self.state == State::Open
+                && self.slow.is_none()
+                && at.ahead_of(self.next) < 0
+                && at.plus(length).ahead_of(self.next) <= 0
+        };
+        if self.state == State::Done || inside() {
             self.count(at, length);
             return true;
         }

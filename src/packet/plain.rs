@@ -68,66 +68,47 @@ impl Glimpse {
     }
 }
 
-/// Hands the addresses and ports (sender's, receiver's) of a packet that is probably of that shape to `take`.
+/// Hands the addresses and ports (sender's, receiver's) of a packet of that shape to `take`, and what a conversation counts
+/// of it.
 #[inline(always)]
-pub fn ends<T>(
+pub fn segment<T>(
     link: LinkType,
     frame: &[u8],
-    take: impl Fn(Addresses, u16, u16) -> Option<T>,
+    take: impl Fn(Addresses, u16, u16, Glimpse) -> T,
 ) -> Option<T> {
-    let port = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
     // The shorter one's length: what does not reach it holds no TCP.
     let head = frame.first_chunk::<54>()?;
     if link != LinkType::ETHERNET {
         return None;
     }
     match (head[12], head[13], head[14]) {
-        (0x08, 0x00, 0x45) if head[23] == TCP => {
+        // Not a fragment: neither "more fragments" nor an offset (RFC 791 section 3.1).
+        (0x08, 0x00, 0x45) if head[23] == TCP && word(head[20], head[21]) & 0x3fff == 0 => {
             let addresses = Addresses::V4 {
                 source: u32::from_be_bytes([head[26], head[27], head[28], head[29]]),
                 destination: u32::from_be_bytes([head[30], head[31], head[32], head[33]]),
             };
-            take(
-                addresses,
-                port(head[34], head[35]),
-                port(head[36], head[37]),
-            )
+            // A length of 0 ends before the header: such a packet is left to the layers.
+            let end = ETHERNET_BYTES + usize::from(word(head[16], head[17]));
+            let carrier = (head[22], word(head[18], head[19]));
+            let header = head[34..].first_chunk()?;
+            let glimpse = Glimpse::read(header, (34, end, frame.len()), carrier)?;
+            let (source, destination) = (word(header[0], header[1]), word(header[2], header[3]));
+            Some(take(addresses, source, destination, glimpse))
         }
+        // No extension header (RFC 8200 section 3).
         (0x86, 0xdd, 0x60..=0x6f) if head[20] == TCP => {
             let head = frame.first_chunk::<74>()?;
             let addresses = Addresses::V6 {
                 source: u128::from_be_bytes(*head[22..].first_chunk()?),
                 destination: u128::from_be_bytes(*head[38..].first_chunk()?),
             };
-            take(
-                addresses,
-                port(head[54], head[55]),
-                port(head[56], head[57]),
-            )
-        }
-        _ => None,
-    }
-}
-
-/// What a conversation counts of an Ethernet frame, if that is of that shape.
-#[inline(always)]
-pub fn glimpse(frame: &[u8]) -> Option<Glimpse> {
-    let head = frame.first_chunk::<54>()?;
-    let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
-    match (head[12], head[13], head[14]) {
-        // Not a fragment: neither "more fragments" nor an offset (RFC 791 section 3.1).
-        (0x08, 0x00, 0x45) if head[23] == TCP && word(head[20], head[21]) & 0x3fff == 0 => {
-            // A length of 0 ends before the header: such a packet is left to the layers.
-            let end = ETHERNET_BYTES + usize::from(word(head[16], head[17]));
-            let carrier = (head[22], word(head[18], head[19]));
-            Glimpse::read(head[34..].first_chunk()?, (34, end, frame.len()), carrier)
-        }
-        // No extension header (RFC 8200 section 3).
-        (0x86, 0xdd, 0x60..=0x6f) if head[20] == TCP => {
-            let head = frame.first_chunk::<74>()?;
             let end = ETHERNET_BYTES + 40 + usize::from(word(head[18], head[19]));
-            let carrier = (head[21], 0);
-            Glimpse::read(head[54..].first_chunk()?, (54, end, frame.len()), carrier)
+            let header = head[54..].first_chunk()?;
+            let glimpse = Glimpse::read(header, (54, end, frame.len()), (head[21], 0))?;
+            let (source, destination) = (word(header[0], header[1]), word(header[2], header[3]));
+            Some(take(addresses, source, destination, glimpse))
         }
         _ => None,
     }
@@ -187,8 +168,11 @@ mod tests {
     }
 
     fn plainly(frame: &[u8]) -> Option<Read> {
-        let all = |addresses, source, destination| Some((addresses, source, destination));
-        Some((ends(LinkType::ETHERNET, frame, all)?, glimpse(frame)?))
+        segment(
+            LinkType::ETHERNET,
+            frame,
+            |addresses, source, destination, glimpse| ((addresses, source, destination), glimpse),
+        )
     }
 
     fn frames() -> [Vec<u8>; 2] {

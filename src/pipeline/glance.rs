@@ -6,19 +6,70 @@ use super::{Job, Options};
 use crate::capture;
 use crate::connection::datagrams::First;
 use crate::flow::{Direction, EntryId, FlowKey};
-use crate::packet::{self, Datagram, Decoded, Encapsulation, Segment, plain};
+use crate::packet::{
+    self, Datagram, Decoded, Encapsulation, Segment,
+    plain::{self, Glimpse},
+};
 use crate::shard::{Bench, SHARDS, Shard, shard_of, shard_of_datagram};
 use crate::stats::Skip;
 
 /// Packets that are looked at together.
 pub(super) const GLANCED: usize = 16;
 
-/// The conversation of a packet, as of the first look.
+/// A plain TCP packet, as of the first look.
 #[derive(Clone, Copy)]
-pub(super) struct Glanced {
-    pub(super) shard: usize,
-    pub(super) id: EntryId,
-    pub(super) direction: Direction,
+pub(super) struct Sight {
+    pub(super) key: FlowKey,
+    direction: Direction,
+    glimpse: Glimpse,
+}
+
+/// A packet of a block, by its index, as of the first look.
+pub(super) struct Looked {
+    pub(super) index: u32,
+    /// `None` if it is not plain TCP.
+    pub(super) sight: Option<Sight>,
+}
+
+/// A packet whose conversation was known at the first look.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    shard: usize,
+    id: EntryId,
+    direction: Direction,
+    glimpse: Glimpse,
+}
+
+impl Sight {
+    /// What a packet is, if it is plain TCP.
+    #[inline(always)]
+    pub(super) fn of(packet: &capture::Packet, data: &[u8]) -> Option<Self> {
+        plain::segment(
+            packet.link,
+            data,
+            |addresses, source, destination, glimpse| {
+                let (key, direction) = FlowKey::new(addresses, source, destination);
+                Self {
+                    key,
+                    direction,
+                    glimpse,
+                }
+            },
+        )
+    }
+
+    /// Looks its conversation up in these shards, which begin with `first_shard`.
+    #[inline(always)]
+    pub(super) fn find(&self, shards: &mut [Shard], first_shard: usize) -> Option<Found> {
+        let shard = shard_of(&self.key).wrapping_sub(first_shard);
+        let id = shards.get_mut(shard)?.find(&self.key)?;
+        Some(Found {
+            shard,
+            id,
+            direction: self.direction,
+            glimpse: self.glimpse,
+        })
+    }
 }
 
 /// Why a packet went to no shard.
@@ -33,47 +84,19 @@ pub(super) enum Left {
 type At<'a> = (usize, &'a capture::Packet, &'a Encapsulation);
 
 impl Job {
-    /// The conversations of the first of these packets, as far as they are plain TCP and known by now. `find` gives a
-    /// key's shard and its number there.
-    #[inline(always)]
-    pub(super) fn glance(
-        &self,
-        indexes: impl IntoIterator<Item = usize>,
-        find: impl Fn(&FlowKey) -> Option<(usize, EntryId)>,
-    ) -> [Option<Glanced>; GLANCED] {
-        let mut glanced = [None; GLANCED];
-        for (slot, index) in glanced.iter_mut().zip(indexes) {
-            let Some(packet) = self.block.packets.get(index) else {
-                break;
-            };
-            let data = self.block.data(packet);
-            *slot = plain::ends(packet.link, data, |addresses, source, destination| {
-                let (key, direction) = FlowKey::new(addresses, source, destination);
-                let (shard, id) = find(&key)?;
-                Some(Glanced {
-                    shard,
-                    id,
-                    direction,
-                })
-            });
-        }
-        glanced
-    }
-
     /// Gives a packet to the conversation that the first look found, if it changes no more than its counters.
     #[inline(always)]
     pub(super) fn passes(
         &self,
-        shard: &mut Shard,
-        glanced: Glanced,
+        shards: &mut [Shard],
+        found: &Found,
         (index, packet): (usize, &capture::Packet),
     ) -> bool {
-        let Some(glimpse) = plain::glimpse(self.block.data(packet)) else {
-            return false;
-        };
-        let Glanced { id, direction, .. } = glanced;
+        let (time_ns, point) = (packet.time_ns, packet.interface);
         self.block.noted(index).is_none()
-            && shard.pass(id, direction, &glimpse, packet.time_ns, packet.interface)
+            && shards.get_mut(found.shard).is_some_and(|shard| {
+                shard.pass(found.id, found.direction, &found.glimpse, time_ns, point)
+            })
     }
 
     /// Takes a packet apart and hands it to its shard, one of these, which begin with `first_shard`. `first` tells what a

@@ -1,6 +1,10 @@
 //! Reads the inputs as blocks: one after the other, or, where they are followed, each as far as it goes for now.
 
-use super::{Job, Shared, ahead, follow::Follow};
+use super::{
+    Job, Shared, ahead,
+    follow::Follow,
+    glance::{Looked, Sight},
+};
 use crate::capture::{
     self, About, Block, Catalog, LinkType, Named,
     block::TLS_KEY_LOG,
@@ -467,7 +471,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Sorts the block's packets by shard.
-    pub(super) fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<u32>>, lanes: usize) {
+    pub(super) fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<Looked>>, lanes: usize) {
         let shards_a_lane = SHARDS / lanes;
         parts.iter_mut().for_each(Vec::clear);
         parts.resize_with(lanes, Vec::new);
@@ -476,16 +480,15 @@ impl<'a> Reader<'a> {
             let index = next;
             next += 1;
             let data = job.block.data(packet);
-            // Plain TCP mostly; a fragment must not pass for it.
-            if plain::glimpse(data).is_some()
-                && let Some(shard) =
-                    plain::ends(packet.link, data, |addresses, source, destination| {
-                        Some(shard_of(&FlowKey::new(addresses, source, destination).0))
-                    })
-            {
+            let mut hand_out = |shard: usize, sight| {
                 if let Some(part) = parts.get_mut(shard / shards_a_lane) {
-                    part.push(index as u32);
+                    let index = index as u32;
+                    part.push(Looked { index, sight });
                 }
+            };
+            // Plain TCP mostly.
+            if let Some(sight) = Sight::of(packet, data) {
+                hand_out(shard_of(&sight.key), Some(sight));
                 continue;
             }
             if self.is_idle(packet, data) {
@@ -496,20 +499,14 @@ impl<'a> Reader<'a> {
             let limits = &self.shared.options.limits;
             match packet::decode(packet.link, data, &mut around, limits) {
                 Ok(Decoded::Tcp(segment)) => {
-                    if let Some(part) =
-                        parts.get_mut(shard_of(&FlowKey::of(&segment).0) / shards_a_lane)
-                    {
-                        part.push(index as u32);
-                    }
+                    hand_out(shard_of(&FlowKey::of(&segment).0), None);
                 }
                 Ok(Decoded::Udp(datagram)) => {
                     let first = self.first(&datagram);
                     if first == First::Other {
                         self.pass_over(&job.block, index, Skip::Udp);
-                    } else if let Some(part) =
-                        parts.get_mut(shard_of_datagram(first, &datagram) / shards_a_lane)
-                    {
-                        part.push(index as u32);
+                    } else {
+                        hand_out(shard_of_datagram(first, &datagram), None);
                     }
                 }
                 Ok(Decoded::Fragment(_)) => {
