@@ -15,6 +15,7 @@ mod follow;
 mod glance;
 mod reader;
 mod sink;
+mod sorter;
 
 use crate::capture::live::Interfaces;
 use crate::capture::{self, Block, Catalog};
@@ -31,6 +32,7 @@ use crate::tls::keylog::Secrets;
 use glance::{GLANCED, Left, Looked, Sight};
 use reader::Reader;
 use sink::{Batch, Sink};
+use sorter::Sorter;
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -228,16 +230,18 @@ fn drive<'a>(
 ) -> io::Result<(Summary, Vec<Error>)> {
     let mut sink = Sink::new(shared, watcher);
     let options = shared.options;
+    let mut sorter = Sorter::new(&options.limits);
     let shards = if options.threads > 1 {
-        threaded(shared, &mut reader, &mut sink)?
+        threaded(shared, &mut reader, &mut sorter, &mut sink)?
     } else {
-        inline(shared, &mut reader, &mut sink)?
+        inline(shared, &mut reader, &mut sorter, &mut sink)?
     };
     let mut summary = sink.summary;
-    let mut counters = reader.counters;
+    let mut counters = sorter.counters;
+    counters.skip_many(Skip::UnknownBlock, reader.unknown_blocks);
     counters.skip_many(Skip::NoTls, sink.not_shown);
     counters.skip_many(Skip::DnsCap, sink.ech.beyond);
-    counters.skip_many(Skip::Fragment, reader.fragments.loose());
+    counters.skip_many(Skip::Fragment, sorter.fragments.loose());
     let mut names = Dns::default();
     for shard in shards {
         counters.skip_many(Skip::KeptCap, shard.keeper.given_up);
@@ -339,6 +343,7 @@ impl Job {
 fn inline(
     shared: Shared<'_>,
     reader: &mut Reader<'_>,
+    sorter: &mut Sorter<'_>,
     sink: &mut Sink<'_, '_>,
 ) -> io::Result<Vec<Shard>> {
     let limits = &shared.options.limits;
@@ -372,8 +377,8 @@ fn inline(
                 {
                     continue;
                 }
-                if reader.is_idle(packet, job.block.data(packet)) {
-                    reader.pass_over(&job.block, index, Skip::Udp);
+                if sorter.is_idle(packet, job.block.data(packet)) {
+                    sorter.pass_over(&job.block, index, Skip::Udp);
                     continue;
                 }
                 if bench.records.len() >= RECORDS_AT_ONCE {
@@ -381,7 +386,7 @@ fn inline(
                     batch.fill(&mut bench.records, shared.options);
                     sink.emit(core::slice::from_mut(&mut batch))?;
                 }
-                let first = |datagram: &Datagram<'_>| reader.first(datagram);
+                let first = |datagram: &Datagram<'_>| sorter.first(datagram);
                 let all = (&mut shards[..], 0);
                 match job.take((index, packet), all, first, shared.options, &mut bench) {
                     Ok(()) => {}
@@ -389,11 +394,11 @@ fn inline(
                         fragment = Some(index);
                         break;
                     }
-                    Err(Left::Over(why)) => reader.pass_over(&job.block, index, why),
+                    Err(Left::Over(why)) => sorter.pass_over(&job.block, index, why),
                 }
             }
             if let Some(index) = fragment
-                && reader.reassemble(&mut job.block, index)
+                && sorter.reassemble(&mut job.block, index)
             {
                 // Now it is another packet.
                 next = index;
@@ -459,18 +464,25 @@ struct Board {
     queues: Vec<VecDeque<(u64, Arc<Job>)>>,
     /// Batches of blocks that are not through all lanes yet.
     waiting: BTreeMap<u64, Vec<Batch>>,
+    /// Blocks that are read and not sorted yet.
+    unsorted: VecDeque<Job>,
     spare_blocks: Vec<(Block, Vec<Vec<Looked>>)>,
     spare_batches: Vec<Batch>,
-    next_block: u64,
-    next_out: u64,
+    /// Blocks that were read, sorted, and given out.
+    read: u64,
+    sorted: u64,
+    out: u64,
     reading: bool,
+    sorting: bool,
     read_all: bool,
     failed: bool,
+    /// Threads that have nothing to do.
+    idle: usize,
 }
 
 impl Board {
     fn is_over(&self) -> bool {
-        self.failed || (self.read_all && !self.reading && self.next_out == self.next_block)
+        self.failed || (self.read_all && !self.reading && self.out == self.read)
     }
 
     /// A lane that is free and has a block to take: the one that is furthest behind.
@@ -488,15 +500,8 @@ impl Board {
     }
 
     fn ready(&mut self) -> Option<Vec<Batch>> {
-        let next = self.next_out;
-        if self
-            .waiting
-            .get(&next)
-            .is_some_and(|batches| batches.len() == self.lanes.len())
-        {
-            return self.waiting.remove(&next);
-        }
-        None
+        let batches = self.waiting.get(&self.out)?;
+        (batches.len() == self.lanes.len()).then(|| self.waiting.remove(&self.out))?
     }
 }
 
@@ -514,6 +519,7 @@ fn lanes(threads: usize) -> usize {
 fn threaded<'i>(
     shared: Shared<'i>,
     reader: &mut Reader<'i>,
+    sorter: &mut Sorter<'i>,
     sink: &mut Sink<'_, '_>,
 ) -> io::Result<Vec<Shard>> {
     let lanes = lanes(shared.options.threads);
@@ -522,20 +528,24 @@ fn threaded<'i>(
         lanes: (0..lanes).map(|_| Some(lane())).collect(),
         queues: (0..lanes).map(|_| VecDeque::new()).collect(),
         waiting: BTreeMap::new(),
+        unsorted: VecDeque::new(),
         spare_blocks: Vec::new(),
         spare_batches: Vec::new(),
-        next_block: 0,
-        next_out: 0,
+        read: 0,
+        sorted: 0,
+        out: 0,
         reading: false,
+        sorting: false,
         read_all: false,
         failed: false,
+        idle: 0,
     });
-    let (reader_slot, news) = (Mutex::new(&mut *reader), Condvar::new());
     let crew = Crew {
         shared,
         board: &board,
-        reader: &reader_slot,
-        news: &news,
+        reader: &Mutex::new(&mut *reader),
+        sorter: &Mutex::new(sorter),
+        news: &Condvar::new(),
     };
     std::thread::scope(|scope| {
         for _ in 1..shared.options.threads.min(SHARDS) {
@@ -555,8 +565,12 @@ struct Crew<'s, 'i, 'r> {
     shared: Shared<'i>,
     board: &'s Mutex<Board>,
     reader: &'s Mutex<&'r mut Reader<'i>>,
+    sorter: &'s Mutex<&'r mut Sorter<'i>>,
     news: &'s Condvar,
 }
+
+/// Blocks under way below which reading comes first: what the others have to do must not run out.
+const READ_FIRST: u64 = 3;
 
 impl<'s> Crew<'s, '_, '_> {
     /// Does whatever is next until nothing is left. The thread with the sink also empties it.
@@ -572,85 +586,106 @@ impl<'s> Crew<'s, '_, '_> {
                 && let Some(batches) = board.ready()
             {
                 drop(board);
-                let time_ns = batches.first().map_or(0, |batch| batch.time_ns);
-                let result = self
-                    .deliver(sink, batches)
-                    .and_then(|()| sink.tick(time_ns));
+                let (spare, result) = self.deliver(sink, batches);
                 board = lock(self.board);
-                board.next_out += 1;
-                if let Err(error) = result {
-                    board.failed = true;
-                    self.news.notify_all();
-                    return Err(error);
-                }
-                self.news.notify_all();
+                board.spare_batches.extend(spare);
+                board.out += 1;
+                board.failed |= result.is_err();
+                self.tell(&board);
+                result?;
                 continue;
             }
-            let in_flight = board.next_block - board.next_out;
+            let in_flight = board.read - board.out;
             let may_read = !board.reading
                 && !board.read_all
                 && in_flight < self.shared.options.limits.blocks_in_flight as u64;
-            if may_read && in_flight < 3 {
+            if may_read && in_flight < READ_FIRST {
                 board = self.read(board);
+            } else if !board.sorting
+                && let Some(job) = board.unsorted.pop_front()
+            {
+                board = self.sort(board, job);
             } else if let Some((index, lane, block, job)) = board.claim() {
+                let batch = board.spare_batches.pop().unwrap_or_default();
                 drop(board);
-                board = self.take(index, lane, block, job, &mut bench);
+                board = self.take((index, lane), (block, job), batch, &mut bench);
             } else if may_read {
                 board = self.read(board);
             } else {
-                board = self
-                    .news
-                    .wait(board)
-                    .unwrap_or_else(PoisonError::into_inner);
+                board.idle += 1;
+                let wait = self.news.wait(board);
+                board = wait.unwrap_or_else(PoisonError::into_inner);
+                board.idle -= 1;
             }
         }
     }
 
-    fn deliver(&self, sink: &mut Sink<'_, '_>, mut batches: Vec<Batch>) -> io::Result<()> {
-        let result = sink.emit(&mut batches);
-        lock(self.board).spare_batches.append(&mut batches);
-        result
+    /// There may be something to do for those that have nothing. To wake nobody takes a call of the system, too.
+    fn tell(&self, board: &Board) {
+        if board.idle > 0 {
+            self.news.notify_all();
+        }
     }
 
-    /// Reads a block and queues it for all lanes.
+    /// Empties a block's batches, which are handed back for the next.
+    fn deliver(
+        &self,
+        sink: &mut Sink<'_, '_>,
+        mut batches: Vec<Batch>,
+    ) -> (Vec<Batch>, io::Result<()>) {
+        let time_ns = batches.first().map_or(0, |batch| batch.time_ns);
+        let result = sink.emit(&mut batches).and_then(|()| sink.tick(time_ns));
+        (batches, result)
+    }
+
+    /// Reads a block.
     fn read(&self, mut board: MutexGuard<'s, Board>) -> MutexGuard<'s, Board> {
         board.reading = true;
         let (block, parts) = board.spare_blocks.pop().unwrap_or_default();
         drop(board);
-        let job = {
-            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            reader.next(block).map(|mut job| {
-                reader.split(&mut job, parts, lanes(self.shared.options.threads));
-                Arc::new(job)
-            })
-        };
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = reader.next(block);
+        drop(reader);
         let mut board = lock(self.board);
         board.reading = false;
         match job {
             Some(job) => {
-                let number = board.next_block;
-                board.next_block += 1;
-                for queue in &mut board.queues {
-                    queue.push_back((number, Arc::clone(&job)));
-                }
+                board.read += 1;
+                board.unsorted.push_back(Job { parts, ..job });
             }
             None => board.read_all = true,
         }
-        self.news.notify_all();
+        self.tell(&board);
+        board
+    }
+
+    /// Sorts a block's packets, and queues it for all lanes.
+    fn sort(&self, mut board: MutexGuard<'s, Board>, mut job: Job) -> MutexGuard<'s, Board> {
+        board.sorting = true;
+        drop(board);
+        let mut sorter = self.sorter.lock().unwrap_or_else(PoisonError::into_inner);
+        sorter.split(&mut job, lanes(self.shared.options.threads));
+        drop(sorter);
+        let (job, mut board) = (Arc::new(job), lock(self.board));
+        board.sorting = false;
+        let number = board.sorted;
+        board.sorted += 1;
+        for queue in &mut board.queues {
+            queue.push_back((number, Arc::clone(&job)));
+        }
+        self.tell(&board);
         board
     }
 
     /// Works one lane through one block.
     fn take(
         &self,
-        index: usize,
-        mut lane: Vec<Shard>,
-        number: u64,
-        job: Arc<Job>,
+        (index, mut lane): (usize, Vec<Shard>),
+        (number, job): (u64, Arc<Job>),
+        mut batch: Batch,
         bench: &mut Bench,
     ) -> MutexGuard<'s, Board> {
         let options = self.shared.options;
-        let mut batch = lock(self.board).spare_batches.pop().unwrap_or_default();
         bench.go_on_at(job.order);
         for shard in &mut lane {
             shard.tick(
@@ -709,7 +744,7 @@ impl<'s> Crew<'s, '_, '_> {
             *slot = Some(lane);
         }
         board.waiting.entry(number).or_default().push(batch);
-        self.news.notify_all();
+        self.tell(&board);
         board
     }
 }

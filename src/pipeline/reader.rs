@@ -1,24 +1,16 @@
 //! Reads the inputs as blocks: one after the other, or, where they are followed, each as far as it goes for now.
 
-use super::{
-    Job, Shared, ahead,
-    follow::Follow,
-    glance::{Looked, Sight},
-};
+use super::{Job, Shared, ahead, follow::Follow};
 use crate::capture::{
-    self, About, Block, Catalog, LinkType, Named,
+    About, Block, Catalog, LinkType, Named,
     block::TLS_KEY_LOG,
     feed::Fill,
     live::Interfaces,
     open::{Input, Opening, Source, late_secrets, open},
 };
-use crate::connection::datagrams::{self, First};
 use crate::error::Error;
-use crate::flow::FlowKey;
-use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler, plain};
 use crate::record::Timestamp;
-use crate::shard::{SHARDS, shard_of, shard_of_datagram};
-use crate::stats::{CaptureInterface, CaptureSummary, Counters, Skip};
+use crate::stats::{CaptureInterface, CaptureSummary};
 use std::collections::VecDeque;
 use std::sync::{Arc, atomic::Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -173,10 +165,8 @@ pub(super) struct Reader<'a> {
     pub(super) last_ns: i64,
     /// The time of the last block that had packets, by the capture's clock and by ours.
     clock: Option<(i64, Instant)>,
-    pub(super) counters: Counters,
-    pub(super) fragments: Reassembler,
-    /// A conversation over UDP has begun.
-    begun: bool,
+    /// Blocks of the captures that no format knew.
+    pub(super) unknown_blocks: u64,
     pub(super) summaries: Vec<CaptureSummary>,
     pub(super) errors: Vec<Error>,
 }
@@ -193,9 +183,7 @@ impl<'a> Reader<'a> {
             order: 0,
             last_ns: i64::MIN,
             clock: None,
-            counters: Counters::default(),
-            fragments: Reassembler::default(),
-            begun: false,
+            unknown_blocks: 0,
             summaries: Vec::new(),
             errors: Vec::new(),
         }
@@ -350,7 +338,7 @@ impl<'a> Reader<'a> {
 
     fn close(&mut self, capture: Capture) {
         let (mut summaries, unknown_blocks) = capture.told();
-        self.counters.skip_many(Skip::UnknownBlock, unknown_blocks);
+        self.unknown_blocks += unknown_blocks;
         self.summaries.append(&mut summaries);
     }
 
@@ -409,115 +397,6 @@ impl<'a> Reader<'a> {
             time_ns.saturating_add(i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX))
         });
         self.job(block)
-    }
-
-    /// What a datagram is. What can only belong to a conversation is nothing as long as none has begun: most captures
-    /// have no conversation over UDP, and then nothing more is asked of their datagrams.
-    #[inline]
-    pub(super) fn first(&mut self, datagram: &Datagram<'_>) -> First {
-        match datagrams::first(datagram) {
-            First::Later if !self.begun => First::Other,
-            first => {
-                self.begun |= first.begins();
-                first
-            }
-        }
-    }
-
-    /// A plain datagram that [`Self::first`] would find to be of no interest.
-    #[inline]
-    pub(super) fn is_idle(&self, packet: &capture::Packet, data: &[u8]) -> bool {
-        plain::datagram(packet.link, data).is_some_and(|(source, destination, bytes)| {
-            datagrams::is_idle(source, destination, bytes, self.begun)
-        })
-    }
-
-    /// Counts a packet that is not analysed, unless it was counted before.
-    pub(super) fn pass_over(&mut self, block: &Block, index: usize, why: Skip) {
-        if !block.is_repeated(index) {
-            self.counters.skip(why);
-        }
-    }
-
-    /// Puts packet `index`, which is an IP fragment, together with those before it. `true`: now all are
-    /// there, and the packet is the whole one; its bytes are appended to the block's.
-    #[cold]
-    pub(super) fn reassemble(&mut self, block: &mut Block, index: usize) -> bool {
-        let limits = &self.shared.options.limits;
-        if block.is_repeated(index) {
-            return false;
-        }
-        let Some(packet) = block.packets.get(index).copied() else {
-            return false;
-        };
-        let mut around = Encapsulation::default();
-        let bytes = block.data(&packet);
-        let decoded = packet::decode(packet.link, bytes, &mut around, limits);
-        let Ok(Decoded::Fragment(fragment)) = decoded else {
-            return false;
-        };
-        // Tags say nothing about lengths: they are kept in front of the whole packet.
-        let front = bytes.len().saturating_sub(fragment.packet.len());
-        let (front, link) = if around.is_tags_only() {
-            (front, packet.link)
-        } else {
-            (0, LinkType::RAW)
-        };
-        let (counters, time_ns) = (&mut self.counters, packet.time_ns);
-        let whole = self
-            .fragments
-            .take(&fragment, &around, time_ns, limits, counters);
-        whole.is_some_and(|whole| block.exchange(index, link, front, whole))
-    }
-
-    /// Sorts the block's packets by shard.
-    pub(super) fn split(&mut self, job: &mut Job, mut parts: Vec<Vec<Looked>>, lanes: usize) {
-        let shards_a_lane = SHARDS / lanes;
-        parts.iter_mut().for_each(Vec::clear);
-        parts.resize_with(lanes, Vec::new);
-        let mut next = 0;
-        while let Some(packet) = job.block.packets.get(next) {
-            let index = next;
-            next += 1;
-            let data = job.block.data(packet);
-            let mut hand_out = |shard: usize, sight| {
-                if let Some(part) = parts.get_mut(shard / shards_a_lane) {
-                    let index = index as u32;
-                    part.push(Looked { index, sight });
-                }
-            };
-            // Plain TCP mostly.
-            if let Some(sight) = Sight::of(packet, data) {
-                hand_out(shard_of(&sight.key), Some(sight));
-                continue;
-            }
-            if self.is_idle(packet, data) {
-                self.pass_over(&job.block, index, Skip::Udp);
-                continue;
-            }
-            let mut around = Encapsulation::default();
-            let limits = &self.shared.options.limits;
-            match packet::decode(packet.link, data, &mut around, limits) {
-                Ok(Decoded::Tcp(segment)) => {
-                    hand_out(shard_of(&FlowKey::of(&segment).0), None);
-                }
-                Ok(Decoded::Udp(datagram)) => {
-                    let first = self.first(&datagram);
-                    if first == First::Other {
-                        self.pass_over(&job.block, index, Skip::Udp);
-                    } else {
-                        hand_out(shard_of_datagram(first, &datagram), None);
-                    }
-                }
-                Ok(Decoded::Fragment(_)) => {
-                    if self.reassemble(&mut job.block, index) {
-                        next = index;
-                    }
-                }
-                Err(why) => self.pass_over(&job.block, index, why),
-            }
-        }
-        job.parts = parts;
     }
 }
 
