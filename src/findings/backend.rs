@@ -3,9 +3,9 @@
 //! Each needs a contrast: the same server answers smaller hellos, was down before, or works on its front port.
 
 use super::groups::Subject;
-use super::history::Trace;
 use super::past::Past;
 use super::survey::{Report, pick, severity_if};
+use super::trace::{Kind, Trace};
 use super::{Entry, Settings, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use std::collections::BTreeSet;
@@ -47,35 +47,31 @@ fn large_hello(report: &mut Report<'_>) {
     const MSS: u32 = 1_460;
     const RECORD_HEADER: u32 = 5;
     let past = report.past;
-    for (server, list) in past.troubled_servers() {
+    for (server, all) in past.troubled_servers() {
         let is_large = |trace: &Trace| {
             let mss = if trace.mss == 0 {
                 MSS
             } else {
                 u32::from(trace.mss)
             };
-            trace.hello_bytes + RECORD_HEADER > mss
+            trace.own.hello_bytes + RECORD_HEADER > mss
         };
-        let hellos = pick(report, list, |_, trace| {
-            trace.hello.is_some() && !trace.flags.quic && trace.flags.whole
+        let over_tcp = |kind: &Kind| kind.hello.is_some() && !kind.flags.quic && kind.flags.whole;
+        let failed = past.traces_of(&all.kinds, |kind| over_tcp(kind) && kind.failed_silently());
+        let failed = pick(report, &failed, |index, trace| {
+            is_large(trace) && !report.is_explained(index)
         });
-        let failed = pick(report, &hellos, |index, trace| {
-            is_large(trace) && trace.failed_silently() && !report.is_explained(index)
-        });
-        let large_served = pick(report, &hellos, |_, trace| {
-            is_large(trace) && trace.answer.is_some()
-        });
-        let small_served = pick(report, &hellos, |_, trace| {
-            !is_large(trace) && trace.answer.is_some()
-        });
+        if failed.is_empty() {
+            continue;
+        }
+        let served = past.traces_of(&all.kinds, |kind| over_tcp(kind) && kind.answer.is_some());
+        let large_served = pick(report, &served, |_, trace| is_large(trace));
+        let small_served = pick(report, &served, |_, trace| !is_large(trace));
         let retried = failed
             .iter()
             .any(|bad| followed_by(report, *bad, &small_served));
         let enough = failed.len() >= 3 && small_served.len() >= 3;
-        if failed.is_empty()
-            || !large_served.is_empty()
-            || !(enough || (retried && !small_served.is_empty()))
-        {
+        if !large_served.is_empty() || !(enough || (retried && !small_served.is_empty())) {
             continue;
         }
         let confidence = if retried && enough {
@@ -86,7 +82,7 @@ fn large_hello(report: &mut Report<'_>) {
         let verdict = Verdict::new(Severity::Error, confidence, "");
         let sizes: BTreeSet<u32> = past
             .of(&failed)
-            .map(|(_, trace)| trace.hello_bytes)
+            .map(|(_, trace)| trace.own.hello_bytes)
             .collect();
         if let Some(group) = report.tell(
             "large-hello-unanswered",
@@ -105,7 +101,7 @@ fn large_hello(report: &mut Report<'_>) {
 
 /// The same client tried again within the retry window, as one of `later`.
 fn followed_by(report: &Report<'_>, index: usize, later: &[usize]) -> bool {
-    let Some(first) = report.past.traces.get(index) else {
+    let Some(first) = report.past.trace(index) else {
         return false;
     };
     let window = i64::try_from(report.settings.retry_window_s)
@@ -114,16 +110,20 @@ fn followed_by(report: &Report<'_>, index: usize, later: &[usize]) -> bool {
     // Both lists are in order of time.
     let begin = later.partition_point(|other| *other <= index);
     let soon = report.past.of(later.get(begin..).unwrap_or(&[]));
-    soon.take_while(|(_, trace)| trace.start.micros_since(first.start) <= window)
-        .any(|(_, trace)| trace.client == first.client)
+    soon.take_while(|(_, trace)| trace.own.start.micros_since(first.own.start) <= window)
+        .any(|(_, trace)| trace.own.client == first.own.client)
 }
 
 /// `backend-unready-series`: TCP is up again after an outage, TLS is not yet.
 fn unready_series(report: &mut Report<'_>) {
     let past = report.past;
-    for (server, list) in past.troubled_servers() {
-        let tries = pick(report, list, |_, trace| {
-            trace.failed_to_connect() || trace.failed_silently() || trace.is_complete()
+    for (server, all) in past.troubled_servers() {
+        let mut kinds = past.kinds_of(&all.kinds);
+        if !kinds.any(|(_, kind)| kind.failed_to_connect()) {
+            continue;
+        }
+        let tries = past.traces_of(&all.kinds, |kind| {
+            kind.failed_to_connect() || kind.failed_silently() || kind.is_complete()
         });
         let Some(outage) = outage(past, &tries, report.settings) else {
             continue;
@@ -163,7 +163,7 @@ fn unready_series(report: &mut Report<'_>) {
         }
         report.explain(&series);
         // What failed to connect meanwhile is part of the story.
-        let clients: BTreeSet<_> = past.of(&tries).map(|(_, trace)| trace.client).collect();
+        let clients: BTreeSet<_> = past.of(&tries).map(|(_, trace)| trace.own.client).collect();
         for client in clients {
             let subject = Subject::Pair(client, *server);
             report.groups.take_back("tcp-connect-failed", &subject);
@@ -185,19 +185,19 @@ struct Outage {
 
 /// The last outage among the tries at one server; nothing worked while it lasted.
 fn outage(past: &Past, tries: &[usize], settings: &Settings) -> Option<Outage> {
-    let is = |index: &usize, fits: fn(&Trace) -> bool| past.traces.get(*index).is_some_and(fits);
+    let is = |index: &usize, fits: fn(&Kind) -> bool| past.kind(*index).is_some_and(fits);
     let down = tries
         .iter()
-        .rposition(|index| is(index, Trace::failed_to_connect))?;
+        .rposition(|index| is(index, Kind::failed_to_connect))?;
     let (before, after) = tries.split_at(down + 1);
     let worked = before
         .iter()
-        .rposition(|index| is(index, Trace::is_complete));
+        .rposition(|index| is(index, Kind::is_complete));
     let begin = *before.get(worked.map_or(0, |at| at + 1)..)?.first()?;
     let series: Vec<usize> = after
         .iter()
         .copied()
-        .take_while(|index| is(index, Trace::failed_silently))
+        .take_while(|index| is(index, Kind::failed_silently))
         .collect();
     let recovered = after.get(series.len()).copied();
     let end = recovered.or(series.last().copied())?;
@@ -211,26 +211,26 @@ fn outage(past: &Past, tries: &[usize], settings: &Settings) -> Option<Outage> {
 
 /// Seconds from the begin of one trace to that of another.
 fn seconds(past: &Past, from: usize, to: usize) -> i64 {
-    let times = past.traces.get(from).zip(past.traces.get(to));
+    let times = past.trace(from).zip(past.trace(to));
     times.map_or(0, |(from, to)| {
-        to.start.micros_since(from.start) / 1_000_000
+        to.own.start.micros_since(from.own.start) / 1_000_000
     })
 }
 
 /// `backend-444-down`: Exchange's front end works, its back end does not.
 fn back_end(report: &mut Report<'_>) {
     let past = report.past;
-    for (server, list) in past.servers.iter().filter(|(server, _)| server.port == 444) {
-        let failed = pick(report, list, |_, trace| {
-            trace.failed_silently() || trace.outcome == Outcome::ConnectionRefused
+    for (server, all) in past.servers.iter().filter(|(server, _)| server.port == 444) {
+        let failed = past.traces_of(&all.kinds, |kind| {
+            kind.failed_silently() || kind.outcome == Outcome::ConnectionRefused
         });
-        let worked = pick(report, list, |_, trace| trace.is_complete());
+        let worked = past.traces_of(&all.kinds, Kind::is_complete);
         let front = Endpoint {
             ip: server.ip,
             port: 443,
         };
         let front_works = past.servers.get(&front).map_or_else(Vec::new, |all| {
-            pick(report, all, |_, trace| trace.is_complete())
+            past.traces_of(&all.kinds, Kind::is_complete)
         });
         if failed.len() < 2 || !worked.is_empty() || front_works.is_empty() {
             continue;

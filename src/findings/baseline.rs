@@ -91,16 +91,17 @@ fn changed(report: &mut Report<'_>) {
     if baseline.is_empty() {
         return;
     }
-    for (name, list) in past.names() {
+    for (name, all) in past.names() {
         let lower: Box<str> = name.to_ascii_lowercase().into();
         // By server and kind: the first trace, and all certificates.
         let mut now: BTreeMap<(Endpoint, bool), (usize, Vec<Digest<32>>)> = BTreeMap::new();
-        for (index, trace) in past.of(list) {
-            let Some(leaf) = past.leaf(trace).filter(|leaf| !leaf.malformed) else {
+        for (number, kind) in past.kinds_of(&all.kinds) {
+            let leaf = past.leaf(kind).filter(|leaf| !leaf.malformed);
+            let Some((leaf, first)) = leaf.zip(past.by_kind.of(number).first()) else {
                 continue;
             };
-            let slot = now.entry((trace.server, is_ecdsa(leaf)));
-            let slot = slot.or_insert_with(|| (index, Vec::new()));
+            let slot = now.entry((kind.server, is_ecdsa(leaf)));
+            let slot = slot.or_insert_with(|| (*first, Vec::new()));
             if !slot.1.contains(&leaf.sha256) {
                 slot.1.push(leaf.sha256);
             }
@@ -118,10 +119,10 @@ fn changed(report: &mut Report<'_>) {
 
 fn tell(report: &mut Report<'_>, name: &str, server: Endpoint, before: &Shown, index: usize) {
     let past = report.past;
-    let Some(trace) = past.traces.get(index) else {
+    let Some(trace) = past.trace(index) else {
         return;
     };
-    let Some(after) = past.leaf(trace) else {
+    let Some(after) = past.leaf(&trace) else {
         return;
     };
     let lang = past.lang;
@@ -140,7 +141,7 @@ fn tell(report: &mut Report<'_>, name: &str, server: Endpoint, before: &Shown, i
             frame: before.frame,
             fact: old.text().into(),
         },
-        past.evidence_of(trace, new),
+        past.evidence_of(&trace, new),
     ];
     if let Some(group) = report.tell("cert-rotation", verdict, subject, &[index], &[]) {
         group.replace_examples(verdict.severity, evidence);

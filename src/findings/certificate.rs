@@ -149,15 +149,15 @@ pub(super) fn accepted_by_others(report: &mut Report<'_>) {
         return;
     }
     let mut accepted: HashMap<u32, usize> = HashMap::new();
-    for trace in past.traces.iter().filter(|trace| trace.is_complete()) {
-        if let Some(leaf) = trace.leaf {
-            *accepted.entry(leaf).or_default() += 1;
+    for (number, kind) in past.kinds.iter().enumerate() {
+        if let Some(leaf) = kind.leaf.filter(|_| kind.is_complete()) {
+            *accepted.entry(leaf).or_default() += past.by_kind.of(number).len();
         }
     }
     let mut rejected: HashMap<(IpAddr, Box<str>), u32> = HashMap::new();
-    for trace in &past.traces {
-        if let (Some(leaf), Some((Side::Client, _))) = (trace.leaf, trace.alert) {
-            rejected.insert((trace.client, past.target(trace)), leaf);
+    for (_, trace) in past.all_whose(|kind| kind.alerted_by(Side::Client)) {
+        if let Some(leaf) = trace.leaf {
+            rejected.insert((trace.own.client, past.target(&trace)), leaf);
         }
     }
     for (subject, group) in report.groups.of("cert-rejected-by-client") {

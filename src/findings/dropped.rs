@@ -67,25 +67,25 @@ fn hellos(report: &mut Report<'_>) {
         let pair = (place.client, place.server);
         let list = past.pairs.get(&pair).map_or(&[][..], Vec::as_slice);
         let found = past.of(list).find(|(index, trace)| {
-            trace.start == place.start
+            trace.own.start == place.start
                 && trace.outcome == Outcome::HelloUnanswered
                 && !report.is_explained(*index)
         });
         let Some((index, trace)) = found else {
             continue;
         };
-        let severity = silence_severity(trace.waited_us, trace.closed_by, report.settings);
+        let severity = silence_severity(trace.own.waited_us, trace.own.closed_by, report.settings);
         let Some(severity) = severity else { continue };
         let fact = words(past.lang, &drop.reason, &drop.location);
         let evidence = vec![
-            past.evidence(trace),
+            past.evidence(&trace),
             Evidence {
                 capture: Arc::clone(&place.capture),
                 frame: place.frame,
                 fact: fact.text().into(),
             },
         ];
-        let waited_ms = trace.waited_us / 1_000;
+        let waited_ms = trace.own.waited_us / 1_000;
         let verdict = Verdict::new(severity, Confidence::Certain, CAUSE);
         let subject = Subject::Pair(place.client, place.server);
         if let Some(group) = report.tell("hello-unanswered", verdict, subject, &[index], &[]) {

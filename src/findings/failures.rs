@@ -5,10 +5,10 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
-use super::history::Trace;
 use super::past::Past;
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
+use super::trace::Kind;
 use super::{Entry, Rule, Settings, Survey, Verdict};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use std::collections::BTreeMap;
@@ -101,19 +101,19 @@ fn resets(report: &mut Report<'_>) {
         let failed = pick(report, list, |index, trace| {
             matches!(trace.outcome, Outcome::HelloReset | Outcome::HelloClosed)
                 && trace.failed_at_hello()
-                && trace.waited_us <= 10_000_000
+                && trace.own.waited_us <= 10_000_000
                 && !report.is_explained(index)
         });
         let Some((_, example)) = past.of(&failed).next() else {
             continue;
         };
-        let all = past.servers.get(server).map_or(&[][..], Vec::as_slice);
+        let all = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
         let served = answered
             .entry(*server)
-            .or_insert_with(|| pick(report, all, |_, trace| trace.answer.is_some()))
+            .or_insert_with(|| past.traces_of(all, |kind| kind.answer.is_some()))
             .as_slice();
         let in_path = in_path(report, &failed);
-        let cause = match (in_path, example.close) {
+        let cause = match (in_path, example.own.close) {
             (Some(_), _) => "in-path",
             (None, Close::Fin) => "closed",
             _ => "",
@@ -147,14 +147,23 @@ fn resets(report: &mut Report<'_>) {
 fn in_path(report: &Report<'_>, failed: &[usize]) -> Option<u8> {
     let mut least = None;
     for (_, trace) in report.past.of(failed) {
-        let (syn_ack, close) = trace.ttls?;
+        let (syn_ack, close) = trace.own.ttls?;
         let difference = syn_ack.abs_diff(close);
-        if difference <= 1 || trace.close != Close::Rst {
+        if difference <= 1 || trace.own.close != Close::Rst {
             return None;
         }
         least = Some(least.map_or(difference, |least: u8| least.min(difference)));
     }
     least
+}
+
+/// All failures are one client's, and no success is.
+fn is_one_client(past: &Past, failed: &[usize], served: &[usize]) -> bool {
+    let clients = |list| past.of(list).map(|(_, trace)| trace.own.client);
+    let Some(first) = clients(failed).next() else {
+        return false;
+    };
+    clients(failed).all(|client| client == first) && !clients(served).any(|client| client == first)
 }
 
 /// The one feature of hellos that all failures have and no success has, with at least three of each.
@@ -163,13 +172,13 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
         return None;
     }
     let (_, first) = past.of(failed).next()?;
-    let separates = |is_alike: &dyn Fn(&Trace) -> bool| {
-        past.of(failed).all(|(_, trace)| is_alike(trace))
-            && !past.of(served).any(|(_, trace)| is_alike(trace))
+    let separates = |is_alike: &dyn Fn(&Kind) -> bool| {
+        past.of(failed).all(|(_, trace)| is_alike(&trace))
+            && !past.of(served).any(|(_, trace)| is_alike(&trace))
     };
     let lang = past.lang;
     let none = || word(lang, "none");
-    let protocols = |trace: &Trace| {
+    let protocols = |trace: &Kind| {
         let hello = past.hello(trace);
         hello
             .and_then(|hello| hello.shape.alpn.as_deref())
@@ -181,24 +190,24 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
         let feature = say(lang, "feature-version").with("offered", version_name(offered));
         Some(feature.text())
     } else if separates(&|trace| trace.name == first.name) {
-        let name = past.name(first).unwrap_or_else(none);
+        let name = past.name(&first).unwrap_or_else(none);
         Some(say(lang, "feature-name").with("name", name).text())
-    } else if separates(&|trace| protocols(trace) == protocols(first)) {
-        let offered = protocols(first).join(",");
+    } else if separates(&|trace| protocols(trace) == protocols(&first)) {
+        let offered = protocols(&first).join(",");
         let offered = if offered.is_empty() { none() } else { &offered };
         Some(format!("ALPN {offered}"))
     } else if let Some(least) = larger(past, failed, served) {
         Some(say(lang, "feature-size").with("bytes", least).text())
-    } else if let Some(suite) = past.offered(first).into_iter().find(|suite| {
-        let offers = |trace: &Trace| past.offered(trace).contains(suite);
+    } else if let Some(suite) = past.offered(&first).into_iter().find(|suite| {
+        let offers = |kind: &Kind| past.offered(kind).contains(suite);
         separates(&offers)
     }) {
         let feature = say(lang, "feature-suite").with("suite", suite_name(suite));
         Some(feature.text())
-    } else if separates(&|trace| trace.client == first.client) {
+    } else if is_one_client(past, failed, served) {
         Some(
             say(lang, "feature-client")
-                .with("client", first.client)
+                .with("client", first.own.client)
                 .text(),
         )
     } else {
@@ -208,7 +217,7 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
 
 /// The size of the smallest hello that failed, where all that were served are smaller.
 fn larger(past: &Past, failed: &[usize], served: &[usize]) -> Option<u32> {
-    let sizes = |list| past.of(list).map(|(_, trace)| trace.hello_bytes);
+    let sizes = |list| past.of(list).map(|(_, trace)| trace.own.hello_bytes);
     let (least, most) = (sizes(failed).min()?, sizes(served).max()?);
     (least > most).then_some(least)
 }
@@ -221,21 +230,22 @@ fn silence(report: &mut Report<'_>) {
             trace.outcome == Outcome::HelloUnanswered
                 && trace.failed_at_hello()
                 && !report.is_explained(index)
-                && silence_severity(trace.waited_us, trace.closed_by, report.settings).is_some()
+                && silence_severity(trace.own.waited_us, trace.own.closed_by, report.settings)
+                    .is_some()
         });
         let worst = past
             .of(&silent)
             .filter_map(|(_, trace)| {
-                silence_severity(trace.waited_us, trace.closed_by, report.settings)
+                silence_severity(trace.own.waited_us, trace.own.closed_by, report.settings)
             })
             .max();
         let Some(severity) = worst else { continue };
         let unacknowledged = past
             .of(&silent)
-            .all(|(_, trace)| trace.acknowledged == Some(false));
+            .all(|(_, trace)| trace.own.acknowledged == Some(false));
         let acknowledged = past
             .of(&silent)
-            .all(|(_, trace)| trace.acknowledged == Some(true));
+            .all(|(_, trace)| trace.own.acknowledged == Some(true));
         let (cause, confidence) = match (unacknowledged, acknowledged) {
             (true, _) => ("not-acknowledged", Confidence::Certain),
             (_, true) => ("acknowledged", Confidence::Certain),
@@ -243,7 +253,7 @@ fn silence(report: &mut Report<'_>) {
         };
         let longest = past
             .of(&silent)
-            .map(|(_, trace)| trace.waited_us / 1_000)
+            .map(|(_, trace)| trace.own.waited_us / 1_000)
             .max()
             .unwrap_or(0);
         let verdict = Verdict::new(severity, confidence, cause);
@@ -266,15 +276,18 @@ fn closed_before_hello(report: &mut Report<'_>) {
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000);
     let speaks_tls = |server: &Endpoint| {
-        let list = past.servers.get(server).map_or(&[][..], Vec::as_slice);
-        past.of(list).any(|(_, trace)| trace.hello.is_some())
+        let all = past.servers.get(server);
+        all.is_some_and(|all| {
+            let mut kinds = past.kinds_of(&all.kinds);
+            kinds.any(|(_, kind)| kind.hello.is_some())
+        })
     };
     for ((client, server), list) in past.troubled_pairs() {
         let closed = pick(report, list, |index, trace| {
             trace.outcome == Outcome::NoClientHello
                 && trace.flags.whole
-                && trace.closed_by == Some(Side::Client)
-                && trace.end.micros_since(trace.start) <= limit
+                && trace.own.closed_by == Some(Side::Client)
+                && trace.own.end.micros_since(trace.own.start) <= limit
                 && !report.is_probe(index)
                 && !report.is_explained(index)
         });

@@ -6,11 +6,11 @@
 use super::facts::{Facts, version_name};
 use super::groups::Subject;
 use super::history::Hello;
-use super::history::Trace;
 use super::past::Past;
 use super::stack::Stack;
 use super::stuck::stuck;
 use super::survey::Report;
+use super::trace::{Kind, Trace};
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
@@ -67,18 +67,22 @@ fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 }
 
 /// What one client tried towards one name (or address, where it sent none), as far as `wanted`, at least `least` times.
+/// `may_be` tells which kinds of handshakes can be `wanted` at all.
 fn by_client_and_target(
     report: &Report<'_>,
     least: usize,
-    wanted: impl Fn(&Trace) -> bool,
+    may_be: impl Fn(&Kind) -> bool,
+    wanted: impl Fn(&Trace<'_>) -> bool,
 ) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
     let mut tries: HashMap<_, Vec<usize>> = HashMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if trace.offer_max.is_some() && !trace.flags.renegotiation && wanted(trace) {
+    for (index, trace) in
+        past.all_whose(|kind| kind.offer_max.is_some() && !kind.flags.renegotiation && may_be(kind))
+    {
+        if wanted(&trace) {
             let server = trace.name.is_none().then_some(trace.server);
             tries
-                .entry((trace.client, trace.name, server))
+                .entry((trace.own.client, trace.name, server))
                 .or_default()
                 .push(index);
         }
@@ -86,9 +90,9 @@ fn by_client_and_target(
     let enough = tries.into_values().filter(|list| list.len() >= least);
     let mut by_target: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
     for list in enough {
-        let first = list.first().and_then(|index| past.traces.get(*index));
+        let first = list.first().and_then(|index| past.trace(*index));
         if let Some(trace) = first {
-            let key = (trace.client, past.target(trace));
+            let key = (trace.own.client, past.target(&trace));
             by_target.entry(key).or_default().extend(list);
         }
     }
@@ -99,28 +103,28 @@ fn by_client_and_target(
 }
 
 /// A failure after which clients try lower.
-fn provokes_fallback(trace: &Trace) -> bool {
-    trace.flags.whole
-        && match trace.outcome {
+fn provokes_fallback(kind: &Kind) -> bool {
+    kind.flags.whole
+        && match kind.outcome {
             Outcome::HelloUnanswered | Outcome::HelloReset | Outcome::HelloClosed => true,
             Outcome::ServerAlert => {
-                matches!(trace.alert, Some((Side::Server, 40 | 47 | 50 | 70 | 80)))
+                matches!(kind.alert, Some((Side::Server, 40 | 47 | 50 | 70 | 80)))
             }
             _ => false,
         }
 }
 
 /// From when on the client could try again: a hello without an answer keeps it waiting to the end.
-fn over(trace: &Trace) -> Timestamp {
+fn over(trace: &Trace<'_>) -> Timestamp {
     if provokes_fallback(trace) {
-        trace.end
+        trace.own.end
     } else {
-        trace.start
+        trace.own.start
     }
 }
 
 /// Hellos of the same kind of program: the same stack, or else suites of which one list continues the other.
-fn same_family(report: &Report<'_>, a: &Trace, b: &Trace) -> bool {
+fn same_family(report: &Report<'_>, a: &Kind, b: &Kind) -> bool {
     let (Some(first), Some(second)) = (report.past.hello(a), report.past.hello(b)) else {
         return false;
     };
@@ -154,24 +158,25 @@ fn retries(report: &mut Report<'_>) {
         .saturating_mul(1_000_000);
     // Who never failed so that a lower try could follow has no part in this.
     let provoked: HashSet<IpAddr> = past
-        .traces
-        .iter()
-        .filter(|trace| provokes_fallback(trace))
-        .map(|trace| trace.client)
+        .all_whose(provokes_fallback)
+        .map(|(_, trace)| trace.own.client)
         .collect();
-    let is_provoked = |trace: &Trace| provoked.contains(&trace.client);
-    for ((client, target), list) in by_client_and_target(report, 2, is_provoked) {
+    if provoked.is_empty() {
+        return;
+    }
+    let is_provoked = |trace: &Trace<'_>| provoked.contains(&trace.own.client);
+    for ((client, target), list) in by_client_and_target(report, 2, |_| true, is_provoked) {
         let mut rungs: Vec<usize> = Vec::new();
         let (mut signalled, mut refused) = (false, false);
         for pair in list.windows(2) {
             let &[first, second] = pair else { continue };
-            let (Some(a), Some(b)) = (past.traces.get(first), past.traces.get(second)) else {
+            let (Some(a), Some(b)) = (past.trace(first), past.trace(second)) else {
                 continue;
             };
             let lower = b.offer_max < a.offer_max
-                && provokes_fallback(a)
-                && b.start.micros_since(over(a)) <= window
-                && same_family(report, a, b);
+                && provokes_fallback(&a)
+                && b.own.start.micros_since(over(&a)) <= window
+                && same_family(report, &a, &b);
             if !lower {
                 continue;
             }
@@ -179,7 +184,9 @@ fn retries(report: &mut Report<'_>) {
                 rungs.push(first);
             }
             rungs.push(second);
-            signalled |= past.hello(b).is_some_and(|hello| hello.shape.fallback_scsv);
+            signalled |= past
+                .hello(&b)
+                .is_some_and(|hello| hello.shape.fallback_scsv);
             refused |= b.alert == Some((Side::Server, 86));
         }
         if rungs.is_empty() {
@@ -196,8 +203,8 @@ fn retries(report: &mut Report<'_>) {
             ""
         };
         let verdict = Verdict::new(Severity::Warning, confidence, cause);
-        let first = rungs.first().and_then(|index| past.traces.get(*index));
-        let stack = first.and_then(|trace| past.hello(trace)?.stack());
+        let first = rungs.first().and_then(|index| past.trace(*index));
+        let stack = first.and_then(|trace| past.hello(&trace)?.stack());
         if let Some(group) = report.tell(
             "version-fallback-retry",
             verdict,
@@ -215,28 +222,25 @@ fn retries(report: &mut Report<'_>) {
 const TWINS_NEAR: usize = 64;
 
 /// The same kind of program offered TLS 1.2 or higher to the same name, shortly before or after.
-fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Trace) -> bool {
+fn has_better_twin(report: &Report<'_>, list: &[usize], index: usize, trace: &Trace<'_>) -> bool {
     let past = report.past;
     let window = i64::try_from(report.settings.retry_window_s)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000_000);
     let at = list.partition_point(|other| *other < index);
     let (before, after) = list.split_at(at);
-    let is_near = |other: &Trace| {
-        let gap = match other.start <= trace.start {
-            true => trace.start.micros_since(over(other)),
-            false => other.start.micros_since(over(trace)),
+    let is_near = |other: &Trace<'_>| {
+        let gap = match other.own.start <= trace.own.start {
+            true => trace.own.start.micros_since(over(other)),
+            false => other.own.start.micros_since(over(trace)),
         };
         gap <= window
     };
-    let is_better = |other: &Trace| {
-        other.offer_max >= Some(VersionRank::Tls12) && same_family(report, other, trace)
+    let is_better = |other: Trace<'_>| {
+        other.offer_max >= Some(VersionRank::Tls12) && same_family(report, &other, trace)
     };
-    let earlier = before
-        .iter()
-        .rev()
-        .filter_map(|index| past.traces.get(*index));
-    let later = after.iter().filter_map(|index| past.traces.get(*index));
+    let earlier = before.iter().rev().filter_map(|index| past.trace(*index));
+    let later = after.iter().filter_map(|index| past.trace(*index));
     earlier
         .take(TWINS_NEAR)
         .take_while(|other| is_near(other))
@@ -255,15 +259,17 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         .iter()
         .map(|name| hosts::is_strict(name, report.settings))
         .collect();
-    let is_strict = |trace: &Trace| {
-        let Some(number) = trace.name.and_then(|number| usize::try_from(number).ok()) else {
-            // Without a server name, by the name that the client asked DNS for.
-            let name = past.dns_name(trace);
-            return name.is_some_and(|name| hosts::is_strict(name, report.settings));
-        };
-        strict.get(number) == Some(&true)
+    let asks_dns = !past.resolved.dns().lookups.is_empty();
+    let may_be = |kind: &Kind| match kind.name.and_then(|number| usize::try_from(number).ok()) {
+        Some(number) => strict.get(number) == Some(&true),
+        None => asks_dns,
     };
-    for ((client, target), list) in by_client_and_target(report, 1, is_strict) {
+    let is_strict = |trace: &Trace<'_>| {
+        // Without a server name, by the name that the client asked DNS for.
+        let name = || past.dns_name(trace);
+        trace.name.is_some() || name().is_some_and(|name| hosts::is_strict(name, report.settings))
+    };
+    for ((client, target), list) in by_client_and_target(report, 1, may_be, is_strict) {
         let old: Vec<usize> = past
             .of(&list)
             .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))
@@ -273,7 +279,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         let Some((_, example)) = past.of(&old).next() else {
             continue;
         };
-        let stack = past.hello(example).and_then(Hello::stack);
+        let stack = past.hello(&example).and_then(Hello::stack);
         let verdict = Verdict::new(Severity::Error, Confidence::Certain, Stack::cause(stack));
         // The alert of the server is the same story, told better here.
         let all = old.len() == list.len();

@@ -5,16 +5,16 @@
 
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
-use super::history::Trace;
 use super::names::certificate_name;
+use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
+use super::trace::Kind;
 use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use crate::tls::code_points::{NamedGroup, VersionRank};
-use hashbrown::HashSet;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry as Slot},
     net::IpAddr,
 };
 
@@ -63,9 +63,9 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
     }
     // Names that share their servers are one group.
     let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
-    let by_name = past.names().map(|(name, list)| {
-        let members: HashSet<Endpoint> = past.of(list).map(|(_, trace)| trace.server).collect();
-        let members: BTreeSet<Endpoint> = members.into_iter().collect();
+    let by_name = past.names().map(|(name, all)| {
+        let kinds = past.kinds_of(&all.kinds);
+        let members: BTreeSet<Endpoint> = kinds.map(|(_, kind)| kind.server).collect();
         (Box::from(name), "same server name", members)
     });
     let others = by_dns(report).into_iter().chain(by_leaf(report));
@@ -126,29 +126,17 @@ fn by_dns(report: &Report<'_>) -> Vec<Members> {
 /// Servers that show one certificate, by port.
 fn by_leaf(report: &Report<'_>) -> Vec<Members> {
     let past = report.past;
-    let mut leaves: BTreeMap<(u32, u16), (BTreeSet<Endpoint>, usize)> = BTreeMap::new();
-    for (server, list) in past
-        .servers
-        .iter()
-        .filter(|(server, _)| is_private(server.ip))
-    {
-        let mut last = None;
-        for (index, trace) in past.of(list) {
-            if let Some(leaf) = trace.leaf.filter(|leaf| last != Some(*leaf)) {
-                last = Some(leaf);
-                let slot = leaves.entry((leaf, server.port)).or_default();
-                slot.0.insert(*server);
-                slot.1 = index;
-            }
+    let mut leaves: BTreeMap<(u32, u16), BTreeSet<Endpoint>> = BTreeMap::new();
+    for kind in past.kinds.iter().filter(|kind| is_private(kind.server.ip)) {
+        if let Some(leaf) = kind.leaf {
+            let members = leaves.entry((leaf, kind.server.port)).or_default();
+            members.insert(kind.server);
         }
     }
-    let shared = leaves
-        .into_values()
-        .filter(|(members, _)| members.len() >= 2);
+    let shared = leaves.into_iter().filter(|(_, members)| members.len() >= 2);
     shared
-        .filter_map(|(members, index)| {
-            let leaf = past.leaf(past.traces.get(index)?)?;
-            let name = certificate_name(leaf).into();
+        .filter_map(|((leaf, _), members)| {
+            let name = certificate_name(past.certificate(leaf)?).into();
             Some((name, "same certificate", members))
         })
         .collect()
@@ -181,22 +169,22 @@ impl Answer {
     };
 }
 
-fn answer(report: &Report<'_>, trace: &Trace) -> Option<Answer> {
-    if trace.failed_at_hello() && trace.outcome != crate::record::Outcome::HelloUnanswered {
+fn answer(past: &Past, kind: &Kind) -> Option<Answer> {
+    if kind.failed_at_hello() && kind.outcome != crate::record::Outcome::HelloUnanswered {
         // A name that is not served here is another matter (`sni-rejected`).
-        let by_name = trace.alert == Some((Side::Server, 112));
+        let by_name = kind.alert == Some((Side::Server, 112));
         return (!by_name).then_some(Answer::REFUSAL);
     }
-    let shape = report.past.answer(trace)?;
-    let is_clear = trace.negotiated < Some(VersionRank::Tls13);
+    let shape = past.answer(kind)?;
+    let is_clear = kind.negotiated < Some(VersionRank::Tls13);
     Some(Answer {
         refuses: false,
-        version: trace.negotiated,
+        version: kind.negotiated,
         suite: shape.cipher_suite.0,
         // Under TLS 1.3 only secrets show it, and they may be of some members alone.
         alpn: is_clear.then(|| shape.alpn.clone()).flatten(),
         protections: (shape.extended_master_secret, shape.renegotiation_info),
-        group: trace.group.filter(|_| is_clear),
+        group: kind.group.filter(|_| is_clear),
         ticket: is_clear && shape.session_ticket,
         sentinel: shape.downgrade_sentinel.is_some(),
     })
@@ -264,33 +252,11 @@ fn difference(a: &Answer, b: &Answer) -> Option<(&'static str, bool)> {
     }
 }
 
-/// Answers of each member to one kind of hello.
-type Answers = BTreeMap<Endpoint, Vec<(usize, Answer)>>;
-
 /// `farm-tls-inconsistent`.
 fn tls(report: &mut Report<'_>) {
     let past = report.past;
     for group in groups(report) {
-        // By hello.key: what each member always answered, with its traces. Servers that nobody named may be there for
-        // other names, too, under other rules: only hellos for one name are compared then.
-        let named = group.reason == "configured";
-        let mut by_hello: BTreeMap<(u32, Option<u32>), Answers> = BTreeMap::new();
-        for member in &group.members {
-            for (index, trace) in past.of(past.servers.get(member).map_or(&[][..], Vec::as_slice)) {
-                let (Some(hello), Some(answer)) = (past.hello(trace), answer(report, trace)) else {
-                    continue;
-                };
-                if !trace.flags.resumed && !report.is_probe(index) {
-                    by_hello
-                        .entry((hello.key, trace.name.filter(|_| !named)))
-                        .or_default()
-                        .entry(*member)
-                        .or_default()
-                        .push((index, answer));
-                }
-            }
-        }
-        let worst = by_hello
+        let worst = by_hello(report, &group)
             .values()
             .filter_map(|members| contrast(members, past.lang))
             .max_by_key(|found| found.grave);
@@ -318,6 +284,57 @@ fn tls(report: &mut Report<'_>) {
     }
 }
 
+/// What a member always answered, with its traces.
+struct Constant {
+    answer: Answer,
+    traces: Vec<usize>,
+}
+
+/// A kind of hello: its key, and the name that it is for, where that counts.
+type HelloFor = (u32, Option<u32>);
+
+/// By hello: what each member always answered, at least twice. A member whose own answers vary (a choice made per
+/// session) proves nothing; nor does a single answer. Servers that nobody named may be there for other names, too, under
+/// other rules: only hellos for one name are compared then.
+fn by_hello(
+    report: &Report<'_>,
+    group: &Group,
+) -> BTreeMap<HelloFor, BTreeMap<Endpoint, Constant>> {
+    let past = report.past;
+    let named = group.reason == "configured";
+    let mut found: BTreeMap<HelloFor, BTreeMap<Endpoint, Constant>> = BTreeMap::new();
+    for member in &group.members {
+        let mut hellos: BTreeMap<HelloFor, Option<Constant>> = BTreeMap::new();
+        let kinds = past.servers.get(member).map_or(&[][..], |all| &all.kinds);
+        for (number, kind) in past.kinds_of(kinds).filter(|(_, kind)| !kind.flags.resumed) {
+            let (Some(hello), Some(answer)) = (past.hello(kind), answer(past, kind)) else {
+                continue;
+            };
+            let traces = past.by_kind.of(number).iter().copied();
+            let traces: Vec<usize> = traces.filter(|index| !report.is_probe(*index)).collect();
+            if traces.is_empty() {
+                continue;
+            }
+            match hellos.entry((hello.key, kind.name.filter(|_| !named))) {
+                Slot::Vacant(slot) => {
+                    slot.insert(Some(Constant { answer, traces }));
+                }
+                Slot::Occupied(mut slot) => match slot.get_mut() {
+                    Some(known) if known.answer == answer => known.traces.extend(traces),
+                    varies => *varies = None,
+                },
+            }
+        }
+        for (hello, constant) in hellos {
+            if let Some(mut constant) = constant.filter(|constant| constant.traces.len() >= 2) {
+                constant.traces.sort_unstable();
+                found.entry(hello).or_default().insert(*member, constant);
+            }
+        }
+    }
+    found
+}
+
 /// Two members' constant but different answers to one hello.
 struct Contrast {
     attribute: &'static str,
@@ -330,12 +347,12 @@ struct Contrast {
 /// The best that a member ever chose, with the lowest offer for which it did.
 fn best(report: &Report<'_>, member: Endpoint) -> Option<(VersionRank, VersionRank, usize)> {
     let past = report.past;
-    let list = past.servers.get(&member)?;
-    let answers = past.of(list).filter_map(|(index, trace)| {
+    let all = past.servers.get(&member)?;
+    let answers = past.kinds_of(&all.kinds).filter_map(|(number, kind)| {
         Some((
-            trace.negotiated?,
-            core::cmp::Reverse(trace.offer_max?),
-            index,
+            kind.negotiated?,
+            core::cmp::Reverse(kind.offer_max?),
+            *past.by_kind.of(number).first()?,
         ))
     });
     answers
@@ -358,18 +375,15 @@ fn by_ledger(report: &Report<'_>, group: &Group) -> Option<Contrast> {
         (*version, core::cmp::Reverse(*offer))
     })?;
     members.iter().find_map(|(member, (chosen, _, _))| {
-        let list = past.servers.get(member)?;
-        let chances: Vec<usize> = past
-            .of(list)
-            .filter(|(index, trace)| {
-                trace.negotiated.is_some()
-                    && trace.offer_max >= Some(*offer)
-                    && !trace.flags.resumed
-                    && !report.is_probe(*index)
-            })
-            .map(|(index, _)| index)
-            .collect();
-        let lags = chosen < version && chances.len() >= ANSWERS_MIN;
+        if chosen >= version {
+            return None;
+        }
+        let all = past.servers.get(member)?;
+        let mut chances = past.traces_of(&all.kinds, |kind| {
+            kind.negotiated.is_some() && kind.offer_max >= Some(*offer) && !kind.flags.resumed
+        });
+        chances.retain(|index| !report.is_probe(*index));
+        let lags = chances.len() >= ANSWERS_MIN;
         lags.then(|| Contrast {
             attribute: "version-ledger",
             grave: *version >= VersionRank::Tls12 && *chosen < VersionRank::Tls12,
@@ -384,49 +398,26 @@ fn by_ledger(report: &Report<'_>, group: &Group) -> Option<Contrast> {
     })
 }
 
-fn contrast(members: &Answers, lang: Lang) -> Option<Contrast> {
-    // A member whose own answers vary (a choice made per session) proves nothing; nor does a single answer.
-    let constant: Vec<(&Endpoint, &Vec<(usize, Answer)>)> = members
-        .iter()
-        .filter(|(_, answers)| {
-            answers.len() >= 2
-                && answers
-                    .windows(2)
-                    .all(|pair| pair.first().map(|one| &one.1) == pair.get(1).map(|two| &two.1))
-        })
-        .collect();
+fn contrast(members: &BTreeMap<Endpoint, Constant>, lang: Lang) -> Option<Contrast> {
     let mut counts: BTreeMap<&Answer, usize> = BTreeMap::new();
-    for (_, answers) in &constant {
-        *counts.entry(&answers.first()?.1).or_default() += 1;
+    for constant in members.values() {
+        *counts.entry(&constant.answer).or_default() += 1;
     }
     // The odd one out is the rarer answer; of two members, the later address.
     let (usual, _) = counts.iter().max_by_key(|(_, count)| **count)?;
-    let (_, odd) = constant.iter().find(|(_, answers)| {
-        answers
-            .first()
-            .is_some_and(|one| difference(&one.1, usual).is_some())
-    })?;
-    let (_, other) = constant
-        .iter()
-        .find(|(_, answers)| answers.first().is_some_and(|one| one.1 == **usual))?;
-    let (attribute, grave) = difference(&odd.first()?.1, usual)?;
-    let traces =
-        |answers: &Vec<(usize, Answer)>| answers.iter().map(|one| one.0).collect::<Vec<_>>();
+    let mut all = members.values();
+    let odd = all.find(|one| difference(&one.answer, usual).is_some())?;
+    let other = members.values().find(|one| one.answer == **usual)?;
+    let (attribute, grave) = difference(&odd.answer, usual)?;
+    let row = |(member, one): (&Endpoint, &Constant)| {
+        format!("{member}: {}", answer_words(&one.answer, attribute, lang))
+    };
     Some(Contrast {
         attribute,
         grave,
-        odd: traces(odd),
-        other: traces(other).into_iter().take(2).collect(),
-        rows: constant
-            .iter()
-            .filter_map(|(member, answers)| {
-                Some(format!(
-                    "{member}: {}",
-                    answer_words(&answers.first()?.1, attribute, lang)
-                ))
-            })
-            .take(12)
-            .collect(),
+        odd: odd.traces.clone(),
+        other: other.traces.iter().copied().take(2).collect(),
+        rows: members.iter().map(row).take(12).collect(),
     })
 }
 

@@ -5,8 +5,10 @@ use super::facts::minute;
 use super::farm::{groups, is_private};
 use super::groups::Subject;
 use super::names::{certificate_name, covers};
+use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::say;
+use super::trace::Kind;
 use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity, Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -50,15 +52,14 @@ pub(super) fn is_ecdsa(certificate: &Certificate) -> bool {
 }
 
 /// Certificates in order of time at one endpoint for one name, with each change.
-fn shown(report: &Report<'_>, list: &[usize], ecdsa: bool) -> Vec<Shown> {
+fn shown(past: &Past, kinds: &[usize], ecdsa: bool) -> Vec<Shown> {
+    let fits = |leaf: &&Certificate| is_ecdsa(leaf) == ecdsa && !leaf.malformed;
+    let leaf = |kind: &Kind| past.leaf(kind).filter(fits);
     let mut runs: Vec<Shown> = Vec::new();
-    for (index, trace) in report.past.of(list) {
-        let Some(leaf) = report.past.leaf(trace) else {
+    for index in past.traces_of(kinds, |kind| leaf(kind).is_some()) {
+        let Some(leaf) = past.kind(index).and_then(leaf) else {
             continue;
         };
-        if is_ecdsa(leaf) != ecdsa || leaf.malformed {
-            continue;
-        }
         let full = runs.len() >= RUNS_MAX;
         match runs.last_mut() {
             Some(run) if run.digest == leaf.sha256 => run.last = index,
@@ -80,30 +81,26 @@ fn certificates(report: &mut Report<'_>) {
     let groups = groups(report);
     let mut names: Vec<(Box<str>, Cow<'_, [usize]>)> = past
         .names()
-        .map(|(name, list)| (name.into(), list.into()))
+        .map(|(name, all)| (name.into(), all.kinds.as_slice().into()))
         .collect();
     for group in groups.iter().filter(|group| group.reason == "configured") {
-        let mut all: Vec<usize> = group
-            .members
-            .iter()
-            .filter_map(|member| past.servers.get(member))
-            .flatten()
-            .copied()
-            .collect();
-        all.sort_unstable();
+        let members = group.members.iter();
+        let members = members.filter_map(|member| past.servers.get(member));
+        let all: Vec<usize> = members.flat_map(|all| &all.kinds).copied().collect();
         names.push((group.name.clone(), all.into()));
     }
-    for (name, list) in names {
+    for (name, kinds) in names {
         let mut members: HashMap<Endpoint, Vec<usize>> = HashMap::new();
-        for (index, trace) in past.of(&list).filter(|(_, trace)| trace.leaf.is_some()) {
-            if !report.settings.internal_ports.contains(&trace.server.port) {
-                members.entry(trace.server).or_default().push(index);
+        for (number, kind) in past.kinds_of(&kinds) {
+            let internal = report.settings.internal_ports.contains(&kind.server.port);
+            if kind.leaf.is_some() && !internal {
+                members.entry(kind.server).or_default().push(number);
             }
         }
         for ecdsa in [false, true] {
             let runs: BTreeMap<Endpoint, Vec<Shown>> = members
                 .iter()
-                .map(|(member, list)| (*member, shown(report, list, ecdsa)))
+                .map(|(member, kinds)| (*member, shown(past, kinds, ecdsa)))
                 .filter(|(_, runs)| !runs.is_empty())
                 .collect();
             if runs.is_empty() {
@@ -138,11 +135,10 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         let [.., old, new] = runs.as_slice() else {
             continue;
         };
-        let (Some(before), Some(after)) = (past.traces.get(old.last), past.traces.get(new.first))
-        else {
+        let (Some(before), Some(after)) = (past.trace(old.last), past.trace(new.first)) else {
             continue;
         };
-        let (Some(one), Some(other)) = (past.leaf(before), past.leaf(after)) else {
+        let (Some(one), Some(other)) = (past.leaf(&before), past.leaf(&after)) else {
             continue;
         };
         let change = Change::between(one, other);
@@ -153,7 +149,7 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         let words = format!("{}{}", card(other, lang), change.key_and_issuer(lang));
         let facts = [(before, card(one, lang)), (after, words)];
         let evidence = facts
-            .map(|(trace, fact)| past.evidence_of(trace, fact))
+            .map(|(trace, fact)| past.evidence_of(&trace, fact))
             .to_vec();
         if let Some(group) = report.tell(
             "cert-rotation",
@@ -230,7 +226,7 @@ fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(
     if digests.all(|digest| digest == first) {
         return None;
     }
-    let time = |index: usize| report.past.traces.get(index).map(|trace| trace.start);
+    let time = |index: usize| report.past.trace(index).map(|trace| trace.own.start);
     let mut widest: Option<(i64, (usize, usize))> = None;
     for (member, own) in runs.iter().take(COMPARED_MAX) {
         for run in own {
@@ -287,13 +283,13 @@ fn state(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>, at: Timesta
     let mut found: Vec<(Digest<32>, String, Vec<String>)> = Vec::new();
     for (member, runs) in runs {
         let begun = |run: &&Shown| {
-            let first = past.traces.get(run.first);
-            first.is_some_and(|trace| trace.start <= at)
+            let first = past.trace(run.first);
+            first.is_some_and(|trace| trace.own.start <= at)
         };
         let Some(run) = runs.iter().rev().find(begun).or(runs.first()) else {
             continue;
         };
-        let leaf = past.traces.get(run.last).and_then(|trace| past.leaf(trace));
+        let leaf = past.kind(run.last).and_then(|kind| past.leaf(kind));
         let Some(leaf) = leaf else { continue };
         let member = member.to_string();
         match found.iter_mut().find(|(digest, ..)| *digest == run.digest) {
@@ -337,27 +333,25 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
     };
     // A member that lags behind until its certificate has ended fails for everybody.
     let has_ended = |run: &Shown| {
-        let trace = past.traces.get(run.last);
-        let leaf = trace.and_then(|trace| past.leaf(trace)?.not_after.zip(Some(trace.start)));
+        let trace = past.trace(run.last);
+        let leaf = trace.and_then(|trace| past.leaf(&trace)?.not_after.zip(Some(trace.own.start)));
         leaf.is_some_and(|(end, seen)| end < seen)
     };
     let grave = report.settings.protects(name) || runs.values().flatten().any(has_ended);
     let verdict = Verdict::new(severity_if(grave), Confidence::Certain, "");
-    let at = past
-        .traces
-        .get(one)
-        .map_or(Timestamp(0), |trace| trace.start);
+    let at = past.trace(one);
+    let at = at.map_or(Timestamp(0), |trace| trace.own.start);
     let rows = state(report, runs, at);
     let evidence: Vec<_> = [one, other]
         .iter()
         .filter_map(|index| {
-            let trace = past.traces.get(*index)?;
+            let trace = past.trace(*index)?;
             Some(
                 past.evidence_of(
-                    trace,
+                    &trace,
                     say(past.lang, "cert-shown-by")
                         .with("server", trace.server)
-                        .with("card", card(past.leaf(trace)?, past.lang))
+                        .with("card", card(past.leaf(&trace)?, past.lang))
                         .text(),
                 ),
             )

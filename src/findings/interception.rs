@@ -4,10 +4,10 @@
 use super::certificate::{card, is_public};
 use super::farm::is_private;
 use super::groups::Subject;
-use super::history::Trace;
 use super::names::covers;
 use super::near::near;
 use super::survey::Report;
+use super::trace::Trace;
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
 use hashbrown::{HashMap, HashSet};
@@ -51,20 +51,23 @@ fn makers(report: &mut Report<'_>) {
     let mut issuers: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     // A certificate under one name is looked at once.
     let mut seen: HashSet<(u32, u32)> = HashSet::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        let Some(key) = trace.leaf.zip(trace.name) else {
+    for (number, kind) in past.kinds.iter().enumerate() {
+        let Some(key) = kind.leaf.zip(kind.name) else {
             continue;
         };
         if !seen.insert(key) {
             continue;
         }
-        let (Some(name), Some(leaf)) = (past.name(trace), past.leaf(trace)) else {
+        let (Some(name), Some(leaf)) = (past.name(kind), past.leaf(kind)) else {
+            continue;
+        };
+        let Some(index) = past.by_kind.of(number).first() else {
             continue;
         };
         let Some(issuer) = leaf.issuer.as_deref() else {
             continue;
         };
-        if !is_private(trace.server.ip)
+        if !is_private(kind.server.ip)
             && !leaf.self_signed
             && leaf.not_before.is_some()
             && covers(leaf, name)
@@ -74,15 +77,15 @@ fn makers(report: &mut Report<'_>) {
                 .entry(issuer)
                 .or_default()
                 .entry(domain)
-                .or_insert(index);
+                .or_insert(*index);
         }
     }
     for (issuer, domains) in issuers {
         let traces: Vec<usize> = domains.into_values().collect();
         // Authorities of the world sign for everybody; they have published policies, this one is not among those known.
-        let first = traces.first().and_then(|index| past.traces.get(*index));
+        let first = traces.first().and_then(|index| past.trace(*index));
         let known = first
-            .and_then(|trace| past.leaf(trace))
+            .and_then(|trace| past.leaf(&trace))
             .is_none_or(|leaf| leaf.ca_issuers || is_public(leaf));
         if traces.len() < NAMES_MIN || known {
             continue;
@@ -93,7 +96,7 @@ fn makers(report: &mut Report<'_>) {
             .of(&traces)
             .take(NAMES_MIN)
             .filter_map(|(_, trace)| {
-                Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
+                Some(past.evidence_of(&trace, card(past.leaf(&trace)?, past.lang)))
             })
             .collect();
         if let Some(group) =
@@ -111,16 +114,14 @@ fn makers(report: &mut Report<'_>) {
 fn fresh(report: &mut Report<'_>) {
     const DAY_US: i64 = 86_400_000_000;
     let past = report.past;
-    for (name, list) in past.names() {
+    for (name, all) in past.names() {
         if domain(name).is_none() {
             continue;
         }
         // Nearly all names have one certificate: what follows is for the others.
         let mut firsts: BTreeMap<u32, usize> = BTreeMap::new();
-        let mut last = None;
-        for (index, trace) in past.of(list) {
-            if let Some(leaf) = trace.leaf.filter(|leaf| last != Some(*leaf)) {
-                last = Some(leaf);
+        for (index, kind) in past.firsts(&all.kinds) {
+            if let Some(leaf) = kind.leaf {
                 firsts.entry(leaf).or_insert(index);
             }
         }
@@ -130,15 +131,15 @@ fn fresh(report: &mut Report<'_>) {
         let firsts: Vec<usize> = firsts.into_values().collect();
         let mut shown: Vec<(IpAddr, usize, bool)> = Vec::new();
         for (index, trace) in past.of(&firsts) {
-            let Some(leaf) = past.leaf(trace) else {
+            let Some(leaf) = past.leaf(&trace) else {
                 continue;
             };
-            let begin = leaf.not_before.filter(|begin| *begin <= trace.start);
+            let begin = leaf.not_before.filter(|begin| *begin <= trace.own.start);
             let ours = !is_private(trace.server.ip) && !is_public(leaf) && covers(leaf, name);
             let begin = begin.filter(|_| ours && leaf.scts.is_none_or(|count| count == 0));
             if let Some(begin) = begin {
-                let young = trace.start.micros_since(begin) < DAY_US;
-                shown.push((network(trace.client), index, young));
+                let young = trace.own.start.micros_since(begin) < DAY_US;
+                shown.push((network(trace.own.client), index, young));
             }
         }
         let networks: BTreeSet<IpAddr> = shown.iter().map(|one| one.0).collect();
@@ -148,12 +149,12 @@ fn fresh(report: &mut Report<'_>) {
         let traces: Vec<usize> = shown.into_iter().map(|one| one.1).collect();
         let verdict = Verdict::new(Severity::Warning, Confidence::Possible, "made-today");
         let evidence = past.of(&traces).take(2).filter_map(|(_, trace)| {
-            Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
+            Some(past.evidence_of(&trace, card(past.leaf(&trace)?, past.lang)))
         });
         let evidence = evidence.collect();
         let issuer = past
             .of(&traces)
-            .find_map(|(_, trace)| past.leaf(trace)?.issuer.clone());
+            .find_map(|(_, trace)| past.leaf(&trace)?.issuer.clone());
         let subject = Subject::Named(name.into());
         if let Some(group) =
             report.tell("tls-interception-suspected", verdict, subject, &traces, &[])
@@ -215,22 +216,25 @@ pub(super) fn interception(report: &mut Report<'_>) {
     let mut found = Found::new();
     // A certificate under one name is judged once.
     let mut known = HashMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if trace.leaf.is_none() {
-            continue;
-        }
-        let server = trace.name.is_none().then_some(trace.server);
-        let cause = known
-            .entry((trace.leaf, trace.name, server))
-            .or_insert_with(|| cause(report, trace));
-        let (Some(cause), Some(issuer)) = (
-            *cause,
-            past.leaf(trace).and_then(|leaf| leaf.issuer.as_deref()),
-        ) else {
+    let causes: Vec<Option<&str>> = past
+        .kinds
+        .iter()
+        .enumerate()
+        .map(|(number, kind)| {
+            let server = kind.name.is_none().then_some(kind.server);
+            let first = past.trace(*past.by_kind.of(number).first()?)?;
+            let key = (kind.leaf?, kind.name, server);
+            *known.entry(key).or_insert_with(|| cause(report, &first))
+        })
+        .collect();
+    for (index, trace) in past.all_marked(causes.iter().map(Option::is_some).collect()) {
+        let cause = causes.get(trace.own.kind as usize).copied().flatten();
+        let issuer = past.leaf(&trace).and_then(|leaf| leaf.issuer.as_deref());
+        let Some((cause, issuer)) = cause.zip(issuer) else {
             continue;
         };
         let slot = found
-            .entry((past.target(trace), cause))
+            .entry((past.target(&trace), cause))
             .or_insert_with(|| (Vec::new(), issuer.into()));
         slot.0.push(index);
     }
@@ -240,7 +244,7 @@ pub(super) fn interception(report: &mut Report<'_>) {
             .of(&traces)
             .take(2)
             .filter_map(|(_, trace)| {
-                Some(past.evidence_of(trace, card(past.leaf(trace)?, past.lang)))
+                Some(past.evidence_of(&trace, card(past.leaf(&trace)?, past.lang)))
             })
             .collect();
         if let Some(group) = report.tell(
@@ -257,7 +261,7 @@ pub(super) fn interception(report: &mut Report<'_>) {
 }
 
 /// Why a certificate under this name speaks of inspection.
-fn cause(report: &Report<'_>, trace: &Trace) -> Option<&'static str> {
+fn cause(report: &Report<'_>, trace: &Trace<'_>) -> Option<&'static str> {
     let past = report.past;
     let words = past.leaf(trace)?.issuer.as_deref()?.to_lowercase();
     let own = report

@@ -6,17 +6,17 @@
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Hello;
-use super::history::Trace;
 use super::http2::is_permitted;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
 use super::survey::Report;
 use super::text::word;
+use super::trace::Kind;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -99,50 +99,50 @@ fn order_risk(report: &mut Report<'_>) {
             _ => None,
         })
         .collect();
-    for (server, list) in &past.servers {
+    for (server, all) in &past.servers {
         if broken.contains(server) {
             continue;
         }
-        let ledger = past.ledger(list);
+        let ledger = past.ledger(&all.kinds);
         let permitted: BTreeMap<u16, usize> = ledger
             .suites
             .iter()
             .filter(|(code, _)| is_permitted(CipherSuite(**code)))
             .map(|(code, index)| (*code, *index))
             .collect();
-        let skipped = |trace: &Trace| {
-            let chosen = past.suite(trace)?;
-            let kind = chosen.entry()?.authentication;
-            let offered = past.offered(trace);
+        let skipped = |kind: &Kind| {
+            let chosen = past.suite(kind)?;
+            let signed = chosen.entry()?.authentication;
+            let offered = past.offered(kind);
             let seen = offered.iter().find(|suite| {
                 permitted.contains_key(&suite.0)
                     && suite
                         .entry()
-                        .is_some_and(|entry| entry.authentication == kind)
+                        .is_some_and(|entry| entry.authentication == signed)
             });
             seen.copied().or_else(|| overruled(&offered, chosen))
         };
         // Equal hellos with equal answers are alike: a server has few kinds of them.
         let mut known: HashMap<(Option<u32>, Option<u32>), bool> = HashMap::new();
-        let mut is_risky = |trace: &Trace| {
-            *known.entry((trace.hello, trace.answer)).or_insert_with(|| {
-                speaks_http(report, *server, trace)
+        let mut is_risky = |kind: &Kind| {
+            *known.entry((kind.hello, kind.answer)).or_insert_with(|| {
+                past.suite(kind).is_some_and(CipherSuite::is_h2_prohibited)
+                    && speaks_http(report, *server, kind)
                     && past
-                        .answer(trace)
+                        .answer(kind)
                         .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
-                    && past.suite(trace).is_some_and(CipherSuite::is_h2_prohibited)
-                    && skipped(trace).is_some()
+                    && skipped(kind).is_some()
             })
         };
-        let risky: Vec<usize> = past
-            .of(list)
-            .filter(|(_, trace)| trace.negotiated == Some(VersionRank::Tls12) && is_risky(trace))
-            .map(|(index, _)| index)
-            .collect();
+        let risky = past
+            .kinds_of(&all.kinds)
+            .filter(|(_, kind)| kind.negotiated == Some(VersionRank::Tls12) && is_risky(kind));
+        let risky: Vec<usize> = risky.map(|(number, _)| number).collect();
+        let risky = past.traces_of(&risky, |_| true);
         let Some((_, example)) = past.of(&risky).next() else {
             continue;
         };
-        let (Some(taken), Some(better)) = (past.suite(example), skipped(example)) else {
+        let (Some(taken), Some(better)) = (past.suite(&example), skipped(&example)) else {
             continue;
         };
         let contrast: Vec<usize> = permitted.get(&better.0).copied().into_iter().collect();
@@ -161,8 +161,8 @@ fn order_risk(report: &mut Report<'_>) {
 }
 
 /// HTTP is spoken here: by the port, or by what the client offers.
-fn speaks_http(report: &Report<'_>, server: Endpoint, trace: &Trace) -> bool {
-    let hello = report.past.hello(trace);
+fn speaks_http(report: &Report<'_>, server: Endpoint, kind: &Kind) -> bool {
+    let hello = report.past.hello(kind);
     let alpn = hello.and_then(|hello| hello.shape.alpn.as_deref());
     let offered = alpn.is_some_and(|protocols| {
         protocols
@@ -218,45 +218,42 @@ fn better_versions(report: &mut Report<'_>) {
         let Subject::Server(server) = subject else {
             continue;
         };
-        let ledger = past.servers.get(server).map(|list| past.ledger(list));
+        let ledger = past.servers.get(server).map(|all| past.ledger(&all.kinds));
         if ledger.and_then(|ledger| ledger.can) >= Some(VersionRank::Tls12) {
             group.raise(Verdict::new(Severity::Warning, Confidence::Certain, ""));
         }
     }
-    for (server, list) in &past.servers {
-        old_clients(report, *server, list);
+    for (server, all) in &past.servers {
+        old_clients(report, *server, &all.kinds);
     }
 }
 
 /// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
 /// TLS 1.1 and below, since a client of TLS 1.2 is well.
-fn old_clients(report: &mut Report<'_>, server: Endpoint, list: &[usize]) {
+fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize]) {
     let past = report.past;
-    let is_old = |trace: &Trace| {
-        trace.negotiated.is_some()
-            && trace.negotiated == trace.offer_max
-            && trace.offer_max <= Some(VersionRank::Tls11)
+    let is_old = |kind: &Kind| {
+        kind.negotiated.is_some()
+            && kind.negotiated == kind.offer_max
+            && kind.offer_max <= Some(VersionRank::Tls11)
             && past
-                .answer(trace)
+                .answer(kind)
                 .is_some_and(|answer| answer.downgrade_sentinel.is_none())
     };
-    if !past.of(list).any(|(_, trace)| is_old(trace)) {
-        return;
-    }
     let better = past
-        .of(list)
-        .find(|(_, trace)| trace.negotiated >= Some(VersionRank::Tls12));
+        .firsts(kinds)
+        .find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12));
     let Some((better, _)) = better else { return };
     let mut clients: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.of(list).filter(|(_, trace)| is_old(trace)) {
-        let key = (trace.client, past.target(trace));
+    for (index, trace) in past.of(&past.traces_of(kinds, is_old)) {
+        let key = (trace.own.client, past.target(&trace));
         clients.entry(key).or_default().push(index);
     }
     for ((client, target), traces) in clients {
         let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
         let subject = Subject::Client(client, target);
-        let example = traces.first().and_then(|index| past.traces.get(*index));
-        let stack = example.and_then(|trace| past.hello(trace)?.stack());
+        let example = traces.first().and_then(|index| past.trace(*index));
+        let stack = example.and_then(|trace| past.hello(&trace)?.stack());
         if let Some(group) = report.tell(
             "client-version-limited",
             verdict,
@@ -274,29 +271,22 @@ fn old_clients(report: &mut Report<'_>, server: Endpoint, list: &[usize]) {
 fn leaf_alone(report: &mut Report<'_>) {
     let past = report.past;
     let intermediates = past.intermediates();
-    for (server, list) in &past.servers {
+    let is_known = |issuer: &str| intermediates.contains(issuer);
+    for (server, all) in &past.servers {
         if report.settings.internal_ports.contains(&server.port) {
             continue;
         }
-        let alone: Vec<usize> = past
-            .of(list)
-            .filter(|(_, trace)| {
-                trace.chain == 1
-                    && trace.alert.is_none_or(|(_, code)| code != 48)
-                    && past.leaf(trace).is_some_and(|leaf| {
-                        !leaf.self_signed
-                            && leaf
-                                .issuer
-                                .as_deref()
-                                .is_some_and(|issuer| intermediates.contains(issuer))
-                    })
-            })
-            .map(|(index, _)| index)
-            .collect();
+        let alone = past.traces_of(&all.kinds, |kind| {
+            kind.chain == 1
+                && kind.alert.is_none_or(|(_, code)| code != 48)
+                && past.leaf(kind).is_some_and(|leaf| {
+                    !leaf.self_signed && leaf.issuer.as_deref().is_some_and(is_known)
+                })
+        });
         let Some(leaf) = past
             .of(&alone)
             .next()
-            .and_then(|(_, trace)| past.leaf(trace))
+            .and_then(|(_, trace)| past.leaf(&trace))
         else {
             continue;
         };
@@ -318,18 +308,13 @@ fn leaf_alone(report: &mut Report<'_>) {
 fn resumption(report: &mut Report<'_>) {
     const OFFERS_MIN: usize = 50;
     let past = report.past;
-    for (server, list) in &past.servers {
-        let offered: Vec<usize> = past
-            .of(list)
-            .filter(|(index, trace)| {
-                trace.flags.offered_resumption && trace.is_complete() && !report.is_probe(*index)
-            })
-            .map(|(index, _)| index)
-            .collect();
-        let resumed = past
-            .of(&offered)
-            .filter(|(_, trace)| trace.flags.resumed)
-            .count();
+    for (server, all) in &past.servers {
+        let mut offered = past.traces_of(&all.kinds, |kind| {
+            kind.flags.offered_resumption && kind.is_complete()
+        });
+        offered.retain(|index| !report.is_probe(*index));
+        let kinds = offered.iter().filter_map(|index| past.kind(*index));
+        let resumed = kinds.filter(|kind| kind.flags.resumed).count();
         if offered.len() < OFFERS_MIN || resumed * 10 >= offered.len() {
             continue;
         }
@@ -351,23 +336,19 @@ fn resumption(report: &mut Report<'_>) {
 fn hello_retry(report: &mut Report<'_>) {
     const HELLOS_MIN: usize = 4;
     let past = report.past;
-    for (server, list) in &past.servers {
-        let mut kinds: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (index, trace) in past
-            .of(list)
-            .filter(|(_, trace)| trace.negotiated == Some(VersionRank::Tls13))
-        {
-            if let Some(hello) = past.hello(trace) {
-                kinds.entry(hello.key).or_default().push(index);
+    for (server, all) in &past.servers {
+        let mut hellos: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (number, kind) in past.kinds_of(&all.kinds) {
+            if let Some(hello) = past.hello(kind)
+                && kind.negotiated == Some(VersionRank::Tls13)
+            {
+                hellos.entry(hello.key).or_default().push(number);
             }
         }
-        for all in kinds.into_values() {
-            let retried: Vec<usize> = past
-                .of(&all)
-                .filter(|(_, trace)| trace.flags.retried)
-                .map(|(index, _)| index)
-                .collect();
-            if all.len() < HELLOS_MIN || retried.len() * 2 <= all.len() {
+        for kinds in hellos.into_values() {
+            let hellos: usize = kinds.iter().map(|kind| past.by_kind.of(*kind).len()).sum();
+            let retried = past.traces_of(&kinds, |kind| kind.flags.retried);
+            if hellos < HELLOS_MIN || retried.len() * 2 <= hellos {
                 continue;
             }
             let verdict = Verdict::new(Severity::Info, Confidence::Certain, "");
@@ -379,7 +360,7 @@ fn hello_retry(report: &mut Report<'_>) {
                 &[],
             ) {
                 group.set("retried", &retried.len().to_string());
-                group.set("hellos", &all.len().to_string());
+                group.set("hellos", &hellos.to_string());
             }
         }
     }
@@ -388,30 +369,34 @@ fn hello_retry(report: &mut Report<'_>) {
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     let past = report.past;
-    type Kinds<'a> = Vec<((VersionRank, Option<&'a str>), usize)>;
-    let mut clients: HashMap<IpAddr, Kinds<'_>> = HashMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        let (Some(offer), Some(hello)) = (trace.offer_max, past.hello(trace)) else {
-            continue;
-        };
-        if !hello.shape.fallback_scsv {
-            let kind = (offer, hello.stack().map(Stack::name));
-            let kinds = clients.entry(trace.client).or_default();
-            if !kinds.iter().any(|(known, _)| *known == kind) {
-                kinds.push((kind, index));
-            }
+    let offers = |kind: &Kind| {
+        let hello = past.hello(kind)?;
+        let program = (kind.offer_max?, hello.stack().map(Stack::name));
+        (!hello.shape.fallback_scsv).then_some(program)
+    };
+    let programs: Vec<Option<(VersionRank, Option<&str>)>> =
+        past.kinds.iter().map(offers).collect();
+    let is_old = |program: &(VersionRank, Option<&str>)| program.0 < VersionRank::Tls12;
+    // Who offered something old; only their other offers matter.
+    let marks = programs.iter().map(|one| one.as_ref().is_some_and(is_old));
+    let old = past.all_marked(marks.collect());
+    let old: HashSet<IpAddr> = old.map(|(_, trace)| trace.own.client).collect();
+    type Programs<'a> = BTreeMap<(VersionRank, Option<&'a str>), usize>;
+    let mut clients: BTreeMap<IpAddr, Programs<'_>> = BTreeMap::new();
+    let all = past.own.iter().enumerate().filter(|_| !old.is_empty());
+    for (index, own) in all.filter(|(_, own)| old.contains(&own.client)) {
+        if let Some(program) = programs.get(own.kind as usize).copied().flatten() {
+            let programs = clients.entry(own.client).or_default();
+            programs.entry(program).or_insert(index);
         }
     }
-    let is_mixed = |kinds: &Kinds<'_>| {
-        let oldest = kinds.iter().map(|((offer, _), _)| offer).min();
-        oldest < Some(&VersionRank::Tls12)
-            && kinds.iter().any(|((offer, _), _)| Some(offer) != oldest)
+    let versions = |programs: &Programs<'_>| {
+        let versions: BTreeSet<VersionRank> = programs.keys().map(|program| program.0).collect();
+        versions.len()
     };
-    clients.retain(|_, kinds| is_mixed(kinds));
-    let clients: BTreeMap<IpAddr, Kinds<'_>> = clients.into_iter().collect();
-    for (client, mut kinds) in clients {
-        kinds.sort_unstable();
-        let traces: Vec<usize> = kinds.iter().map(|(_, index)| *index).collect();
+    clients.retain(|_, programs| versions(programs) > 1);
+    for (client, programs) in clients {
+        let traces: Vec<usize> = programs.into_values().collect();
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
         let subject = Subject::Named(client.to_string().into());
         if let Some(group) = report.tell("same-client-mixed-offers", verdict, subject, &traces, &[])
@@ -419,7 +404,7 @@ fn mixed_offers(report: &mut Report<'_>) {
             let rows: Vec<String> = past
                 .of(&traces)
                 .map(|(_, trace)| {
-                    let stack = past.hello(trace).and_then(Hello::stack).map_or_else(
+                    let stack = past.hello(&trace).and_then(Hello::stack).map_or_else(
                         || word(past.lang, "unknown stack").to_owned(),
                         |stack| stack.words(past.lang),
                     );
@@ -438,7 +423,7 @@ fn probes(report: &mut Report<'_>) {
             continue;
         };
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
-        let subject = Subject::Pair(first.client, first.server);
+        let subject = Subject::Pair(first.own.client, first.server);
         // A check that closes once it has the server's flight does not refuse the certificate.
         let closed = ("tls13-abort-hidden", "closed", subject.clone());
         report.groups.lessen(&closed, u64::MAX);

@@ -2,10 +2,10 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
-use super::history::Trace;
 use super::names::certificate_name;
 use super::survey::Report;
 use super::text::{say, word};
+use super::trace::Trace;
 use super::version::describe_alerts;
 use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side};

@@ -27,6 +27,7 @@ mod interception;
 mod intern;
 mod inventory;
 mod late;
+mod lists;
 mod name_match;
 mod names;
 mod near;
@@ -53,6 +54,7 @@ mod survey;
 #[cfg(test)]
 mod testing;
 mod text;
+mod trace;
 mod version;
 
 pub use baseline::Baseline;
@@ -395,7 +397,8 @@ mod tests {
     fn state_is_capped_and_what_is_beyond_is_counted() {
         let settings = Settings {
             groups_max: 4,
-            history_bytes_max: 10 * history::TRACE_BYTES,
+            // Half of one for what they have in common.
+            history_bytes_max: 10 * history::TRACE_BYTES + history::TRACE_BYTES / 2,
             ..Settings::default()
         };
         let mut diagnosis = Diagnosis::new(&settings);
@@ -406,7 +409,7 @@ mod tests {
         assert_eq!(diagnosis.handshakes_forgotten(), 40);
         assert!(diagnosis.hits_beyond_cap() > 0);
         assert_eq!(diagnosis.finish().len(), 4);
-        assert!(size_of::<history::Trace>() <= 256);
+        assert!(size_of::<trace::Own>() + size_of::<trace::Kind>() <= 256);
     }
 
     #[test]

@@ -5,11 +5,12 @@
 
 use super::facts::Facts;
 use super::groups::Target;
-use super::history::{Trace, has_no_names};
+use super::history::has_no_names;
 use super::name_match::matches;
 use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
+use super::trace::{Kind, Trace};
 use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Told, Verdict};
 use crate::record::{Certificate, Confidence, Digest, Scope, Severity};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -99,18 +100,19 @@ fn mismatch_by_dns(report: &mut Report<'_>) {
         return;
     }
     let mut found: BTreeMap<(Digest<32>, Box<str>), Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        let port = trace.server.port;
-        let checks_names = settings.tls_ports.contains(&port)
-            && !settings.internal_ports.contains(&port)
-            && !trace.flags.has_no_names;
-        if trace.name.is_some() || trace.hello.is_none() || !checks_names {
-            continue;
-        }
-        let (Some(leaf), Some(name)) = (past.leaf(trace), past.dns_name(trace)) else {
+    let checks_names = |kind: &Kind| {
+        settings.tls_ports.contains(&kind.server.port)
+            && !settings.internal_ports.contains(&kind.server.port)
+            && !kind.flags.has_no_names
+    };
+    let is_nameless = |kind: &Kind| {
+        kind.name.is_none() && kind.hello.is_some() && kind.leaf.is_some() && checks_names(kind)
+    };
+    for (index, trace) in past.all_whose(is_nameless) {
+        let (Some(leaf), Some(name)) = (past.leaf(&trace), past.dns_name(&trace)) else {
             continue;
         };
-        if !leaf.malformed && !is_covered(past, trace, leaf) {
+        if !leaf.malformed && !is_covered(past, &trace, leaf) {
             let key = (leaf.sha256, Box::from(name));
             found.entry(key).or_default().push(index);
         }
@@ -120,7 +122,7 @@ fn mismatch_by_dns(report: &mut Report<'_>) {
         let verdict = Verdict::new(severity_if(failed), Confidence::Likely, "by-dns");
         let subject = Subject::Certificate(digest, Target::Name(name.clone()));
         let first = past.of(&traces).next();
-        let leaf = first.and_then(|(_, trace)| past.leaf(trace));
+        let leaf = first.and_then(|(_, trace)| past.leaf(&trace));
         let Some(leaf) = leaf else { continue };
         if let Some(group) = report.tell("cert-name-mismatch", verdict, subject, &traces, &[]) {
             group.set("name", &name);
@@ -130,7 +132,7 @@ fn mismatch_by_dns(report: &mut Report<'_>) {
 }
 
 /// The certificate covers a name, or an alias of one, that the client had asked for and been given this address.
-fn is_covered(past: &Past, trace: &Trace, leaf: &Certificate) -> bool {
+fn is_covered(past: &Past, trace: &Trace<'_>, leaf: &Certificate) -> bool {
     let fits = |name: &str| {
         covers(leaf, name)
             || (leaf.san.is_empty()
@@ -144,7 +146,7 @@ fn is_covered(past: &Past, trace: &Trace, leaf: &Certificate) -> bool {
         || past
             .resolved
             .lookups_of(trace.server.ip)
-            .filter(|lookup| lookup.client == trace.client)
+            .filter(|lookup| lookup.client == trace.own.client)
             .any(|lookup| fits(&lookup.name) || lookup.aliases.iter().any(|alias| fits(alias)))
 }
 

@@ -8,11 +8,11 @@
 use super::Verdict;
 use super::farm::is_private;
 use super::groups::Subject;
-use super::history::Trace;
 use super::hosts;
 use super::interception::network;
 use super::survey::Report;
 use super::text::say;
+use super::trace::{Kind, Trace};
 use crate::record::{Code16, Confidence, Severity};
 use crate::tls::code_points::VersionRank;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const PRE_SHARED_KEY: u16 = 0x29;
 
 /// What of a ServerHello tells of its maker, for an equal hello.
 #[derive(PartialEq)]
-struct Kind<'p> {
+struct Make<'p> {
     suite: Code16,
     extensions: &'p [Code16],
 }
@@ -40,13 +40,13 @@ struct Answers {
 /// Looks at each name of the cloud.
 pub(super) fn near(report: &mut Report<'_>) {
     let past = report.past;
-    for (name, list) in past.names() {
+    for (name, all) in past.names() {
         if hosts::microsoft(name).is_none() && !hosts::is_strict(name, report.settings) {
             continue;
         }
         let mut by_hello: BTreeMap<u32, Answers> = BTreeMap::new();
-        for (index, trace) in past.of(list).filter(|(_, trace)| is_hidden(trace)) {
-            let (Some(rtt), Some(hello)) = (trace.server_rtt_us, past.hello(trace)) else {
+        for (index, trace) in past.of(&past.traces_of(&all.kinds, is_hidden)) {
+            let (Some(rtt), Some(hello)) = (trace.own.server_rtt_us, past.hello(&trace)) else {
                 continue;
             };
             let answers = by_hello.entry(hello.key).or_default();
@@ -66,21 +66,21 @@ pub(super) fn near(report: &mut Report<'_>) {
 }
 
 /// A full handshake over TLS 1.3 whose certificate no secrets opened.
-fn is_hidden(trace: &Trace) -> bool {
-    trace.negotiated == Some(VersionRank::Tls13)
-        && trace.leaf.is_none()
-        && !trace.flags.resumed
-        && !trace.flags.retried
-        && !is_private(trace.server.ip)
+fn is_hidden(kind: &Kind) -> bool {
+    kind.negotiated == Some(VersionRank::Tls13)
+        && kind.leaf.is_none()
+        && !kind.flags.resumed
+        && !kind.flags.retried
+        && !is_private(kind.server.ip)
 }
 
-fn kind<'p>(report: &Report<'p>, trace: &Trace) -> Option<Kind<'p>> {
-    let answer = report.past.answer(trace)?;
+fn make<'p>(report: &Report<'p>, kind: &Kind) -> Option<Make<'p>> {
+    let answer = report.past.answer(kind)?;
     let resumed = answer
         .extensions
         .iter()
         .any(|code| code.0 == PRE_SHARED_KEY);
-    (!resumed).then_some(Kind {
+    (!resumed).then_some(Make {
         suite: answer.cipher_suite,
         extensions: &answer.extensions,
     })
@@ -89,19 +89,19 @@ fn kind<'p>(report: &Report<'p>, trace: &Trace) -> Option<Kind<'p>> {
 /// All near answers are alike, none of the others is like them, and no network has both.
 fn is_odd(report: &Report<'_>, answers: &Answers) -> bool {
     let past = report.past;
-    let kinds = |list: &'_ [usize]| -> Vec<Option<Kind<'_>>> {
+    let makes = |list: &'_ [usize]| -> Vec<Option<Make<'_>>> {
         past.of(list)
-            .map(|(_, trace)| kind(report, trace))
+            .map(|(_, trace)| make(report, &trace))
             .collect()
     };
-    let (near, far) = (kinds(&answers.near), kinds(&answers.far));
+    let (near, far) = (makes(&answers.near), makes(&answers.far));
     let Some(Some(odd)) = near.first() else {
         return false;
     };
-    let alike = |one: &Option<Kind<'_>>| one.as_ref() == Some(odd);
+    let alike = |one: &Option<Make<'_>>| one.as_ref() == Some(odd);
     let networks = |list: &[usize]| -> Vec<_> {
         past.of(list)
-            .map(|(_, trace)| network(trace.client))
+            .map(|(_, trace)| network(trace.own.client))
             .collect()
     };
     let elsewhere = networks(&answers.far);
@@ -117,7 +117,7 @@ fn is_odd(report: &Report<'_>, answers: &Answers) -> bool {
 fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
     let past = report.past;
     let verdict = Verdict::new(Severity::Warning, Confidence::Possible, "near-and-unlike");
-    let fact = |trace: &Trace| {
+    let fact = |trace: &Trace<'_>| {
         let answer = past.answer(trace)?;
         let extensions: Vec<String> = answer
             .extensions
@@ -125,9 +125,9 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
             .map(|code| format!("{:#06x}", code.0))
             .collect();
         let words = say(past.lang, "near-answer")
-            .with("client", trace.client)
+            .with("client", trace.own.client)
             .with("server", trace.server)
-            .with("rtt", milliseconds(trace.server_rtt_us?))
+            .with("rtt", milliseconds(trace.own.server_rtt_us?))
             .with("suite", super::facts::suite_name(past.suite(trace)?))
             .with("extensions", extensions.join(" "));
         Some(past.evidence_of(trace, words.text()))
@@ -138,11 +138,11 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
         .take(2)
         .chain(answers.far.iter().take(2));
     let evidence = shown
-        .filter_map(|index| fact(past.traces.get(*index)?))
+        .filter_map(|index| fact(&past.trace(*index)?))
         .collect();
     let nearest = past
         .of(&answers.near)
-        .filter_map(|(_, trace)| trace.server_rtt_us)
+        .filter_map(|(_, trace)| trace.own.server_rtt_us)
         .max();
     let subject = Subject::Named(name.into());
     let id = "tls-interception-suspected";

@@ -4,9 +4,9 @@
 
 use super::facts::suite_name;
 use super::groups::Subject;
-use super::history::Trace;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
+use super::trace::Kind;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, VersionRank, is_grease};
@@ -54,7 +54,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
         if failed.is_empty() {
             continue;
         }
-        let all = past.servers.get(server).map_or(&[][..], Vec::as_slice);
+        let all = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
         let ledger = ledgers.entry(*server).or_insert_with(|| past.ledger(all));
         let Some(can) = ledger.can else { continue };
         let empty = pick(report, &failed, |_, trace| {
@@ -82,7 +82,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
             (true, false) | (false, true) => Confidence::Likely,
             (false, false) => Confidence::Possible,
         };
-        let offered = suite_words(past.offered(example).into_iter());
+        let offered = suite_words(past.offered(&example).into_iter());
         let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
         let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
         let verdict = Verdict::new(Severity::Error, confidence, "");
@@ -102,18 +102,18 @@ fn no_common_cipher(report: &mut Report<'_>) {
 }
 
 /// Groups that a trace's client offered, without GREASE.
-fn offered_groups(past: &Past, trace: &Trace) -> Vec<u16> {
-    let hello = past.hello(trace);
+fn offered_groups(past: &Past, kind: &Kind) -> Vec<u16> {
+    let hello = past.hello(kind);
     let groups = hello.and_then(|hello| hello.shape.supported_groups.as_deref());
     let codes = groups.unwrap_or(&[]).iter().map(|code| code.0);
     codes.filter(|code| !is_grease(*code)).collect()
 }
 
 /// The suites would do, but each of them needs a group, and of those offered the server was never seen to use one.
-fn lacks_group(past: &Past, trace: &Trace, ledger: &Ledger) -> bool {
+fn lacks_group(past: &Past, kind: &Kind, ledger: &Ledger) -> bool {
     let Some(can) = ledger.can else { return false };
-    let version = trace.offer_max.map_or(can, |offered| offered.min(can));
-    let offered = past.offered(trace);
+    let version = kind.offer_max.map_or(can, |offered| offered.min(can));
+    let offered = past.offered(kind);
     let mut common = offered
         .iter()
         .filter(|suite| usable(**suite, version) && ledger.suites.contains_key(&suite.0))
@@ -126,7 +126,7 @@ fn lacks_group(past: &Past, trace: &Trace, ledger: &Ledger) -> bool {
             )
         })
     };
-    let groups = offered_groups(past, trace);
+    let groups = offered_groups(past, kind);
     common.peek().is_some()
         && common.all(needs_group)
         && !groups.is_empty()
@@ -161,7 +161,7 @@ fn no_common_group(
             .collect();
         names.join(", ")
     };
-    let offered = words(&mut offered_groups(past, example).into_iter());
+    let offered = words(&mut offered_groups(past, &example).into_iter());
     let accepted = words(&mut ledger.groups.iter().copied());
     let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
     let verdict = Verdict::new(Severity::Error, confidence, "groups");

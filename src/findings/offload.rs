@@ -72,11 +72,14 @@ fn fronts(report: &Report<'_>) -> HashMap<IpAddr, Vec<usize>> {
     if report.aside.plain.is_empty() {
         return fronts;
     }
-    for (index, trace) in report.past.traces.iter().enumerate() {
-        if trace.answer.is_some() {
-            fronts.entry(trace.server.ip).or_default().push(index);
-        }
+    for (server, all) in &report.past.servers {
+        let answered = report
+            .past
+            .traces_of(&all.kinds, |kind| kind.answer.is_some());
+        fronts.entry(server.ip).or_default().extend(answered);
     }
+    // Of several ports.
+    fronts.values_mut().for_each(|list| list.sort_unstable());
     fronts
 }
 
@@ -98,15 +101,14 @@ fn is_passed_on(plain: &Plain, other: &Plain) -> bool {
 fn front_of(report: &Report<'_>, plain: &Plain, fronts: &[usize]) -> Option<usize> {
     let past = report.past;
     let end = fronts.partition_point(|index| {
-        past.traces
-            .get(*index)
-            .is_some_and(|trace| trace.start <= plain.place.start)
+        past.trace(*index)
+            .is_some_and(|trace| trace.own.start <= plain.place.start)
     });
     let recent = fronts.get(end.saturating_sub(RECENT)..end)?;
     let open = past
         .of(recent)
         .rev()
-        .filter(|(_, trace)| plain.place.start.micros_since(trace.end) <= AFTER_US);
+        .filter(|(_, trace)| plain.place.start.micros_since(trace.own.end) <= AFTER_US);
     let mut open = open.filter(|(_, trace)| {
         let named = past.name(trace).zip(plain.host.as_deref());
         named.is_some_and(|(name, host)| name.eq_ignore_ascii_case(host))
@@ -146,9 +148,9 @@ fn tell(report: &mut Report<'_>, proxy: IpAddr, server: Endpoint, legs: &[Leg<'_
         if let Some(host) = leg.plain.host.as_deref() {
             group.note("name", host);
         }
-        let front = leg.front.and_then(|front| past.traces.get(front));
+        let front = leg.front.and_then(|front| past.trace(front));
         if let Some(front) = front {
-            group.note("clients", &front.client.to_string());
+            group.note("clients", &front.own.client.to_string());
         }
     }
 }
@@ -161,8 +163,8 @@ fn evidence(report: &Report<'_>, legs: &[Leg<'_>]) -> Vec<Evidence> {
     let mut shown: Vec<&Leg<'_>> = legs.iter().collect();
     shown.sort_by_key(|leg| core::cmp::Reverse((leg.plain.by_https, leg.plain.exchange)));
     for leg in shown.into_iter().take(SHOWN) {
-        let front = leg.front.and_then(|front| past.traces.get(front));
-        evidence.extend(front.map(|front| past.evidence(front)));
+        let front = leg.front.and_then(|front| past.trace(front));
+        evidence.extend(front.map(|front| past.evidence(&front)));
         let plain = leg.plain;
         let mut fact = say(lang, "plain-request")
             .with("client", plain.place.client)

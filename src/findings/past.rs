@@ -2,9 +2,11 @@
 
 use super::Lang;
 use super::facts::{moment, suite_name, version_name};
-use super::history::{Hello, Trace};
+use super::history::Hello;
+use super::lists::{ByKind, Members};
 use super::resolved::Resolved;
 use super::text::say;
+use super::trace::{Kind, Own, Trace};
 use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
@@ -16,7 +18,12 @@ use std::{
 /// All traces at the end, in order of time.
 pub(super) struct Past {
     pub(super) lang: Lang,
-    pub(super) traces: Vec<Trace>,
+    pub(super) own: Vec<Own>,
+    /// By number; those of the first traces first.
+    pub(super) kinds: Vec<Kind>,
+    /// By trace, its kind.
+    pub(super) kind_of: Vec<u32>,
+    pub(super) by_kind: ByKind,
     pub(super) captures: Vec<Arc<str>>,
     pub(super) names: Vec<Box<str>>,
     pub(super) hellos: Vec<Hello>,
@@ -24,13 +31,10 @@ pub(super) struct Past {
     pub(super) certificates: Vec<Arc<Certificate>>,
     pub(super) others: Vec<u32>,
     /// Traces by server endpoint.
-    pub(super) servers: BTreeMap<Endpoint, Vec<usize>>,
+    pub(super) servers: BTreeMap<Endpoint, Members>,
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
-    pub(super) by_name: BTreeMap<u32, Vec<usize>>,
-    /// By trace: the handshake did not complete. Apart from the traces, since these are large, and most surveys look for
-    /// what failed: to learn that nothing did must not read all of them.
-    pub(super) incomplete: Vec<bool>,
+    pub(super) by_name: BTreeMap<u32, Members>,
     /// What DNS told.
     pub(super) resolved: Resolved,
     /// Connections are still under way, and have no trace yet: what is not among the traces may be all the same.
@@ -52,18 +56,100 @@ pub(super) struct Ledger {
 }
 
 impl Past {
+    /// How many traces there are.
+    pub(super) fn len(&self) -> usize {
+        self.own.len()
+    }
+
+    pub(super) fn trace(&self, index: usize) -> Option<Trace<'_>> {
+        let own = self.own.get(index)?;
+        let kind = self.kinds.get(usize::try_from(own.kind).ok()?)?;
+        Some(Trace { own, kind })
+    }
+
+    /// All traces, in order of time.
+    pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = (usize, Trace<'_>)> {
+        (0..self.len()).filter_map(|index| Some((index, self.trace(index)?)))
+    }
+
+    /// All traces of kinds that fit, in order of time; reads no others.
+    pub(super) fn all_whose(
+        &self,
+        fits: impl Fn(&Kind) -> bool,
+    ) -> impl DoubleEndedIterator<Item = (usize, Trace<'_>)> {
+        self.all_marked(self.kinds.iter().map(fits).collect())
+    }
+
+    /// All traces of kinds that are marked by their numbers, in order of time; reads no others.
+    pub(super) fn all_marked(
+        &self,
+        marks: Vec<bool>,
+    ) -> impl DoubleEndedIterator<Item = (usize, Trace<'_>)> {
+        let none = !marks.contains(&true);
+        let searched = if none { &[][..] } else { &self.kind_of };
+        let found = searched
+            .iter()
+            .enumerate()
+            .filter(move |(_, kind)| marks.get(**kind as usize) == Some(&true));
+        found.filter_map(|(index, _)| Some((index, self.trace(index)?)))
+    }
+
     /// The traces of a list.
     pub(super) fn of<'p>(
         &'p self,
         list: &'p [usize],
-    ) -> impl DoubleEndedIterator<Item = (usize, &'p Trace)> {
+    ) -> impl DoubleEndedIterator<Item = (usize, Trace<'p>)> {
         list.iter()
-            .filter_map(|index| Some((*index, self.traces.get(*index)?)))
+            .filter_map(|index| Some((*index, self.trace(*index)?)))
+    }
+
+    /// The kind of a trace: reads no more of the trace.
+    pub(super) fn kind(&self, index: usize) -> Option<&Kind> {
+        let number = self.kind_of.get(index)?;
+        self.kinds.get(usize::try_from(*number).ok()?)
+    }
+
+    /// The traces of a server, in order of time.
+    pub(super) fn at(&self, server: &Endpoint) -> &[usize] {
+        self.servers.get(server).map_or(&[], |all| &all.traces)
+    }
+
+    /// Kinds by their numbers.
+    pub(super) fn kinds_of<'p>(
+        &'p self,
+        kinds: &'p [usize],
+    ) -> impl Iterator<Item = (usize, &'p Kind)> {
+        kinds
+            .iter()
+            .filter_map(|number| Some((*number, self.kinds.get(*number)?)))
+    }
+
+    /// The traces of those of some kinds that fit, in order of time.
+    pub(super) fn traces_of(&self, kinds: &[usize], fits: impl Fn(&Kind) -> bool) -> Vec<usize> {
+        let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
+        let mut traces: Vec<usize> = fitting
+            .flat_map(|(number, _)| self.by_kind.of(number))
+            .copied()
+            .collect();
+        traces.sort_unstable();
+        traces
+    }
+
+    /// Kinds with their first traces, in the order of these.
+    pub(super) fn firsts<'p>(
+        &'p self,
+        kinds: &'p [usize],
+    ) -> impl Iterator<Item = (usize, &'p Kind)> {
+        let found = self.kinds_of(kinds);
+        found.filter_map(|(number, kind)| Some((*self.by_kind.of(number).first()?, kind)))
     }
 
     /// Some handshake of a list did not complete.
     pub(super) fn any_incomplete(&self, list: &[usize]) -> bool {
-        let incomplete = |index: &usize| self.incomplete.get(*index) == Some(&true);
+        let incomplete = |index: &usize| {
+            let kind = self.kind(*index);
+            kind.is_some_and(|kind| !kind.is_complete())
+        };
         list.iter().any(incomplete)
     }
 
@@ -77,55 +163,59 @@ impl Past {
     }
 
     /// Servers with a handshake that did not complete.
-    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Vec<usize>)> {
-        self.servers
-            .iter()
-            .filter(|(_, list)| self.any_incomplete(list))
+    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Members)> {
+        let troubled = |all: &Members| {
+            let mut kinds = self.kinds_of(&all.kinds);
+            kinds.any(|(_, kind)| !kind.is_complete())
+        };
+        self.servers.iter().filter(move |(_, all)| troubled(all))
     }
 
-    pub(super) fn name(&self, trace: &Trace) -> Option<&str> {
+    pub(super) fn name(&self, kind: &Kind) -> Option<&str> {
         self.names
-            .get(usize::try_from(trace.name?).ok()?)
+            .get(usize::try_from(kind.name?).ok()?)
             .map(AsRef::as_ref)
     }
 
     /// The name under which the client had sought the server's address, where DNS showed it.
-    pub(super) fn dns_name(&self, trace: &Trace) -> Option<&str> {
+    pub(super) fn dns_name(&self, trace: &Trace<'_>) -> Option<&str> {
         self.resolved
-            .name(trace.client, trace.server.ip, trace.start)
+            .name(trace.own.client, trace.server.ip, trace.own.start)
     }
 
-    pub(super) fn hello(&self, trace: &Trace) -> Option<&Hello> {
-        self.hellos.get(usize::try_from(trace.hello?).ok()?)
+    pub(super) fn hello(&self, kind: &Kind) -> Option<&Hello> {
+        self.hellos.get(usize::try_from(kind.hello?).ok()?)
     }
 
-    pub(super) fn answer(&self, trace: &Trace) -> Option<&ServerHelloShape> {
+    pub(super) fn answer(&self, kind: &Kind) -> Option<&ServerHelloShape> {
         self.answers
-            .get(usize::try_from(trace.answer?).ok()?)
+            .get(usize::try_from(kind.answer?).ok()?)
             .map(AsRef::as_ref)
     }
 
-    pub(super) fn leaf(&self, trace: &Trace) -> Option<&Certificate> {
-        self.certificates
-            .get(usize::try_from(trace.leaf?).ok()?)
-            .map(AsRef::as_ref)
+    pub(super) fn leaf(&self, kind: &Kind) -> Option<&Certificate> {
+        self.certificate(kind.leaf?)
+    }
+
+    pub(super) fn certificate(&self, number: u32) -> Option<&Certificate> {
+        let certificate = self.certificates.get(usize::try_from(number).ok()?);
+        certificate.map(AsRef::as_ref)
     }
 
     /// Certificates that were sent behind a leaf.
     pub(super) fn others(&self) -> impl Iterator<Item = &Certificate> {
-        self.others.iter().filter_map(|number| {
-            let certificate = self.certificates.get(usize::try_from(*number).ok()?)?;
-            Some(certificate.as_ref())
-        })
+        self.others
+            .iter()
+            .filter_map(|number| self.certificate(*number))
     }
 
-    pub(super) fn suite(&self, trace: &Trace) -> Option<CipherSuite> {
-        Some(CipherSuite(self.answer(trace)?.cipher_suite.0))
+    pub(super) fn suite(&self, kind: &Kind) -> Option<CipherSuite> {
+        Some(CipherSuite(self.answer(kind)?.cipher_suite.0))
     }
 
     /// Suites that a trace's client offered, without GREASE and signals.
-    pub(super) fn offered(&self, trace: &Trace) -> Vec<CipherSuite> {
-        self.hello(trace).map_or_else(Vec::new, |hello| {
+    pub(super) fn offered(&self, kind: &Kind) -> Vec<CipherSuite> {
+        self.hello(kind).map_or_else(Vec::new, |hello| {
             let suites = hello
                 .shape
                 .cipher_suites
@@ -138,29 +228,29 @@ impl Past {
     }
 
     /// Names in use, with their traces.
-    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Members)> {
         self.by_name.iter().filter_map(|(number, list)| {
             let name = self.names.get(usize::try_from(*number).ok()?)?;
-            Some((name.as_ref(), list.as_slice()))
+            Some((name.as_ref(), list))
         })
     }
 
     /// The name (of the hello, else of DNS), or else the address, that a trace's client wanted.
-    pub(super) fn target(&self, trace: &Trace) -> Box<str> {
+    pub(super) fn target(&self, trace: &Trace<'_>) -> Box<str> {
         self.name(trace)
             .or_else(|| self.dns_name(trace))
             .map_or_else(|| trace.server.to_string().into(), Box::from)
     }
 
-    pub(super) fn capture(&self, trace: &Trace) -> Arc<str> {
+    pub(super) fn capture(&self, trace: &Trace<'_>) -> Arc<str> {
         let found = usize::try_from(trace.capture)
             .ok()
             .and_then(|index| self.captures.get(index));
         found.map_or_else(|| Arc::from("?"), Arc::clone)
     }
 
-    /// The ledger of some traces of one server.
-    pub(super) fn ledger(&self, list: &[usize]) -> Ledger {
+    /// The ledger of some kinds of traces of one server.
+    pub(super) fn ledger(&self, kinds: &[usize]) -> Ledger {
         let mut ledger = Ledger {
             can: None,
             lowest: None,
@@ -168,34 +258,28 @@ impl Past {
             groups: BTreeSet::new(),
             answered: 0,
         };
-        // Equal answers add nothing but their number; a server gives a handful.
-        let mut known: Vec<(Option<u32>, Option<VersionRank>, Option<u16>)> = Vec::new();
-        for (index, trace) in self.of(list) {
-            let (Some(answer), Some(version)) = (self.answer(trace), trace.negotiated) else {
+        for (number, kind) in self.kinds_of(kinds) {
+            let traces = self.by_kind.of(number);
+            let (Some(answer), Some(version), Some(first)) =
+                (self.answer(kind), kind.negotiated, traces.first())
+            else {
                 continue;
             };
-            ledger.answered += 1;
-            let kind = (trace.answer, trace.negotiated, trace.group);
-            if known.contains(&kind) {
-                continue;
-            }
-            if known.len() < 32 {
-                known.push(kind);
-            }
+            ledger.answered += traces.len();
             let said = answer.downgrade_sentinel.map(|sentinel| match sentinel {
                 crate::record::Sentinel::Tls12 => VersionRank::Tls13,
                 crate::record::Sentinel::Tls11 => VersionRank::Tls12,
             });
             ledger.can = ledger.can.max(Some(version)).max(said);
             ledger.lowest = Some(ledger.lowest.map_or(version, |lowest| lowest.min(version)));
-            ledger.suites.entry(answer.cipher_suite.0).or_insert(index);
-            ledger.groups.extend(trace.group);
+            ledger.suites.entry(answer.cipher_suite.0).or_insert(*first);
+            ledger.groups.extend(kind.group);
         }
         ledger
     }
 
     /// What one trace shows, as evidence.
-    pub(super) fn evidence(&self, trace: &Trace) -> Evidence {
+    pub(super) fn evidence(&self, trace: &Trace<'_>) -> Evidence {
         self.evidence_of(trace, self.story(trace))
     }
 
@@ -203,17 +287,17 @@ impl Past {
     pub(super) fn evidence_of(&self, trace: &Trace, fact: String) -> Evidence {
         Evidence {
             capture: self.capture(trace),
-            frame: trace.frame,
+            frame: trace.own.frame,
             fact: fact.into(),
         }
     }
 
     /// One line about a trace: who, what was offered, what came of it.
-    fn story(&self, trace: &Trace) -> String {
+    fn story(&self, trace: &Trace<'_>) -> String {
         let lang = self.lang;
         let mut story = say(lang, "story-parties")
-            .with("start", moment(trace.start))
-            .with("client", trace.client)
+            .with("start", moment(trace.own.start))
+            .with("client", trace.own.client)
             .with("server", trace.server)
             .with("outcome", trace.outcome.as_str());
         if let Some(name) = self.name(trace) {

@@ -94,10 +94,10 @@ fn only_tls(report: &mut Report<'_>) {
     let ports = &report.settings.tls_ports;
     let speaks_tls = |server: &Endpoint| {
         ports.contains(&server.port)
-            || past
-                .servers
-                .get(server)
-                .is_some_and(|list| past.of(list).any(|(_, trace)| trace.hello.is_some()))
+            || past.servers.get(server).is_some_and(|all| {
+                let mut kinds = past.kinds_of(&all.kinds);
+                kinds.any(|(_, kind)| kind.hello.is_some())
+            })
     };
     report
         .groups

@@ -6,10 +6,10 @@
 
 use super::certificate::card;
 use super::groups::Subject;
-use super::history::Trace;
 use super::interception::interception;
 use super::survey::{Report, severity_if};
 use super::text::{Say, say};
+use super::trace::Trace;
 use super::{Entry, Lang, Survey, Verdict, binding};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
 use hashbrown::HashSet;
@@ -80,10 +80,8 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
     if callers.is_empty() {
         return fronts;
     }
-    for (index, trace) in past.traces.iter().enumerate() {
-        if callers.contains(&trace.server.ip)
-            && let Some(name) = past.name(trace)
-        {
+    for (index, trace) in past.all_whose(|kind| callers.contains(&kind.server.ip)) {
+        if let Some(name) = past.name(&trace) {
             let slot = fronts.entry(trace.server.ip).or_default();
             slot.all.push(index);
             match slot.by_name.get_mut(name) {
@@ -101,7 +99,7 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
 fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
     let past = report.past;
     let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
-    let calling = past.traces.iter().map(|trace| trace.client);
+    let calling = past.own.iter().map(|own| own.client);
     let configured = report.settings.proxies.iter();
     configured
         .flat_map(|proxy| proxy.calls_from.iter().copied().chain([proxy.ip]))
@@ -115,13 +113,13 @@ fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec
     if callers.is_empty() {
         return calls;
     }
-    for (index, trace) in report.past.traces.iter().enumerate() {
-        if !callers.contains(&trace.client) {
+    for (index, trace) in report.past.all() {
+        if !callers.contains(&trace.own.client) {
             continue;
         }
         let internal = report.settings.internal_ports.contains(&trace.server.port);
-        if trace.hello.is_some() && trace.server.ip != trace.client && !internal {
-            calls.entry(trace.client).or_default().push(index);
+        if trace.hello.is_some() && trace.server.ip != trace.own.client && !internal {
+            calls.entry(trace.own.client).or_default().push(index);
         }
     }
     calls
@@ -149,9 +147,8 @@ fn legs(report: &Report<'_>) -> Vec<Leg> {
             .collect();
         if let Some(known) = configured.filter(|known| !known.backends.is_empty()) {
             back.retain(|index| {
-                past.traces
-                    .get(*index)
-                    .is_some_and(|trace| known.backends.contains(&trace.server.ip))
+                past.kind(*index)
+                    .is_some_and(|kind| known.backends.contains(&kind.server.ip))
             });
         }
         if back.is_empty() {
@@ -203,8 +200,8 @@ fn coincident(
             .all
             .get(before.saturating_sub(RECENT)..before)
             .unwrap_or(&[]);
-        for (front, trace) in past.of(recent).filter(|(_, front)| follows(front, back)) {
-            if let Some(name) = past.name(trace) {
+        for (front, trace) in past.of(recent).filter(|(_, front)| follows(front, &back)) {
+            if let Some(name) = past.name(&trace) {
                 let slot = pairs.entry((name, back.server)).or_default();
                 slot.0.insert(front);
                 if slot.1.last() != Some(&call) {
@@ -235,9 +232,9 @@ fn coincident(
 }
 
 /// The back connection begins once the front handshake is done, within the window.
-fn follows(front: &Trace, back: &Trace) -> bool {
-    let gap = back.start.micros_since(front.start);
-    let ready = front.handshake_us.unwrap_or(0);
+fn follows(front: &Trace<'_>, back: &Trace<'_>) -> bool {
+    let gap = back.own.start.micros_since(front.own.start);
+    let ready = front.own.handshake_us.unwrap_or(0);
     gap > 0 && gap <= ready.saturating_add(PAIR_US)
 }
 
@@ -253,7 +250,7 @@ fn shows_certificate(report: &Report<'_>, list: &[usize]) -> Option<usize> {
 fn digests(report: &Report<'_>, list: &[usize]) -> HashSet<Digest<32>> {
     let traces = report.past.of(list);
     traces
-        .filter_map(|(_, trace)| Some(report.past.leaf(trace)?.sha256))
+        .filter_map(|(_, trace)| Some(report.past.leaf(&trace)?.sha256))
         .collect()
 }
 
@@ -272,10 +269,10 @@ fn certificates(report: &mut Report<'_>) {
         else {
             continue;
         };
-        let Some(one) = past.traces.get(front) else {
+        let Some(one) = past.trace(front) else {
             continue;
         };
-        let (Some(outer), Some(inner)) = (past.leaf(one), past.leaf(other)) else {
+        let (Some(outer), Some(inner)) = (past.leaf(&one), past.leaf(&other)) else {
             continue;
         };
         let declared = report.settings.protects(&leg.name);
@@ -287,10 +284,10 @@ fn certificates(report: &mut Report<'_>) {
         let verdict = Verdict::new(severity_if(declared), confidence, "");
         let lang = past.lang;
         let evidence = vec![
-            past.evidence_of(one, leg_words(say(lang, "leg-front"), one, outer, lang)),
+            past.evidence_of(&one, leg_words(say(lang, "leg-front"), &one, outer, lang)),
             past.evidence_of(
-                other,
-                leg_words(say(lang, "leg-back"), other, inner, lang)
+                &other,
+                leg_words(say(lang, "leg-back"), &other, inner, lang)
                     + &same_key(outer, inner, lang),
             ),
         ];
@@ -323,9 +320,9 @@ fn same_key(outer: &Certificate, inner: &Certificate, lang: Lang) -> String {
 }
 
 /// Who talked to whom on a leg, the certificate, and what log-ons bind to.
-fn leg_words(begin: Say, trace: &Trace, leaf: &Certificate, lang: Lang) -> String {
+fn leg_words(begin: Say, trace: &Trace<'_>, leaf: &Certificate, lang: Lang) -> String {
     let words = begin
-        .with("client", trace.client)
+        .with("client", trace.own.client)
         .with("server", trace.server)
         .with("card", card(leaf, lang))
         .text();
@@ -341,7 +338,7 @@ fn names(report: &mut Report<'_>) {
         let mut nameless = Vec::new();
         let mut kept = false;
         for (index, trace) in past.of(&leg.back) {
-            match past.name(trace) {
+            match past.name(&trace) {
                 Some(name) if name.eq_ignore_ascii_case(&leg.name) => kept = true,
                 Some(name) if is_allowed(report, &leg, name) => {}
                 Some(name) => others.entry(name.into()).or_default().push(index),

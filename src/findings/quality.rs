@@ -1,8 +1,8 @@
 //! How good the captures are: what they lack lowers what every other finding can say.
 
 use super::groups::Subject;
-use super::history::Trace;
 use super::survey::Report;
+use super::trace::Kind;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Outcome, Scope, Severity, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,22 +25,16 @@ fn quality(report: &mut Report<'_>) {
     backwards(report);
     without_dns(report);
     let past = report.past;
-    type Fits = fn(&Trace) -> bool;
+    type Fits = fn(&Kind) -> bool;
     let kinds: [(&'static str, Fits); 4] = [
-        ("one-direction", |trace| trace.flags.one_direction),
-        ("gaps", |trace| trace.flags.gap),
-        ("snap-length", |trace| trace.flags.snap_length),
-        ("mid-stream", |trace| trace.flags.mid_stream),
+        ("one-direction", |kind| kind.flags.one_direction),
+        ("gaps", |kind| kind.flags.gap),
+        ("snap-length", |kind| kind.flags.snap_length),
+        ("mid-stream", |kind| kind.flags.mid_stream),
     ];
-    let total = past.traces.len();
+    let total = past.len();
     for (cause, fits) in kinds {
-        let traces: Vec<usize> = past
-            .traces
-            .iter()
-            .enumerate()
-            .filter(|(_, trace)| fits(trace))
-            .map(|(index, _)| index)
-            .collect();
+        let traces: Vec<usize> = past.all_whose(fits).map(|(index, _)| index).collect();
         if traces.is_empty() {
             continue;
         }
@@ -59,14 +53,14 @@ fn clock(report: &mut Report<'_>) {
     let past = report.past;
     let mut wrong: BTreeMap<&str, usize> = BTreeMap::new();
     let mut right = 0;
-    for (index, trace) in past.traces.iter().enumerate() {
-        let Some(leaf) = past.leaf(trace) else {
+    for (index, trace) in past.all_whose(|kind| kind.leaf.is_some()) {
+        let Some(leaf) = past.leaf(&trace) else {
             continue;
         };
         let (Some(begin), Some(end)) = (leaf.not_before, leaf.not_after) else {
             continue;
         };
-        if begin > trace.start || end < trace.start {
+        if begin > trace.own.start || end < trace.own.start {
             wrong
                 .entry(leaf.issuer.as_deref().unwrap_or(""))
                 .or_insert(index);
@@ -84,7 +78,7 @@ fn clock(report: &mut Report<'_>) {
     let capture = past
         .of(&traces)
         .next()
-        .map(|(_, trace)| past.capture(trace).to_string());
+        .map(|(_, trace)| past.capture(&trace).to_string());
     let verdict = Verdict::new(Severity::Warning, Confidence::Likely, "clock");
     if let Some(group) = report.tell("capture-quality", verdict, Subject::Capture, &traces, &[]) {
         group.note("capture", &capture.unwrap_or_default());
@@ -97,10 +91,7 @@ pub(super) const FIRST_TLS: Timestamp = Timestamp(788_918_400_000_000_000);
 /// Times before there was TLS: devices without a battery begin at 1970, and some tools write 1601.
 fn before_tls(report: &mut Report<'_>) {
     // In order of time, so that they stand first.
-    let until = report
-        .past
-        .traces
-        .partition_point(|trace| trace.start < FIRST_TLS);
+    let until = report.past.own.partition_point(|own| own.start < FIRST_TLS);
     let traces: Vec<usize> = (0..until).collect();
     tell(
         report,
@@ -118,12 +109,14 @@ fn backwards(report: &mut Report<'_>) {
     // By capture, what has the highest frame so far: a packet of it was recorded at its end at the latest.
     let mut furthest: BTreeMap<u32, (u64, Timestamp)> = BTreeMap::new();
     let mut traces = Vec::new();
-    for (index, trace) in past.traces.iter().enumerate() {
+    for (index, trace) in past.all() {
         // Of a trace its frame is not before its start.
-        let slot = furthest.entry(trace.capture).or_insert((0, trace.start));
-        if trace.frame > slot.0 {
-            *slot = (trace.frame, trace.end);
-        } else if trace.frame > 0 && trace.start.micros_since(slot.1) > STEP_US {
+        let slot = furthest
+            .entry(trace.capture)
+            .or_insert((0, trace.own.start));
+        if trace.own.frame > slot.0 {
+            *slot = (trace.own.frame, trace.own.end);
+        } else if trace.own.frame > 0 && trace.own.start.micros_since(slot.1) > STEP_US {
             traces.push(index);
         }
     }
@@ -144,16 +137,11 @@ fn without_dns(report: &mut Report<'_>) {
         return;
     }
     let tls_ports = &report.settings.tls_ports;
-    let asks = |trace: &Trace| {
-        trace.outcome == Outcome::NoSynAck
-            && trace.flags.whole
-            && tls_ports.contains(&trace.server.port)
-    };
-    let failed = past
-        .traces
-        .iter()
-        .enumerate()
-        .filter(|(index, trace)| past.incomplete.get(*index) == Some(&true) && asks(trace));
+    let failed = past.all_whose(|kind| {
+        kind.outcome == Outcome::NoSynAck
+            && kind.flags.whole
+            && tls_ports.contains(&kind.server.port)
+    });
     let traces: Vec<usize> = failed.map(|(index, _)| index).collect();
     tell(
         report,
@@ -174,9 +162,9 @@ fn tell(
     let past = report.past;
     let captures: BTreeSet<String> = past
         .of(traces)
-        .map(|(_, trace)| past.capture(trace).to_string())
+        .map(|(_, trace)| past.capture(&trace).to_string())
         .collect();
-    let total = past.traces.len().to_string();
+    let total = past.len().to_string();
     let verdict = Verdict::new(severity, confidence, cause);
     if let Some(group) = report.tell("capture-quality", verdict, Subject::Capture, traces, &[]) {
         group.set("total", &total);

@@ -5,10 +5,10 @@
 
 use super::facts::minute;
 use super::groups::Subject;
-use super::history::Trace;
 use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::say;
+use super::trace::{Kind, Trace};
 use super::{Entry, Survey, Verdict, hosts};
 use crate::record::{
     Confidence, DnsClient, DnsSpan, Evidence, Lookup, LookupFailure, Scope, Severity, Timestamp,
@@ -57,14 +57,14 @@ struct Episode {
 }
 
 /// IPv6 failed: TCP did not come up, or the hello got no answer.
-fn failed_on_ipv6(trace: &Trace) -> bool {
-    trace.server.ip.is_ipv6()
-        && !trace.flags.quic
-        && (trace.failed_to_connect() || trace.failed_silently())
+fn failed_on_ipv6(kind: &Kind) -> bool {
+    kind.server.ip.is_ipv6()
+        && !kind.flags.quic
+        && (kind.failed_to_connect() || kind.failed_silently())
 }
 
 /// The name that a client wanted: that of its hello, else the one that it asked DNS for.
-fn name_of(past: &Past, trace: &Trace) -> Option<String> {
+fn name_of(past: &Past, trace: &Trace<'_>) -> Option<String> {
     let name = past.name(trace).or_else(|| past.dns_name(trace));
     name.map(str::to_ascii_lowercase)
 }
@@ -73,21 +73,18 @@ fn name_of(past: &Past, trace: &Trace) -> Option<String> {
 /// by server name, by DNS, or by the names that others sent to that address.
 fn attempts_by_name(past: &Past) -> BTreeMap<String, Vec<usize>> {
     let mut known: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
-    for trace in &past.traces {
-        if trace.server.ip.is_ipv6()
-            && let Some(name) = past.name(trace)
+    for kind in &past.kinds {
+        if kind.server.ip.is_ipv6()
+            && let Some(name) = past.name(kind)
         {
-            let names = known.entry(trace.server.ip).or_default();
+            let names = known.entry(kind.server.ip).or_default();
             names.insert(name.to_ascii_lowercase());
         }
     }
     let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if !failed_on_ipv6(trace) {
-            continue;
-        }
+    for (index, trace) in past.all_whose(failed_on_ipv6) {
         let mut names = BTreeSet::new();
-        if let Some(name) = past.name(trace) {
+        if let Some(name) = past.name(&trace) {
             names.insert(name.to_ascii_lowercase());
         } else {
             let asked = past.resolved.lookups_of(trace.server.ip);
@@ -104,14 +101,12 @@ fn attempts_by_name(past: &Past) -> BTreeMap<String, Vec<usize>> {
 /// `ipv6-fallback-delay`.
 fn ipv6_first(report: &mut Report<'_>) {
     let past = report.past;
-    if !past.traces.iter().any(failed_on_ipv6) {
+    if !past.kinds.iter().any(failed_on_ipv6) {
         return;
     }
     let mut by_ipv4: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.traces.iter().enumerate() {
-        if trace.server.ip.is_ipv4()
-            && let Some(name) = name_of(past, trace)
-        {
+    for (index, trace) in past.all_whose(|kind| kind.server.ip.is_ipv4()) {
+        if let Some(name) = name_of(past, &trace) {
             by_ipv4.entry(name).or_default().push(index);
         }
     }
@@ -148,23 +143,23 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
         let (before, after) = rest.split_at(at);
         let recent: Vec<usize> = past
             .of(before)
-            .filter(|(_, attempt)| worked.start.micros_since(attempt.start) <= EPISODE_US)
-            .filter(|(_, attempt)| asked(past, attempt, worked) != Some(false))
+            .filter(|(_, attempt)| worked.own.start.micros_since(attempt.own.start) <= EPISODE_US)
+            .filter(|(_, attempt)| asked(past, attempt, &worked) != Some(false))
             .map(|(index, _)| index)
             .collect();
         let Some((_, first)) = past.of(&recent).next() else {
             continue;
         };
-        let sources: BTreeSet<IpAddr> = past.of(&recent).map(|(_, one)| one.client).collect();
+        let sources: BTreeSet<IpAddr> = past.of(&recent).map(|(_, one)| one.own.client).collect();
         let between = by_ipv4.get(..place).unwrap_or(&[]);
         let mut others = past
             .of(between)
             .rev()
-            .take_while(|(_, other)| other.start >= first.start);
-        let is_own = |attempt: &Trace| asked(past, attempt, worked) == Some(true);
-        let own = past.of(&recent).all(|(_, attempt)| is_own(attempt));
-        let alone = own || others.all(|(_, other)| other.client == worked.client);
-        let lost_us = worked.start.micros_since(first.start);
+            .take_while(|(_, other)| other.own.start >= first.own.start);
+        let is_own = |attempt: &Trace| asked(past, attempt, &worked) == Some(true);
+        let own = past.of(&recent).all(|(_, attempt)| is_own(&attempt));
+        let alone = own || others.all(|(_, other)| other.own.client == worked.own.client);
+        let lost_us = worked.own.start.micros_since(first.own.start);
         if sources.len() == 1 && alone {
             rest = after;
         }
@@ -174,7 +169,7 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
                 worked: index,
                 lost_us,
             };
-            found.push((worked.client, episode));
+            found.push((worked.own.client, episode));
         }
     }
     found
@@ -182,13 +177,13 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
 
 /// Whether DNS says that the client of the connection asked for the attempt's address. `None` where it was asked for by
 /// nobody here, or by the attempt's own address only.
-fn asked(past: &Past, attempt: &Trace, worked: &Trace) -> Option<bool> {
+fn asked(past: &Past, attempt: &Trace<'_>, worked: &Trace<'_>) -> Option<bool> {
     let mut others = false;
     for lookup in past.resolved.lookups_of(attempt.server.ip) {
-        if lookup.client == worked.client {
+        if lookup.client == worked.own.client {
             return Some(true);
         }
-        others |= lookup.client != attempt.client;
+        others |= lookup.client != attempt.own.client;
     }
     others.then_some(false)
 }
@@ -205,7 +200,7 @@ fn tell_delay(report: &mut Report<'_>, client: IpAddr, name: &str, episodes: &[E
         .of(&worst.attempts)
         .take(SHOWN)
         .chain(past.of(&[worst.worked]))
-        .map(|(_, trace)| past.evidence(trace))
+        .map(|(_, trace)| past.evidence(&trace))
         .collect();
     let verdict = Verdict::new(Severity::Warning, Confidence::Likely, "");
     let subject = Subject::Client(client, name.into());
@@ -229,7 +224,7 @@ fn gave_up(report: &mut Report<'_>, name: &str, attempts: &[usize], by_ipv4: &[u
     let lookups = &past.resolved.dns().lookups;
     let mut a = lookups.iter().filter(|lookup| &*lookup.name == name);
     let has_ipv4 = a.any(|lookup| lookup.addresses.iter().any(IpAddr::is_ipv4));
-    let sources: BTreeSet<IpAddr> = past.of(attempts).map(|(_, one)| one.client).collect();
+    let sources: BTreeSet<IpAddr> = past.of(attempts).map(|(_, one)| one.own.client).collect();
     let (Some(client), 1) = (sources.first().copied(), sources.len()) else {
         return;
     };
@@ -360,10 +355,10 @@ fn tell_lookup(report: &mut Report<'_>, lookup: &Lookup, told: &[&LookupFailure]
         _ => "no-answer",
     };
     // The name was reached all the same, over an address that was known before or by another name server.
-    let reached = past.traces.iter().any(|trace| {
-        trace.client == lookup.client
-            && trace.start >= first.time
-            && name_of(past, trace).is_some_and(|name| name == *lookup.name)
+    let reached = past.all().any(|(_, trace)| {
+        trace.own.client == lookup.client
+            && trace.own.start >= first.time
+            && name_of(past, &trace).is_some_and(|name| name == *lookup.name)
     });
     let severity = severity_if(!reached && lookup.last_answered.is_none_or(|at| at < last.time));
     let verdict = Verdict::new(severity, Confidence::Certain, cause);
@@ -448,26 +443,25 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
         return;
     };
     let known: BTreeSet<IpAddr> = past
-        .traces
-        .iter()
-        .filter(|trace| trace.client == client.ip && trace.start <= from)
-        .map(|trace| trace.server.ip)
+        .all()
+        .filter(|(_, trace)| trace.own.client == client.ip && trace.own.start <= from)
+        .map(|(_, trace)| trace.server.ip)
         .collect();
     let meanwhile: Vec<usize> = past
-        .traces
+        .own
         .iter()
         .enumerate()
-        .filter(|(_, trace)| {
-            trace.client == client.ip
-                && trace.start > from
-                && until.is_none_or(|until| trace.start < until)
+        .filter(|(_, own)| {
+            own.client == client.ip
+                && own.start > from
+                && until.is_none_or(|until| own.start < until)
         })
         .map(|(index, _)| index)
         .collect();
     let Some((_, last)) = past.of(&meanwhile).last() else {
         return;
     };
-    let lasts = last.start.micros_since(from);
+    let lasts = last.own.start.micros_since(from);
     let only_known = past
         .of(&meanwhile)
         .all(|(_, trace)| known.contains(&trace.server.ip));
@@ -486,7 +480,7 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
     ) {
         let evidence = past
             .of(&shown)
-            .map(|(_, trace)| past.evidence(trace))
+            .map(|(_, trace)| past.evidence(&trace))
             .collect();
         group.replace_examples(verdict.severity, evidence);
         group.set("client", &client.ip.to_string());

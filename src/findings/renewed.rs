@@ -28,11 +28,11 @@ pub(super) fn renewed(report: &mut Report<'_>) {
         return;
     }
     for ((digest, server), names) in &mut shown {
-        let list = past.servers.get(server).map_or(&[][..], Vec::as_slice);
+        let kinds = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
         let theirs = past
-            .of(list)
-            .filter(|(_, trace)| past.leaf(trace).is_some_and(|leaf| leaf.sha256 == *digest));
-        names.extend(theirs.filter_map(|(_, trace)| trace.name));
+            .kinds_of(kinds)
+            .filter(|(_, kind)| past.leaf(kind).is_some_and(|leaf| leaf.sha256 == *digest));
+        names.extend(theirs.filter_map(|(_, kind)| kind.name));
     }
     let by_name = by_name(past, &shown.values().flatten().copied().collect());
     for (subject, group) in report.groups.of("cert-validity") {
@@ -51,14 +51,11 @@ pub(super) fn renewed(report: &mut Report<'_>) {
 fn by_name(past: &Past, wanted: &BTreeSet<u32>) -> ByName {
     let mut found = ByName::new();
     for name in wanted {
-        let list = past.by_name.get(name).map_or(&[][..], Vec::as_slice);
-        let mut last = None;
-        for (_, trace) in past.of(list) {
-            let Some(leaf) = trace.leaf else { continue };
-            if last.replace((leaf, trace.server)) != Some((leaf, trace.server)) {
-                found.entry(*name).or_default().insert((leaf, trace.server));
-            }
-        }
+        let kinds = past.by_name.get(name).map_or(&[][..], |all| &all.kinds);
+        let shown = past
+            .kinds_of(kinds)
+            .filter_map(|(_, kind)| Some((kind.leaf?, kind.server)));
+        found.entry(*name).or_default().extend(shown);
     }
     found
 }
@@ -70,16 +67,12 @@ fn successors(
     names: &BTreeSet<u32>,
     by_name: &ByName,
 ) -> BTreeSet<Endpoint> {
-    let certificate = |number: u32| {
-        let found = past.certificates.get(usize::try_from(number).ok()?)?;
-        Some(found.as_ref())
-    };
     let mut found = BTreeSet::new();
     for name in names {
         let Some(shown) = by_name.get(name) else {
             continue;
         };
-        let mut all = shown.iter().filter_map(|(leaf, _)| certificate(*leaf));
+        let mut all = shown.iter().filter_map(|(leaf, _)| past.certificate(*leaf));
         let (Some(old), Some(words)) = (
             all.find(|leaf| leaf.sha256 == old),
             usize::try_from(*name)
@@ -94,7 +87,7 @@ fn successors(
         found.extend(
             shown
                 .iter()
-                .filter(|(leaf, _)| certificate(*leaf).is_some_and(succeeds))
+                .filter(|(leaf, _)| past.certificate(*leaf).is_some_and(succeeds))
                 .map(|(_, server)| *server),
         );
     }

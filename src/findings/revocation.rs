@@ -77,20 +77,17 @@ fn failures(report: &Report<'_>) -> BTreeMap<IpAddr, Vec<Failed>> {
             }
         }));
     }
-    for trace in &past.traces {
-        if !trace.failed_to_connect() || !trace.flags.whole {
-            continue;
-        }
-        let Some(host) = past.dns_name(trace).filter(|name| serves_look_ups(name)) else {
+    for (_, trace) in past.all_whose(|kind| kind.failed_to_connect() && kind.flags.whole) {
+        let Some(host) = past.dns_name(&trace).filter(|name| serves_look_ups(name)) else {
             continue;
         };
-        found.entry(trace.client).or_default().push(Failed {
+        found.entry(trace.own.client).or_default().push(Failed {
             host: host.into(),
-            from: trace.start,
-            until: trace.end,
+            from: trace.own.start,
+            until: trace.own.end,
             result: format!("{}: {}", trace.server, trace.outcome.as_str()),
-            capture: past.capture(trace),
-            frame: trace.frame,
+            capture: past.capture(&trace),
+            frame: trace.own.frame,
         });
     }
     for fetch in report.aside.fetches.iter() {

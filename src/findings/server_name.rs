@@ -5,10 +5,11 @@
 
 use super::facts::Facts;
 use super::groups::{Subject, server_subject};
-use super::history::Trace;
+use super::lists::Members;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::{say, word};
+use super::trace::Kind;
 use super::{Entry, Rule, Settings, Sheet, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use std::{
@@ -72,24 +73,28 @@ fn describe_name_alert(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 /// `sni-missing`, and `sni-rejected` by contrast: names (or no name) that a server refuses while it serves others.
 fn sni(report: &mut Report<'_>) {
     let past = report.past;
-    for (server, list) in &past.servers {
-        let nameless = pick(report, list, |index, trace| {
-            trace.name.is_none()
-                && !trace.flags.renegotiation
-                && !trace.flags.has_no_names
-                && !report.is_probe(index)
+    for (server, all) in &past.servers {
+        let mut nameless = past.traces_of(&all.kinds, |kind| {
+            kind.name.is_none()
+                && !kind.flags.renegotiation
+                && !kind.flags.has_no_names
                 && past
-                    .hello(trace)
+                    .hello(kind)
                     .is_some_and(|hello| !hello.shape.extensions.iter().any(|code| code.0 == 0))
         });
-        if nameless.is_empty() && !past.of(list).any(|(_, trace)| trace.failed_silently()) {
+        nameless.retain(|index| !report.is_probe(*index));
+        let mut kinds = past.kinds_of(&all.kinds);
+        if nameless.is_empty() && !kinds.any(|(_, kind)| kind.failed_silently()) {
             continue;
         }
-        let served = pick(report, list, |_, trace| {
-            trace.name.is_some() && trace.is_complete()
-        });
+        let is_served = |kind: &Kind| kind.name.is_some() && kind.is_complete();
+        let served_kinds = past
+            .kinds_of(&all.kinds)
+            .filter(|(_, kind)| is_served(kind));
+        let served_kinds: Vec<usize> = served_kinds.map(|(number, _)| number).collect();
+        let served = past.traces_of(&served_kinds, |_| true);
         let nameless_served = pick(report, &nameless, |_, trace| trace.answer.is_some());
-        let ledger = past.ledger(&served);
+        let ledger = past.ledger(&served_kinds);
         let refused = pick(report, &nameless, |_, trace| {
             refused_for_its_name(past, trace, &ledger)
         });
@@ -97,22 +102,22 @@ fn sni(report: &mut Report<'_>) {
         if report.settings.sni_ports.contains(&server.port) {
             tell_nameless(report, *server, &nameless, needed, &refused, &served);
         }
-        refused_names(report, *server, list, &served);
+        refused_names(report, *server, all, &served);
     }
 }
 
 /// The alert that speaks of names; or reset, closed or silent, where the same server answers such a hello with a name.
-fn refused_for_its_name(past: &Past, trace: &Trace, served: &Ledger) -> bool {
-    let by_alert = trace.alert == Some((Side::Server, 112));
-    trace.failed_at_hello()
-        && (by_alert || (trace.failed_silently() && is_comparable(past, trace, served)))
+fn refused_for_its_name(past: &Past, kind: &Kind, served: &Ledger) -> bool {
+    let by_alert = kind.alert == Some((Side::Server, 112));
+    kind.failed_at_hello()
+        && (by_alert || (kind.failed_silently() && is_comparable(past, kind, served)))
 }
 
 /// But for the name the server could have served the hello: it offers a version and a suite that named ones got. Clients
 /// that send no name are mostly old, and may fail for their age.
-fn is_comparable(past: &Past, trace: &Trace, served: &Ledger) -> bool {
-    let offered = past.offered(trace);
-    trace.offer_max >= served.lowest
+fn is_comparable(past: &Past, kind: &Kind, served: &Ledger) -> bool {
+    let offered = past.offered(kind);
+    kind.offer_max >= served.lowest
         && offered
             .iter()
             .any(|suite| served.suites.contains_key(&suite.0))
@@ -128,7 +133,7 @@ fn tell_nameless(
 ) {
     let mut clients: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
     for (index, trace) in report.past.of(nameless) {
-        clients.entry(trace.client).or_default().push(index);
+        clients.entry(trace.own.client).or_default().push(index);
     }
     for (client, mine) in clients {
         let (verdict, contrast) = if needed {
@@ -162,7 +167,7 @@ fn tell_nameless(
     }
 }
 
-fn refused_names(report: &mut Report<'_>, server: Endpoint, list: &[usize], served: &[usize]) {
+fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Members, served: &[usize]) {
     if served.len() < 2 {
         return;
     }
@@ -170,11 +175,17 @@ fn refused_names(report: &mut Report<'_>, server: Endpoint, list: &[usize], serv
     // The served hellos must be alike but for the name, or the name proves nothing.
     let served_keys: BTreeSet<u32> = past
         .of(served)
-        .filter_map(|(_, trace)| Some(past.hello(trace)?.key))
+        .filter_map(|(_, trace)| Some(past.hello(&trace)?.key))
         .collect();
     let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.of(list).filter(|(_, trace)| trace.flags.whole) {
-        if let Some(name) = past.name(trace) {
+    let silent: BTreeSet<u32> = past
+        .kinds_of(&all.kinds)
+        .filter(|(_, kind)| kind.failed_silently())
+        .filter_map(|(_, kind)| kind.name)
+        .collect();
+    let is_of_such = |kind: &Kind| kind.name.is_some_and(|name| silent.contains(&name));
+    for index in past.traces_of(&all.kinds, |kind| kind.flags.whole && is_of_such(kind)) {
+        if let Some(name) = past.kind(index).and_then(|kind| past.name(kind)) {
             names.entry(name).or_default().push(index);
         }
     }
@@ -184,7 +195,7 @@ fn refused_names(report: &mut Report<'_>, server: Endpoint, list: &[usize], serv
         });
         let alike = past
             .of(&refused)
-            .filter_map(|(_, trace)| past.hello(trace))
+            .filter_map(|(_, trace)| past.hello(&trace))
             .any(|hello| served_keys.contains(&hello.key));
         if refused.len() < 2 || refused.len() != mine.len() || !alike {
             continue;

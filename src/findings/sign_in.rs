@@ -153,12 +153,12 @@ fn bindings(report: &mut Report<'_>) {
             frame: bound.place.frame,
             fact: fact.text().into(),
         }];
-        if let Some(trace) = past.traces.get(front)
-            && let Some(leaf) = past.leaf(trace)
+        if let Some(trace) = past.trace(front)
+            && let Some(leaf) = past.leaf(&trace)
         {
             let words =
                 super::certificate::card(leaf, past.lang) + &binding::words(leaf, past.lang);
-            evidence.push(past.evidence_of(trace, words));
+            evidence.push(past.evidence_of(&trace, words));
         }
         let start = bound.place.start;
         if let Some(group) = report.open(NTLM.id, verdict, subject) {
@@ -174,11 +174,11 @@ fn bindings(report: &mut Report<'_>) {
 /// A connection to the host that sends the log-on on, for the same name, which shows its certificate.
 fn front(past: &Past, bound: &Bound) -> Option<usize> {
     let host = bound.host.as_deref()?;
-    let (_, list) = past
+    let (_, all) = past
         .names()
         .find(|(name, _)| name.eq_ignore_ascii_case(host))?;
-    past.of(list)
-        .find(|(_, trace)| trace.server.ip == bound.place.client && trace.leaf.is_some())
+    past.firsts(&all.kinds)
+        .find(|(_, kind)| kind.server.ip == bound.place.client && kind.leaf.is_some())
         .map(|(index, _)| index)
 }
 

@@ -46,7 +46,7 @@ pub(super) fn stuck(report: &mut Report<'_>) {
         };
         let span = past.of(after).next().zip(past.of(after).last());
         let lasts = span.map_or(0, |((_, first), (_, last))| {
-            last.start.micros_since(first.start) / 1_000_000
+            last.own.start.micros_since(first.own.start) / 1_000_000
         });
         let silent = past
             .of(after)
@@ -78,7 +78,7 @@ pub(super) fn stuck(report: &mut Report<'_>) {
             let before = past
                 .of(before)
                 .last()
-                .and_then(|(_, trace)| past.hello(trace));
+                .and_then(|(_, trace)| past.hello(&trace));
             group.set(
                 "stack_kind",
                 Stack::cause(before.and_then(|hello| hello.stack())),
@@ -98,9 +98,8 @@ fn phases<'l>(
 ) -> Option<(&'l [usize], &'l [usize], &'l [usize])> {
     let past = report.past;
     let bad = |index: &usize| {
-        past.traces
-            .get(*index)
-            .is_some_and(|trace| trace.failed_silently() || trace.failed_to_connect())
+        past.kind(*index)
+            .is_some_and(|kind| kind.failed_silently() || kind.failed_to_connect())
     };
     let mut start = 0;
     while start < list.len() {
@@ -127,12 +126,12 @@ fn relapse<'l>(
     minimum: usize,
 ) -> Option<(&'l [usize], &'l [usize], &'l [usize])> {
     let past = report.past;
-    let is_complete = |index: &usize| past.traces.get(*index).is_some_and(|one| one.is_complete());
+    let is_complete = |index: &usize| past.trace(*index).is_some_and(|one| one.is_complete());
     let start = list.iter().rposition(is_complete)? + 1;
     let (before, rest) = list.split_at(start);
     let usual = median_offer(report, before)?;
     let is_lower = |index: &usize| {
-        let trace = past.traces.get(*index);
+        let trace = past.trace(*index);
         trace.is_some_and(|trace| trace.offer_max.is_some_and(|offer| offer < usual))
     };
     let lower = rest
@@ -152,14 +151,13 @@ fn healthy_peer(
     after: &[usize],
     usual: VersionRank,
 ) -> Option<usize> {
-    let since = report.past.of(after).next()?.1.start;
-    let all = report.past.servers.get(&server)?;
+    let since = report.past.of(after).next()?.1.own.start;
     report
         .past
-        .of(all)
+        .of(report.past.at(&server))
         .find(|(_, trace)| {
-            trace.client != client
-                && trace.start >= since
+            trace.own.client != client
+                && trace.own.start >= since
                 && trace.is_complete()
                 && trace.negotiated >= Some(usual.min(VersionRank::Tls12))
         })
@@ -177,16 +175,13 @@ fn others_changed(
     let Some((_, first)) = report.past.of(after).next() else {
         return false;
     };
-    let all = report
-        .past
-        .servers
-        .get(&server)
-        .map_or(&[][..], Vec::as_slice);
     let mut others = report
         .past
-        .of(all)
+        .of(report.past.at(&server))
         .filter(|(_, trace)| {
-            trace.client != client && trace.start >= first.start && trace.offer_max.is_some()
+            trace.own.client != client
+                && trace.own.start >= first.own.start
+                && trace.offer_max.is_some()
         })
         .peekable();
     others.peek().is_some() && others.all(|(_, trace)| trace.offer_max < Some(usual))

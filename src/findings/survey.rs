@@ -6,8 +6,9 @@
 use super::aside::Aside;
 use super::baseline::Baseline;
 use super::groups::{Group, Groups, Subject, Value};
-use super::history::{PAIR_NOTABLE, Trace};
+use super::history::PAIR_NOTABLE;
 use super::past::Past;
+use super::trace::{Kind, Trace};
 use super::{Entry, Settings, Verdict, catalogue};
 use crate::record::{Evidence, Outcome, Severity};
 
@@ -39,8 +40,8 @@ impl<'r> Report<'r> {
         groups: &'r mut Groups,
     ) -> Self {
         let mut report = Self {
-            explained: vec![false; past.traces.len()],
-            probes: vec![false; past.traces.len()],
+            explained: vec![false; past.len()],
+            probes: vec![false; past.len()],
             past,
             aside,
             baseline,
@@ -94,8 +95,8 @@ impl<'r> Report<'r> {
         contrast: &[usize],
     ) -> Option<&mut Group> {
         let past = self.past;
-        let first = past.of(traces).next()?.1.start;
-        let last = past.of(traces).map(|(_, trace)| trace.start).max()?;
+        let first = past.of(traces).next()?.1.own.start;
+        let last = past.of(traces).map(|(_, trace)| trace.own.start).max()?;
         let group = self.open(id, verdict, subject)?;
         group.count(traces.len() as u64, first, last);
         if group.is_described() {
@@ -105,15 +106,15 @@ impl<'r> Report<'r> {
             let shown = traces.iter().take(EXAMPLES_MAX - contrast.len().min(2));
             let evidence: Vec<Evidence> = shown
                 .chain(contrast.iter().take(4))
-                .filter_map(|index| Some(past.evidence(past.traces.get(*index)?)))
+                .filter_map(|index| Some(past.evidence(&past.trace(*index)?)))
                 .collect();
             group.example(verdict.severity, first, evidence);
         }
         for (_, trace) in past.of(traces) {
-            group.note_value("clients", Value::Ip(trace.client));
+            group.note_value("clients", Value::Ip(trace.own.client));
             group.note_value("server", Value::Endpoint(trace.server));
             group.note("outcome", trace.outcome.as_str());
-            if let Some(name) = past.name(trace) {
+            if let Some(name) = past.name(&trace) {
                 group.note("name", name);
             }
             if let Some(offered) = trace.offer_max {
@@ -160,9 +161,9 @@ impl<'r> Report<'r> {
     }
 }
 
-fn looks_like_probe(trace: &Trace) -> bool {
+fn looks_like_probe(kind: &Kind) -> bool {
     matches!(
-        trace.outcome,
+        kind.outcome,
         Outcome::NoClientHello | Outcome::ClientAbort | Outcome::EstablishedThenClosed
     )
 }
@@ -170,7 +171,7 @@ fn looks_like_probe(trace: &Trace) -> bool {
 /// Mean and standard deviation of the times between traces, in seconds.
 #[allow(clippy::cast_precision_loss)] // times of a capture, for a ratio
 fn intervals(past: &Past, list: &[usize]) -> (f64, f64) {
-    let starts: Vec<i64> = past.of(list).map(|(_, trace)| trace.start.0).collect();
+    let starts: Vec<i64> = past.of(list).map(|(_, trace)| trace.own.start.0).collect();
     let gaps: Vec<f64> = starts
         .windows(2)
         .filter_map(|pair| Some((pair.get(1)? - pair.first()?) as f64 / 1e9))
@@ -196,7 +197,7 @@ fn is_regular(past: &Past, list: &[usize]) -> bool {
 pub(super) fn pick(
     report: &Report<'_>,
     list: &[usize],
-    fits: impl Fn(usize, &Trace) -> bool,
+    fits: impl Fn(usize, &Trace<'_>) -> bool,
 ) -> Vec<usize> {
     report
         .past

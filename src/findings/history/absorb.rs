@@ -22,14 +22,16 @@ impl History {
             let index = usize::try_from(number?).ok()?;
             list.get(index).copied().flatten()
         };
-        for trace in &other.traces {
-            let mut trace = trace.clone();
-            trace.name = of(&names, trace.name);
-            trace.capture = of(&captures, Some(trace.capture)).unwrap_or(u32::MAX);
-            trace.hello = of(&hellos, trace.hello);
-            trace.answer = of(&answers, trace.answer);
-            trace.leaf = of(&certificates, trace.leaf);
-            self.push(trace);
+        for own in &other.traces {
+            let Some(mut kind) = other.kinds.get(own.kind).cloned() else {
+                continue;
+            };
+            kind.name = of(&names, kind.name);
+            kind.capture = of(&captures, Some(kind.capture)).unwrap_or(u32::MAX);
+            kind.hello = of(&hellos, kind.hello);
+            kind.answer = of(&answers, kind.answer);
+            kind.leaf = of(&certificates, kind.leaf);
+            self.push(*own, kind);
         }
         self.forgotten += other.forgotten;
     }

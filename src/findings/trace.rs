@@ -1,0 +1,125 @@
+//! What is kept of one handshake: a little of its own, and a number for what many share.
+//!
+//! Most handshakes with a server are like others before them: the same name, hello, answer and certificate, the same
+//! outcome. That is their [`Kind`], stored once. So a trace is small, and a survey that asks what a server ever did looks
+//! at its few kinds, not at its thousands of handshakes.
+
+use crate::record::{Close, Endpoint, Outcome, Side, Timestamp};
+use crate::tls::code_points::VersionRank;
+use core::ops::Deref;
+use std::net::IpAddr;
+
+/// What a handshake shares with no other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    /// Frame of the ServerHello, else of the ClientHello, else of the SYN.
+    pub(super) frame: u64,
+    pub(super) client: IpAddr,
+    /// Time of the TLS handshake, where it completed.
+    pub(super) handshake_us: Option<i64>,
+    /// Time from the ClientHello to the last packet.
+    pub(super) waited_us: i64,
+    /// From the capture point to the server and back; none where a proxy's tunnel is in between.
+    pub(super) server_rtt_us: Option<u32>,
+    pub(super) hello_bytes: u32,
+    pub(super) closed_by: Option<Side>,
+    pub(super) close: Close,
+    pub(super) ttls: Option<(u8, u8)>,
+    pub(super) acknowledged: Option<bool>,
+    /// The number of its [`Kind`].
+    pub(super) kind: u32,
+}
+
+/// What handshakes with one server have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    pub(super) capture: u32,
+    pub(super) server: Endpoint,
+    pub(super) name: Option<u32>,
+    pub(super) hello: Option<u32>,
+    pub(super) answer: Option<u32>,
+    pub(super) leaf: Option<u32>,
+    /// The group in which keys were exchanged.
+    pub(super) group: Option<u16>,
+    pub(super) mss: u16,
+    pub(super) outcome: Outcome,
+    pub(super) offer_max: Option<VersionRank>,
+    pub(super) negotiated: Option<VersionRank>,
+    /// First fatal alert in clear.
+    pub(super) alert: Option<(Side, u8)>,
+    /// Certificates shown.
+    pub(super) chain: u8,
+    pub(super) flags: Flags,
+}
+
+/// Yes-or-no facts of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, not a state
+pub(super) struct Flags {
+    pub(super) whole: bool,
+    pub(super) resumed: bool,
+    pub(super) offered_resumption: bool,
+    pub(super) retried: bool,
+    pub(super) renegotiation: bool,
+    pub(super) quic: bool,
+    /// The protocol around it has no server names: DTLS as most use it, OpenVPN.
+    pub(super) has_no_names: bool,
+    pub(super) one_direction: bool,
+    pub(super) gap: bool,
+    pub(super) snap_length: bool,
+    pub(super) mid_stream: bool,
+}
+
+impl Kind {
+    /// The server never answered the hello, or ended the handshake upon it.
+    pub(super) fn failed_at_hello(&self) -> bool {
+        self.flags.whole
+            && self.hello.is_some()
+            && self.answer.is_none()
+            && matches!(
+                self.outcome,
+                Outcome::HelloReset
+                    | Outcome::HelloClosed
+                    | Outcome::HelloUnanswered
+                    | Outcome::ServerAlert
+            )
+    }
+
+    /// Reset, closed or left without an answer: no alert tells why.
+    pub(super) fn failed_silently(&self) -> bool {
+        self.failed_at_hello() && self.outcome != Outcome::ServerAlert
+    }
+
+    /// TCP itself did not come up.
+    pub(super) fn failed_to_connect(&self) -> bool {
+        matches!(self.outcome, Outcome::NoSynAck | Outcome::ConnectionRefused)
+    }
+
+    /// The first fatal alert in clear was this side's.
+    pub(super) fn alerted_by(&self, side: Side) -> bool {
+        self.alert.is_some_and(|(from, _)| from == side)
+    }
+
+    /// The handshake completed.
+    pub(super) fn is_complete(&self) -> bool {
+        self.outcome.is_complete()
+    }
+}
+
+/// One handshake, put together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trace<'p> {
+    pub(super) own: &'p Own,
+    pub(super) kind: &'p Kind,
+}
+
+/// What is asked of a handshake mostly is what its kind says.
+impl Deref for Trace<'_> {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        self.kind
+    }
+}
