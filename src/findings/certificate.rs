@@ -282,7 +282,7 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
                     .with("card", card(certificate, lang))
                     .and("cert-serial")
                     .with("serial", certificate.serial.as_deref().unwrap_or("?"))
-                    .with("sha256", certificate.sha256)
+                    .with("digest", certificate.sha256)
             });
         }
     }

@@ -379,6 +379,9 @@ pub(super) fn diagnose_with(made: &[Make], settings: &Settings) -> Vec<Finding> 
     let found = diagnosis.finish();
     for finding in &found {
         assert!(!finding.title.contains('{'), "{}", finding.title);
+        for evidence in &finding.evidence {
+            assert!(!evidence.fact.contains('{'), "{}", evidence.fact);
+        }
         assert!(
             !finding.evidence.is_empty(),
             "{} without evidence",
