@@ -14,7 +14,7 @@ use super::survey::Report;
 use super::text::word;
 use super::trace::Kind;
 use super::{Entry, Survey, Verdict};
-use crate::record::{Confidence, Endpoint, Scope, Severity};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
 use hashbrown::{HashMap, HashSet};
 use std::{
@@ -425,8 +425,11 @@ fn probes(report: &mut Report<'_>) {
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
         let subject = Subject::Pair(first.own.client, first.server);
         // A check that closes once it has the server's flight does not refuse the certificate.
-        let closed = ("tls13-abort-hidden", "closed", subject.clone());
-        report.groups.lessen(&closed, u64::MAX);
+        let told = ("tls13-abort-hidden", "closed", subject.clone());
+        let closed = report.past.of(&traces).filter(|(_, trace)| {
+            trace.negotiated == Some(VersionRank::Tls13) && trace.outcome == Outcome::ClientAbort
+        });
+        report.groups.lessen(&told, closed.count() as u64);
         if let Some(group) = report.tell("health-probe", verdict, subject, &traces, &[]) {
             group.set("seconds", &format!("{interval:.0}"));
         }
@@ -582,7 +585,7 @@ mod tests {
         let closed = Make::new()
             .tls13()
             .answer(0x0304, 0x1301)
-            .outcome(crate::record::Outcome::ClientAbort)
+            .outcome(Outcome::ClientAbort)
             .observed(|seen| seen.server_flight_bytes = Some(3_000));
         let found = diagnose(&times(&|n| 10 * n, 8, &closed));
         let probe = find(&found, id).unwrap();
@@ -595,6 +598,15 @@ mod tests {
         assert!(find(&irregular, id).is_none());
         assert!(find(&irregular, "tls13-abort-hidden").is_some());
         assert!(find(&diagnose(&times(&|n| 10 * n, 5, &closed)), id).is_none());
+        // A check asks in the same way each time; a scanner does not.
+        let various: Vec<Make> = (0..8_u16)
+            .map(|n| {
+                let made = closed.clone().at(10 * i64::from(n));
+                made.shape(|shape| shape.cipher_suites.push(crate::record::Code16(0x00c0 + n)))
+            })
+            .collect();
+        let scan = diagnose(&various);
+        assert!(find(&scan, id).is_none() && find(&scan, "tls13-abort-hidden").is_some());
         let served = Make::new().answer(0x0303, 0xc02f);
         assert!(find(&diagnose(&times(&|n| 10 * n, 8, &served)), id).is_none());
     }

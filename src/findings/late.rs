@@ -171,6 +171,7 @@ fn abort_hidden(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         Some(_) => None,
         // What never arrived was not rejected.
         None if super::pmtu::blackhole(facts, settings).is_some() => None,
+        None if closed_early(facts) => None,
         None if facts.record.outcome == Outcome::ClientAbort => Some(Verdict::new(
             Severity::Warning,
             Confidence::Possible,
@@ -178,6 +179,15 @@ fn abort_hidden(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         )),
         None => None,
     }
+}
+
+/// The client had closed before the server's hello was there: it changed its mind, for no reason of the server's.
+fn closed_early(facts: &Facts<'_>) -> bool {
+    let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
+    let answer = facts.server_hello.map(|hello| hello.frame);
+    close
+        .zip(answer)
+        .is_some_and(|(close, answer)| close < answer)
 }
 
 fn describe_abort(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
@@ -323,6 +333,10 @@ mod tests {
             id
         ));
         assert!(!has(&made(None).answer(0x0303, 0xc02f), id));
+        // It had closed before the answer came; or the flight was too small for a certificate.
+        assert!(!has(&made(None).tcp(|tcp| tcp.close_frame = Some(5)), id));
+        let small = made(None).observed(|observed| observed.server_flight_bytes = Some(500));
+        assert!(!has(&small, id));
         // Secrets opened it: whatever it says, it is not hidden.
         for code in [0, 48] {
             assert!(!has(&made(Some(19)).alert(Side::Client, code), id));

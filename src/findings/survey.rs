@@ -11,6 +11,7 @@ use super::past::Past;
 use super::trace::{Kind, Trace};
 use super::{Entry, Settings, Verdict, catalogue};
 use crate::record::{Evidence, Outcome, Severity};
+use std::collections::BTreeMap;
 
 /// Equal connections at a regular interval that are taken for health probes.
 const PROBES_MIN: usize = PAIR_NOTABLE;
@@ -30,6 +31,8 @@ pub(super) struct Report<'r> {
     explained: Vec<bool>,
     /// By trace: it is a load balancer's health probe.
     probes: Vec<bool>,
+    /// These, by pair and kind.
+    checks: Vec<Vec<usize>>,
 }
 
 impl<'r> Report<'r> {
@@ -42,6 +45,7 @@ impl<'r> Report<'r> {
         let mut report = Self {
             explained: vec![false; past.len()],
             probes: vec![false; past.len()],
+            checks: Vec::new(),
             past,
             aside,
             baseline,
@@ -128,35 +132,31 @@ impl<'r> Report<'r> {
     fn find_probes(&mut self) {
         let past = self.past;
         for list in past.pairs.values().filter(|list| list.len() >= PROBES_MIN) {
-            let probes: Vec<usize> = past
-                .of(list)
-                .filter(|(_, trace)| looks_like_probe(trace))
-                .map(|(index, _)| index)
-                .collect();
-            if is_regular(past, &probes) {
-                for index in probes {
-                    if let Some(slot) = self.probes.get_mut(index) {
-                        *slot = true;
+            // Equal ones: a check asks in the same way each time, by TCP alone or with one kind of hello.
+            let mut kinds: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
+            for (index, trace) in past.of(list).filter(|(_, trace)| looks_like_probe(trace)) {
+                let kind = past.hello(&trace).map(|hello| hello.key);
+                kinds.entry(kind).or_default().push(index);
+            }
+            for probes in kinds.into_values() {
+                if is_regular(past, &probes) {
+                    for index in &probes {
+                        if let Some(slot) = self.probes.get_mut(*index) {
+                            *slot = true;
+                        }
                     }
+                    self.checks.push(probes);
                 }
             }
         }
     }
 
-    /// Probes by pair, with their interval in seconds.
+    /// Probes by pair and kind, with their interval in seconds.
     pub(super) fn probes(&self) -> Vec<(Vec<usize>, f64)> {
-        let past = self.past;
-        past.pairs
-            .values()
-            .filter_map(|list| {
-                let probes: Vec<usize> = list
-                    .iter()
-                    .copied()
-                    .filter(|index| self.is_probe(*index))
-                    .collect();
-                let interval = intervals(past, &probes).0;
-                (!probes.is_empty()).then_some((probes, interval))
-            })
+        let interval = |probes: &Vec<usize>| intervals(self.past, probes).0;
+        let checks = self.checks.iter();
+        checks
+            .map(|probes| (probes.clone(), interval(probes)))
             .collect()
     }
 }
