@@ -1,7 +1,8 @@
 //! Findings are judged in threads of their own, for that takes a moment in which packets keep coming: one keeps what is
 //! remembered, and from time to time hands a snapshot of it to the other one, which looks for what is wrong.
 //!
-//! Records wait in a bounded queue; if it is full, the pipe waits, and the kernel drops and counts.
+//! Records wait in a bounded queue; if it is full, the pipe waits, and the kernel drops and counts. They are handed over some
+//! at a time, for each hand-over wakes a thread.
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
@@ -17,11 +18,14 @@ use tlscope::{
 /// Findings are judged this often at most, and so seldom that it takes one part in [`JUDGE_SHARE`] of the time.
 const JUDGE_EVERY: Duration = Duration::from_secs(2);
 const JUDGE_SHARE: u32 = 50;
-/// Records that wait.
+/// Records that wait, and those that are handed over together.
 const WAITING_MAX: usize = 4096;
+const GATHERED_MAX: usize = 64;
+/// Longest time for which they are gathered.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 enum Message {
-    Record(Box<Handshake>, Verdicts, i64),
+    Records(Vec<(Box<Handshake>, Verdicts)>, i64),
     Names(Box<Dns>, i64),
     Time(i64),
 }
@@ -39,6 +43,10 @@ pub(super) struct News {
 
 /// The thread, from outside.
 pub(super) struct Judge {
+    gathered: Vec<(Box<Handshake>, Verdicts)>,
+    /// The last time that was told, by the clock of records and by ours.
+    told_ns: i64,
+    told: Instant,
     messages: Sender<Message>,
     news: Receiver<News>,
     /// `None` where the judging broke off.
@@ -48,7 +56,7 @@ pub(super) struct Judge {
 impl Judge {
     /// Begins.
     pub(super) fn start(standing: Standing, worst_max: usize) -> Self {
-        let (messages, inbox) = bounded(WAITING_MAX);
+        let (messages, inbox) = bounded(WAITING_MAX / GATHERED_MAX);
         let (outbox, news) = unbounded(); // bounded by what can change between two judgements
         let thread = thread::spawn(move || {
             let mut keeper = Keeper {
@@ -69,18 +77,29 @@ impl Judge {
             Some(keeper.standing)
         });
         Self {
+            gathered: Vec::new(),
+            told_ns: i64::MIN,
+            told: Instant::now(),
             messages,
             news,
             thread,
         }
     }
 
-    /// Hands a record over.
-    pub(super) fn add(&self, record: Box<Handshake>, verdicts: Verdicts, now_ns: i64) {
+    /// Takes a record.
+    pub(super) fn add(&mut self, record: Box<Handshake>, verdicts: Verdicts, now_ns: i64) {
+        self.gathered.push((record, verdicts));
+        self.told_ns = now_ns;
+        if self.gathered.len() >= GATHERED_MAX {
+            self.hand_over();
+        }
+    }
+
+    /// Hands what was gathered over.
+    fn hand_over(&mut self) {
+        let records = std::mem::take(&mut self.gathered);
         // It fails only if the thread is gone, which the end will show.
-        let _ = self
-            .messages
-            .send(Message::Record(record, verdicts, now_ns));
+        let _ = self.messages.send(Message::Records(records, self.told_ns));
     }
 
     /// Hands over what DNS told up to this time.
@@ -88,9 +107,18 @@ impl Judge {
         let _ = self.messages.send(Message::Names(names, now_ns)); // as above
     }
 
-    /// Tells the time, without waiting.
-    pub(super) fn tell(&self, now_ns: i64) {
-        let _ = self.messages.try_send(Message::Time(now_ns)); // the next one will do
+    /// Tells the time.
+    pub(super) fn tell(&mut self, now_ns: i64) {
+        self.told_ns = now_ns;
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        if self.gathered.is_empty() {
+            let _ = self.messages.try_send(Message::Time(now_ns)); // the next one will do
+        } else {
+            self.hand_over();
+        }
     }
 
     /// What it has to say.
@@ -99,7 +127,8 @@ impl Judge {
     }
 
     /// All records are handed over: what it remembers.
-    pub(super) fn finish(self) -> anyhow::Result<Standing> {
+    pub(super) fn finish(mut self) -> anyhow::Result<Standing> {
+        self.hand_over();
         drop(self.messages);
         let standing = self.thread.join().ok().flatten();
         standing.context("the judging of findings broke off; this is a bug")
@@ -122,8 +151,10 @@ struct Keeper {
 impl Keeper {
     fn take(&mut self, message: Message) -> i64 {
         match message {
-            Message::Record(record, verdicts, now_ns) => {
-                self.standing.add(&record, &verdicts, now_ns);
+            Message::Records(records, now_ns) => {
+                for (record, verdicts) in records {
+                    self.standing.add(&record, &verdicts, now_ns);
+                }
                 now_ns
             }
             Message::Names(names, now_ns) => {

@@ -126,10 +126,7 @@ impl Write for Lines {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let result = self.put();
-        let lines = self.gathered.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.gathered.clear();
-        match result {
+        let result = match self.put() {
             Ok(()) => {
                 if std::mem::take(&mut self.full) {
                     say(&format!(
@@ -140,7 +137,8 @@ impl Write for Lines {
                 Ok(())
             }
             Err(error) if is_full(&error) => {
-                self.lost += lines;
+                let lines = self.gathered.iter().filter(|byte| **byte == b'\n');
+                self.lost += lines.count() as u64;
                 if !std::mem::replace(&mut self.full, true) {
                     say(&format!(
                         "{}: lines are lost until there is room again",
@@ -150,7 +148,9 @@ impl Write for Lines {
                 Ok(())
             }
             Err(error) => Err(error),
-        }
+        };
+        self.gathered.clear();
+        result
     }
 }
 
