@@ -23,9 +23,10 @@ use tlscope::{
         live::{Counts, Interfaces},
     },
     error::Error,
+    findings::{Settings, Standing},
     keep::KeptPacket,
     pipeline::{self, Options, Progress, Status, Taken, Watch},
-    record::Handshake,
+    record::{FindingState, Handshake},
     stats::Summary,
 };
 
@@ -182,6 +183,85 @@ fn a_clock_that_is_set_loses_no_later_handshake() {
             .iter()
             .filter(|(_, record)| record.outcome.is_complete());
         assert_eq!(whole.count(), 5);
+    }
+}
+
+/// Judges what comes out at each tick, as `tlscope live` does.
+struct Bench {
+    standing: Standing,
+    now_ns: i64,
+    /// What was told of one finding, with the time that went by since the start, whatever the clock said.
+    told: Vec<(i64, FindingState)>,
+    elapsed_s: i64,
+}
+
+impl Watch for Bench {
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
+        self.standing
+            .add(&taken.record, &taken.verdicts, self.now_ns);
+        Ok(())
+    }
+
+    fn tick(&mut self, status: &Status<'_>) -> io::Result<()> {
+        self.now_ns = status.time_ns;
+        self.elapsed_s += 10;
+        let news = self.standing.judge(self.now_ns);
+        let resets = news.iter().filter(|finding| finding.id == "hello-reset");
+        let told = resets.map(|finding| (self.elapsed_s, finding.state.unwrap()));
+        self.told.extend(told);
+        Ok(())
+    }
+}
+
+/// What is told of a server that resets each hello, one every ten minutes until the clock is set by so much after half an hour,
+/// and for half an hour then; a block every ten seconds for six hours.
+fn told_when_the_clock_is_set(by_ns: i64, threads: usize) -> Vec<(i64, FindingState)> {
+    let mut blocks = Vec::new();
+    for ten in 0..6 * 360 {
+        let set_ns = if ten < 180 { 0 } else { by_ns };
+        let now_ns = START_NS + set_ns + ten * 10 * SECOND;
+        let mut packets = Vec::new();
+        if ten < 360 && ten % 60 == 0 {
+            let mut talk = Talk::new(&format!("192.0.2.10:{}", 50_000 + ten), "198.51.100.25:443");
+            talk.time_ns = now_ns;
+            talk.open();
+            talk.send(Client, &Hello::default().record());
+            talk.rst(Server);
+            packets = talk.packets;
+        }
+        blocks.push((now_ns, packets));
+    }
+    let settings = Settings::default();
+    let mut bench = Bench {
+        standing: Standing::new(&settings, 3600 * SECOND),
+        now_ns: START_NS,
+        told: Vec::new(),
+        elapsed_s: 0,
+    };
+    let made = Made {
+        blocks: blocks.into(),
+        frame: 0,
+    };
+    let (options, progress) = (with_threads(threads), Progress::default());
+    pipeline::watch(Box::new(made), &options, &progress, &mut bench).unwrap();
+    bench.told
+}
+
+#[test]
+fn a_clock_that_is_set_leaves_findings_a_beginning_and_an_end() {
+    use FindingState::{Begins, Ended};
+    let day = 86_400 * SECOND;
+    for by_ns in [0, day, -day, 400 * day, -400 * day, -1800 * SECOND] {
+        for threads in [1, 3] {
+            let told = told_when_the_clock_is_set(by_ns, threads);
+            let [(begins, Begins), (ended, Ended)] = told[..] else {
+                panic!("{by_ns}: {told:?}");
+            };
+            assert!(begins <= 20, "{by_ns}: {told:?}");
+            // The last handshake was after 50 minutes: it leaves the window an hour later, at most an eighth of it more.
+            let over = ended / 60 - 50;
+            assert!((55..80).contains(&over), "{by_ns}: {told:?}");
+        }
     }
 }
 

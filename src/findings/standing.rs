@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 const PANES: i64 = 8;
 /// A verdict that is gone ended only after this long; changes are told no more often.
 const HOLD_NS: i64 = 60_000_000_000;
+/// Clocks of several interfaces differ by less; one that goes back further was set.
+const SET_BACK_NS: i64 = 60_000_000_000;
 /// DNS lookups that a pane remembers, about 500 bytes each; the failed ones and the first ones stay.
 const LOOKUPS_MAX: usize = Dns::LOOKUPS_MAX / PANES as usize;
 /// Handshakes more than when it was last told that make a change.
@@ -38,6 +40,8 @@ pub struct Standing {
     dns_until_ns: i64,
     /// Something came or went since it was last judged.
     is_stale: bool,
+    /// The latest time that was told.
+    now_ns: i64,
 }
 
 struct Pane {
@@ -90,6 +94,7 @@ impl Standing {
             past_dns: Dns::default(),
             dns_until_ns: i64::MIN,
             is_stale: false,
+            now_ns: i64::MIN,
         }
     }
 
@@ -132,6 +137,7 @@ impl Standing {
 
     /// Forgets panes that have left the window.
     fn pass(&mut self, now_ns: i64) {
+        self.set_back(now_ns);
         let window_ns = self.pane_ns.saturating_mul(PANES);
         while self.panes.front().is_some_and(|pane| {
             pane.begins_ns
@@ -144,6 +150,23 @@ impl Standing {
                 self.past_dns.merge_numbers(&pane.diagnosis.dns);
             }
             self.is_stale = true;
+        }
+    }
+
+    /// Where the clock was set back, what is remembered keeps its age: otherwise nothing would leave the window, and no verdict
+    /// end, until the clock is where it was.
+    fn set_back(&mut self, now_ns: i64) {
+        let back_ns = self.now_ns.saturating_sub(now_ns);
+        if back_ns <= SET_BACK_NS || self.now_ns == i64::MIN {
+            self.now_ns = self.now_ns.max(now_ns);
+            return;
+        }
+        self.now_ns = now_ns;
+        let earlier = |time_ns: &mut i64| *time_ns = time_ns.saturating_sub(back_ns);
+        (self.panes.iter_mut()).for_each(|pane| earlier(&mut pane.begins_ns));
+        for told in self.told.values_mut() {
+            earlier(&mut told.said_ns);
+            told.absent_since_ns.iter_mut().for_each(earlier);
         }
     }
 
@@ -371,6 +394,62 @@ mod tests {
         assert_eq!(states(&news), [("hello-reset", FindingState::Ended)]);
         assert!(standing.judge(90 * MINUTE).is_empty());
         assert_eq!(standing.counts(), [0; 3]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_verdict_stand_for_ever() {
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        let day = 24 * 60 * MINUTE;
+        let mut now = 0;
+        add(&mut standing, reset(1), now);
+        assert_eq!(
+            states(&standing.judge(now)),
+            [("hello-reset", FindingState::Begins)]
+        );
+        for back in [day, 30 * MINUTE, 2 * MINUTE] {
+            now += MINUTE - back;
+            assert!(standing.judge(now).is_empty(), "it is the same one");
+            add(&mut standing, reset(1), now);
+            assert!(standing.judge(now).is_empty(), "and stands");
+        }
+        // Not set, but told by two interfaces in turn: time passes as it does.
+        for second in 0..60 {
+            now += SECOND;
+            assert!(standing.judge(now - second % 2 * SECOND).is_empty());
+        }
+        assert!(
+            standing.judge(now + 50 * MINUTE).is_empty(),
+            "in the window"
+        );
+        assert!(standing.judge(now + 90 * MINUTE).is_empty(), "just gone");
+        let news = standing.judge(now + 90 * MINUTE + HOLD_NS);
+        assert_eq!(states(&news), [("hello-reset", FindingState::Ended)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_ends_what_was_and_begins_what_goes_on() {
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        let day = 24 * 60 * MINUTE;
+        add(&mut standing, reset(1), 0);
+        add(&mut standing, reset(1).server("198.51.100.99:443"), 0);
+        assert_eq!(standing.judge(0).len(), 2);
+        // One of them goes on: it never ends. The other one left the window.
+        let mut ended = Vec::new();
+        for second in 0..90 {
+            add(&mut standing, reset(1), day + second * SECOND);
+            let news = standing.judge(day + second * SECOND);
+            let over = news
+                .iter()
+                .filter(|finding| finding.state == Some(FindingState::Ended));
+            ended.extend(over.map(|finding| (second, finding.subject.to_string())));
+            let begins = |finding: &Finding| finding.state == Some(FindingState::Begins);
+            assert!(!news.iter().any(begins), "{second}: {news:?}");
+        }
+        assert!(
+            matches!(&ended[..], [(60, subject)] if subject.contains("198.51.100.99")),
+            "{ended:?}"
+        );
+        assert_eq!(standing.counts().iter().sum::<usize>(), 1);
     }
 
     #[test]

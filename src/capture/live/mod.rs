@@ -165,10 +165,15 @@ impl fmt::Display for Notice {
             Self::Clock { by_ns } => {
                 #[allow(clippy::cast_precision_loss)] // for people
                 let seconds = *by_ns as f64 / 1e9;
+                let when = if *by_ns > 0 {
+                    "under way may end early in the report"
+                } else {
+                    "that are silent may be told late"
+                };
                 write!(
                     f,
                     "the system's clock was set by {seconds:+.1} s: times before and after do not compare, and \
-                     connections under way may end early in the report"
+                     connections {when}"
                 )
             }
         }
