@@ -1,8 +1,11 @@
 //! A running `tlscope live` at one end of a veth pair, in a network namespace of the test's own, which ends with the test.
 //!
-//! This needs the right to make namespaces (root), `ip`, and the example `replay`, which `cargo test` builds. Where one of
-//! them is missing the tests say so and pass.
+//! This needs the right to make namespaces (root), and `ip`. Where one of them is missing the tests say so and pass.
 #![allow(unsafe_code)] // one call: a namespace for this thread
+
+#[allow(dead_code)] // its `main`
+#[path = "../../examples/replay.rs"]
+mod replay;
 
 use super::{files, packets::Packet};
 use serde_json::Value;
@@ -20,10 +23,6 @@ pub(crate) const TLSCOPE: &str = env!("CARGO_BIN_EXE_tlscope");
 /// Longest wait for something that is to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) fn replay() -> PathBuf {
-    Path::new(TLSCOPE).with_file_name("examples").join("replay")
-}
-
 pub(crate) fn sh(command: &str) -> bool {
     let status = Command::new("sh").args(["-c", command]).status();
     status.is_ok_and(|status| status.success())
@@ -31,9 +30,7 @@ pub(crate) fn sh(command: &str) -> bool {
 
 /// Gives this thread a network of its own, with the pair `v0`, `v1`; `false`, said, where that can't be had.
 pub(crate) fn namespace() -> bool {
-    let why = if !replay().exists() {
-        "the example `replay` is not built"
-    } else if !sh("command -v ip > /dev/null") {
+    let why = if !sh("command -v ip > /dev/null") {
         "there is no `ip`"
     // SAFETY: no pointers. A thread that fails to leave its namespaces stays where it is.
     } else if unsafe { libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS) } != 0 {
@@ -178,14 +175,11 @@ impl Drop for Live {
     }
 }
 
-/// Sends captures out of `v0`.
-pub(crate) fn send(arguments: &[&str]) {
-    let status = Command::new(replay())
-        .arg("v0")
-        .args(arguments)
-        .stdout(Stdio::null())
-        .status();
-    assert!(status.unwrap().success());
+/// Sends captures out of `v0`. Gives the packets a second.
+pub(crate) fn send(arguments: &[&str]) -> f64 {
+    let all = ["v0"].iter().chain(arguments);
+    let words = replay::linux::replay(all.map(|word| (*word).to_owned())).unwrap();
+    words.split(' ').rev().nth(1).unwrap().parse().unwrap()
 }
 
 pub(crate) fn captures() -> Vec<String> {
