@@ -178,6 +178,23 @@ fn what_can_not_be_watched_is_told_with_a_way_out() {
         "{said}"
     );
 
+    for (more, words) in [
+        (&["-i", "v1"][..], "v1 is named twice"),
+        (&["-i", "any"], "any is all interfaces: name it alone"),
+        (
+            &["--output", "/none/a.ndjson"],
+            "/none: there is no such folder",
+        ),
+        (
+            &["--write", "/none/packets"],
+            "/none: there is no such folder",
+        ),
+    ] {
+        let (code, said) = run(Command::new(TLSCOPE).args(["live", "-i", "v1"]).args(more));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+
     let (code, said) = run(Command::new(TLSCOPE).arg("interfaces"));
     assert_eq!(code, Some(0), "{said}");
     assert!(

@@ -1,11 +1,15 @@
 //! What may go wrong while interfaces are watched for weeks: each fault has a clear line and a way on. `support/live.rs` says
-//! what these tests need. (That the clock is set can't be tried without setting it for everyone: `clock.rs` tests that.)
+//! what these tests need. (That the clock is set can't be tried without setting it for everyone, since no namespace has a
+//! CLOCK_REALTIME of its own: `watch.rs` tries that with packets that were captured by such a clock.)
 #![cfg(all(feature = "live", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on shall stop
 
 use std::{
     fs,
     io::Read,
+    net::Ipv4Addr,
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -167,18 +171,14 @@ fn files_are_rotated_opened_anew_and_survive_a_full_disk() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-#[test]
-fn a_flood_of_syns_is_bounded_and_handshakes_come_through() {
-    if !namespace() {
-        return;
-    }
-    let folder = folder("flood");
+/// SYNs from many clients, as a capture.
+fn syns(folder: &Path) -> String {
     let syns: Vec<Packet> = (0..60_000_u32)
         .map(|n| {
-            let client = std::net::Ipv4Addr::from(0x0A00_0000 + n);
+            let client = Ipv4Addr::from(0x0A00_0000 + n);
             let tcp = Tcp {
                 from: (client, 1024 + (n % 60_000) as u16).into(),
-                to: (std::net::Ipv4Addr::new(192, 0, 2, 1), 443).into(),
+                to: (Ipv4Addr::new(192, 0, 2, 1), 443).into(),
                 sequence: n,
                 acknowledgement: 0,
                 flags: 2,
@@ -188,28 +188,51 @@ fn a_flood_of_syns_is_bounded_and_handshakes_come_through() {
             Packet::new(0, tcp.ethernet())
         })
         .collect();
-    let path = write_pcap(&folder, "syns.pcap", &syns);
-    // What findings remember would grow for a while, too.
+    write_pcap(folder, "syns.pcap", &syns)
+}
+
+/// Watches with little memory, also for what findings remember, which would grow for a while, too.
+fn watch_in_16_mib(folder: &Path) -> Live {
     let config = folder.join("config.toml");
     fs::write(&config, "history-bytes-max = 1048576").unwrap();
     let config = config.display().to_string();
-    let live = Live::start(&[
+    Live::start(&[
         "-i", "v1", "--memory", "16MiB", "--ring", "4MiB", "--config", &config,
-    ]);
+    ])
+}
+
+/// Sends handshakes until one gets through; drops may still take the first ones.
+fn a_handshake_gets_through(live: &Live, folder: &Path) {
+    let begun = Instant::now();
+    for client in 0.. {
+        send(&[&copies(folder, "tls12.pcap", client..client + 1)]);
+        let until = Instant::now() + Duration::from_secs(1);
+        while let Ok((_, line)) =
+            (live.lines).recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            let outcome = line["outcome"].as_str().unwrap_or_default();
+            if outcome.starts_with("established") {
+                return;
+            }
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", live.said());
+    }
+}
+
+#[test]
+fn a_flood_of_syns_is_bounded_and_handshakes_come_through() {
+    if !namespace() {
+        return;
+    }
+    let folder = folder("flood");
+    let path = syns(&folder);
+    let live = watch_in_16_mib(&folder);
     send(&[&path, "--rate", "20000"]);
     thread::sleep(Duration::from_secs(3));
     send(&[&path, "--rate", "20000"]);
     let before = live.status("VmRSS");
     send(&[&path, "--rate", "20000"]);
-    send(&[&capture("tls12.pcap")]);
-    let begun = Instant::now();
-    loop {
-        let (_, record) = live.next("handshake");
-        if record["outcome"] == "established" || record["outcome"] == "established-then-closed" {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE);
-    }
+    a_handshake_gets_through(&live, &folder);
     let after = live.status("VmRSS");
     assert!(
         after < before + before / 5 + 2048,
@@ -220,6 +243,52 @@ fn a_flood_of_syns_is_bounded_and_handshakes_come_through() {
         summary["skipped"]["connections_evicted"].as_u64().unwrap() > 0,
         "{summary}"
     );
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_flood_at_line_rate_takes_no_memory_and_nothing_of_what_comes_behind_it() {
+    if !namespace() {
+        return;
+    }
+    let folder = folder("line-rate");
+    let path = syns(&folder);
+    let live = watch_in_16_mib(&folder);
+    // As fast as they can be sent; each round from other addresses to other ones.
+    send(&[&path, "--loops", "4", "--fresh"]);
+    thread::sleep(Duration::from_secs(3));
+    let before = live.status("VmRSS");
+    let sent = send(&[&path, "--loops", "20", "--fresh"]);
+    let after = live.status("VmRSS");
+    assert!(
+        after < before + before / 5 + 2048,
+        "{before} KiB, then {after} KiB"
+    );
+    // Records of what is wrong behind the flood, and the finding.
+    a_handshake_gets_through(&live, &folder);
+    send(&[&capture("owa-http2-blocklisted.pcapng"), "--rate", "2000"]);
+    let begun = Instant::now();
+    loop {
+        let (_, finding) = live.next("finding");
+        if finding["id"] == "h2-blocklisted-cipher" {
+            assert_eq!(finding["state"], "begins");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    // All that was too much is said, not just counted. (A machine may be fast enough for all of it.)
+    let said = live.said();
+    let (_, summary) = live.stop();
+    let kernel = &summary["captures"][0]["kernel"];
+    let [received, dropped] = ["received", "dropped"].map(|key| kernel[key].as_u64().unwrap());
+    assert_eq!(
+        dropped > 0,
+        said.contains("v1: the kernel dropped"),
+        "{said}"
+    );
+    assert_eq!(summary["packets"].as_u64().unwrap(), received - dropped);
+    assert!(received >= 24 * 60_000, "{received}");
+    eprintln!("{sent:.0} SYNs a second: {dropped} of {received} packets dropped");
     fs::remove_dir_all(folder).unwrap();
 }
 
@@ -267,6 +336,49 @@ fn a_disk_that_stays_full_takes_neither_the_watching_nor_the_summary() {
     assert!(sh(&format!("umount {}", folder.display())));
     fs::remove_dir_all(source).unwrap();
     fs::remove_dir_all(folder).unwrap();
+}
+
+/// The screen's terminal may go with a connection of SSH that breaks.
+#[cfg(feature = "screen")]
+#[test]
+fn a_terminal_that_goes_away_ends_the_watching() {
+    if !namespace() {
+        return;
+    }
+    if !sh("command -v script > /dev/null") {
+        eprintln!("skipped: there is no `script`, which makes a terminal");
+        return;
+    }
+    let mut script = Command::new("script")
+        .args([
+            "-qc",
+            &format!("stty rows 24 cols 80; exec {TLSCOPE} live -i v1"),
+            "/dev/null",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut out, mut seen) = (script.stdout.take().unwrap(), String::new());
+    // Words stand alone: blanks between them are not drawn, but passed by.
+    while !seen.contains("dropped") {
+        let mut part = [0; 1024];
+        let read = out.read(&mut part).unwrap();
+        assert!(read > 0, "no screen: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&part[..read]));
+    }
+    let id = script.id();
+    let child = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    let status = format!("/proc/{}/status", child.trim());
+    assert!(fs::read_to_string(&status).unwrap().contains("tlscope"));
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let begun = Instant::now();
+    // Gone, or waiting for a parent who asks for it.
+    while fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
+        assert!(begun.elapsed() < PATIENCE, "it goes on without a terminal");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[cfg(feature = "libpcap")]

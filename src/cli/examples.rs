@@ -102,4 +102,5 @@ Examples:
 Lines: handshakes as in files. Findings come when they begin, become worse or ten times
 larger, or end (`state`); those that stand are repeated at the end, without it.
 
-Signals: SIGTERM and Ctrl-C end the watching with the report, SIGHUP opens --output anew.";
+Signals: SIGTERM and Ctrl-C end the watching with the report, SIGHUP opens the
+files of --output and --write anew.";

@@ -139,6 +139,7 @@ impl<'a> Desk<'a> {
     /// Writes what changed among the findings.
     fn news(&mut self) -> io::Result<()> {
         let news: Vec<News> = self.judge.news().collect();
+        let as_text = !news.is_empty() && self.args.format().name == "text"; // asks the terminal
         for news in news {
             self.counts = news.counts;
             #[cfg(feature = "screen")]
@@ -148,7 +149,7 @@ impl<'a> Desk<'a> {
             }
             let findings = news.findings;
             for finding in findings {
-                if self.args.format().name == "text" {
+                if as_text {
                     writeln!(self.lines, "{}", headline(&finding, self.now_ns))?;
                 } else {
                     self.report.news(&finding, &mut self.lines)?;
@@ -289,8 +290,9 @@ fn headline(finding: &Finding, now_ns: i64) -> String {
         count,
         ..
     } = finding;
+    let plural = if *count == 1 { "" } else { "s" };
     let line = format!(
-        "{} {severity} {state}: {title}: {subject} ({count} handshakes) [{id}]",
+        "{} {severity} {state}: {title}: {subject} ({count} handshake{plural}) [{id}]",
         Timestamp(now_ns)
     );
     tlscope::report::sanitize::clean_lines(&line).into_owned()

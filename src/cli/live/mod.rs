@@ -31,7 +31,7 @@ use saved::Saved;
 use series::{Rotation, Series};
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -67,6 +67,12 @@ pub(crate) struct Args {
     /// The packets then come by libpcap (pcap-filter(7) describes the expressions).
     #[cfg(feature = "libpcap")]
     #[arg(long, value_name = "EXPRESSION", conflicts_with = "tunnels")]
+    filter: Option<String>,
+
+    /// Nothing but an answer to whoever asks for it: this build has no libpcap.
+    #[cfg(not(feature = "libpcap"))]
+    #[arg(long, hide = true, value_parser = no_filter)]
+    #[allow(dead_code)]
     filter: Option<String>,
 
     /// How to write what is found [default: ndjson; text on a terminal]
@@ -157,6 +163,7 @@ pub(crate) struct Args {
 
 /// Watches until it is told to stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    args.check()?;
     let mut settings = super::config::load(args.config.as_deref(), args.lang)?;
     let limits = super::reporting::share_memory(args.memory, &mut settings);
     // Before any thread is started, so that all of them leave signals alone.
@@ -177,7 +184,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .transpose()?;
     let progress = Arc::new(Progress::default());
     let reopen = Arc::new(AtomicBool::new(false));
-    signals.heed(Arc::clone(&progress), Arc::clone(&reopen));
+    signals.heed(
+        Arc::clone(&progress),
+        Arc::clone(&reopen),
+        args.wants_screen(),
+    );
     if let Some(listener) = listener {
         Metrics::serve(listener, Arc::clone(&board), Arc::clone(&progress));
     }
@@ -194,6 +205,28 @@ const NO_FILE: &str = "can't be written with the rights that are left; give the 
                        (chown nobody), name another one by --user, or keep all rights by --no-drop";
 
 impl Args {
+    /// Says what can't work, before rights and interfaces come into it.
+    fn check(&self) -> anyhow::Result<()> {
+        let names = &self.interfaces;
+        let is_twice = |(at, name): (usize, &String)| names.iter().take(at).any(|one| one == name);
+        if let Some((_, name)) = names.iter().enumerate().find(|one| is_twice(*one)) {
+            bail!("{name} is named twice");
+        }
+        if names.len() > 1 && names.iter().any(|name| name == "any") {
+            bail!("any is all interfaces: name it alone");
+        }
+        let folders = [&self.output, &self.write].into_iter().flatten();
+        let mut folders = folders.filter_map(|path| path.parent());
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+        if let Some(folder) = folders.find(is_missing) {
+            bail!(
+                "{}: there is no such folder; make it first",
+                folder.display()
+            );
+        }
+        Ok(())
+    }
+
     /// The format that was asked for, else what suits whoever reads.
     fn format(&self) -> &'static Format {
         let eyes = self.output.is_none() && io::stdout().is_terminal();
@@ -208,6 +241,11 @@ impl Args {
     fn wants_screen(&self) -> bool {
         let eyes = io::stdout().is_terminal() && io::stdin().is_terminal();
         self.format.is_none() && self.output.is_none() && eyes
+    }
+
+    #[cfg(not(feature = "screen"))]
+    fn wants_screen(&self) -> bool {
+        false
     }
 
     fn view(&self, settings: &Settings) -> View {
@@ -349,6 +387,11 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         Some(seconds @ 1..=3_153_600_000) => Ok(Duration::from_secs(seconds)),
         _ => Err(wrong()),
     }
+}
+
+#[cfg(not(feature = "libpcap"))]
+fn no_filter(_: &str) -> Result<String, String> {
+    Err("this tlscope was built without libpcap, which reads such expressions: cargo build --release --features libpcap".into())
 }
 
 fn parse_ring(text: &str) -> Result<usize, String> {

@@ -68,11 +68,14 @@ pub(super) struct Facts<'a> {
     pub(super) notices: &'a [String],
 }
 
+/// Columns from which on servers and names have a column each.
+const WIDE: u16 = 110;
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const REVERSED: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 /// Draws all of it.
 pub(super) fn screen(frame: &mut Frame<'_>, facts: &Facts<'_>, view: &mut View) {
+    view.wide = frame.area().width >= WIDE;
     let [head, tabs, body, notices, keys] = Layout::vertical([
         Constraint::Length(4),
         Constraint::Length(1),
@@ -163,11 +166,14 @@ fn clock(time: Duration) -> String {
 
 fn tab_line(facts: &Facts<'_>, view: &View) -> String {
     let mark = |on: bool| if on { '>' } else { ' ' };
-    let [errors, warnings, infos] = facts.board.findings();
+    let [errors, warnings, infos] = facts.board.findings().map(|count| count as u64);
     let mut line = format!(
-        "{}[h] handshakes {}[f] findings: {errors} errors, {warnings} warnings, {infos} hints",
+        "{}[h] handshakes {}[f] findings: {}, {}, {}",
         mark(view.pane == Pane::Handshakes),
         mark(view.pane != Pane::Handshakes),
+        counted(errors, "error"),
+        counted(warnings, "warning"),
+        counted(infos, "hint"),
     );
     if view.paused.is_some() {
         line.push_str("  PAUSED");
@@ -175,27 +181,35 @@ fn tab_line(facts: &Facts<'_>, view: &View) -> String {
     format!("{line:200}")
 }
 
+/// So many of them.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 fn key_line(view: &View) -> String {
     if view.typing {
         return format!("filter: {}_   (Enter keeps it, Esc clears it)", view.filter);
     }
-    // One that is at work stands in front, where it is seen.
-    let (filter, may_filter) = if view.filter.is_empty() {
-        (String::new(), "  / filter")
-    } else {
-        (format!("filter: {} (Esc clears it)  ", view.filter), "")
+    // A filter that is at work stands in front, where it is seen; what there is no room for then, was read before.
+    let filter = match &*view.filter {
+        "" => String::new(),
+        filter => format!("filter: {filter} (Esc clears it)  "),
+    };
+    let filtered = !filter.is_empty();
+    let (leave, more) = match filtered {
+        true => ("", ""),
+        false => ("q quit  ", "  / filter"),
     };
     match view.pane {
         Pane::Handshakes => {
             let sort = SORTS.get(view.sort).copied().unwrap_or_default();
-            format!(
-                "{filter}q quit  Tab findings  Enter why !  s sort: {sort}  p pause{may_filter}"
-            )
+            let why = if filtered { "" } else { "Enter why !  " };
+            format!("{filter}{leave}Tab findings  {why}s sort: {sort}  p pause{more}")
         }
         Pane::Findings => {
-            format!(
-                "{filter}q quit  Tab handshakes  Enter explain  p pause  arrows move{may_filter}"
-            )
+            let arrows = if filtered { "" } else { "  arrows move" };
+            format!("{filter}{leave}Tab handshakes  Enter explain  p pause{arrows}{more}")
         }
         Pane::Page(..) => "q back  arrows, PgUp, PgDn scroll".to_owned(),
     }
@@ -209,8 +223,7 @@ fn settle(view: &mut View, length: usize) {
 
 fn handshakes(frame: &mut Frame<'_>, area: Rect, rows: &[Row], view: &mut View) {
     settle(view, rows.len());
-    // On a narrow one a server is called by the name that was asked for, where there is one.
-    let wide = area.width >= 110;
+    let wide = area.width >= WIDE;
     let widths: &[Constraint] = if wide {
         &[
             Constraint::Length(8),
@@ -234,11 +247,10 @@ fn handshakes(frame: &mut Frame<'_>, area: Rect, rows: &[Row], view: &mut View) 
         let time = time.get(11..19).unwrap_or_default().to_owned();
         let mark = if row.findings.is_empty() { "" } else { "!" };
         let mut cells = vec![time, row.client.clone()];
-        if wide || row.name.is_empty() {
-            cells.push(row.server.clone());
-        }
-        if wide || !row.name.is_empty() {
-            cells.push(row.name.clone());
+        if wide {
+            cells.extend([row.server.clone(), row.name.clone()]);
+        } else {
+            cells.push(row.called().to_owned());
         }
         cells.extend([row.version.clone(), format!("{mark}{}", row.outcome)]);
         let style = if view.colour && !row.findings.is_empty() {
@@ -316,8 +328,10 @@ pub(super) fn of_row(row: &Row) -> String {
 /// What was seen of one finding, as text.
 pub(super) fn particulars(finding: &Finding) -> String {
     let mut text = format!(
-        "{}\n{}\n{} handshakes\n",
-        finding.title, finding.subject, finding.count
+        "{}\n{}\n{}\n",
+        finding.title,
+        finding.subject,
+        counted(finding.count, "handshake")
     );
     for evidence in &finding.evidence {
         let _ = writeln!(
@@ -502,8 +516,32 @@ mod tests {
         assert!(!press(&mut view, &model, &[KeyCode::Char('q')]), "typed");
         press(&mut view, &model, &[KeyCode::Backspace, KeyCode::Enter]);
         assert_eq!(view.rows(&model).len(), 15);
+        let keys = |view: &mut View| {
+            drawn(&model, view)
+                .lines()
+                .last()
+                .unwrap()
+                .trim_end()
+                .to_owned()
+        };
+        assert_eq!(
+            keys(&mut view),
+            "filter: tls 1.0 (Esc clears it)  Tab findings  s sort: time  p pause"
+        );
         press(&mut view, &model, &[KeyCode::Char('s')]);
         assert_eq!(view.rows(&model)[0].client, "192.0.2.1");
+        // On 80 columns names are in the servers' column, and servers are sorted as they are read.
+        press(&mut view, &model, &[KeyCode::Char('s')]);
+        assert!(
+            view.rows(&model)
+                .is_sorted_by_key(|row| row.called().to_owned())
+        );
+        press(&mut view, &model, &[KeyCode::Char('s')]);
+        assert!(
+            keys(&mut view).contains("s sort: version"),
+            "{}",
+            keys(&mut view)
+        );
         press(&mut view, &model, &[KeyCode::Char('p')]);
         drop(model);
         shown.model().rows.clear();

@@ -79,6 +79,15 @@ impl Row {
         ]
     }
 
+    /// What the server is called where there is one column for it: the name that was asked for, if there is one.
+    fn called(&self) -> &str {
+        if self.name.is_empty() {
+            &self.server
+        } else {
+            &self.name
+        }
+    }
+
     fn fits(&self, wanted: &str) -> bool {
         wanted.is_empty()
             || self
@@ -140,13 +149,19 @@ enum Pane {
     Page(Vec<String>, usize),
 }
 
+/// Longest wait for the screen to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Columns by which handshakes are sorted, in the order of the key.
 const SORTS: [&str; 6] = ["time", "client", "server", "name", "version", "outcome"];
+const SERVER: usize = 2;
+const NAME: usize = 3;
 
 /// What the keys changed.
 struct View {
     pane: Pane,
     sort: usize,
+    /// Servers and names have a column each.
+    wide: bool,
     filter: String,
     typing: bool,
     /// The rows as they were when it was paused.
@@ -165,6 +180,7 @@ impl View {
         Self {
             pane: Pane::Handshakes,
             sort: 0,
+            wide: false,
             filter: String::new(),
             typing: false,
             paused: None,
@@ -189,7 +205,9 @@ impl View {
                 .cloned()
                 .collect(),
         };
-        if let Some(column) = self.sort.checked_sub(1) {
+        if self.sort == SERVER && !self.wide {
+            rows.sort_by(|a, b| a.called().cmp(b.called()));
+        } else if let Some(column) = self.sort.checked_sub(1) {
             rows.sort_by(
                 |a, b| match (a.cells().get(column), b.cells().get(column)) {
                     (Some(a), Some(b)) => a.cmp(b),
@@ -198,6 +216,14 @@ impl View {
             );
         }
         rows
+    }
+
+    /// Sorts by the next column; a name has none of its own on a narrow screen.
+    fn sort(&mut self) {
+        self.sort = (self.sort + 1) % SORTS.len();
+        if self.sort == NAME && !self.wide {
+            self.sort();
+        }
     }
 
     fn findings(&self, model: &Model) -> Vec<Finding> {
@@ -246,7 +272,7 @@ impl View {
             }),
             KeyCode::Char('h') => self.pane(Pane::Handshakes),
             KeyCode::Char('f') => self.pane(Pane::Findings),
-            KeyCode::Char('s') => self.sort = (self.sort + 1) % SORTS.len(),
+            KeyCode::Char('s') => self.sort(),
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('p' | ' ') => self.pause(model),
             KeyCode::Char('e') | KeyCode::Enter => self.explain(model),
@@ -371,9 +397,16 @@ impl Screen {
         Ok(Self { shown, thread })
     }
 
-    /// Gives the terminal back.
+    /// Gives the terminal back. One that is gone is read from for ever, so it is not waited for.
     pub(super) fn end(self) {
         self.shown.model().over = true;
+        let begun = Instant::now();
+        while !self.thread.is_finished() {
+            if begun.elapsed() > PATIENCE {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
         match self.thread.join() {
             Ok(Err(error)) => crate::cli::say(&format!("the screen broke off: {error}")),
             Ok(Ok(())) => {}

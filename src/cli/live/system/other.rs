@@ -45,7 +45,7 @@ impl Signals {
         Ok(Self)
     }
 
-    pub(in crate::cli::live) fn heed(self, progress: Arc<Progress>, _: Arc<AtomicBool>) {
+    pub(in crate::cli::live) fn heed(self, progress: Arc<Progress>, _: Arc<AtomicBool>, _: bool) {
         let handler = move || {
             if progress.stop.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(Exit::Interrupted.code()));

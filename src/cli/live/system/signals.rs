@@ -1,5 +1,5 @@
 //! Signals while interfaces are watched: SIGINT and SIGTERM end the watching and let the report be finished, the second
-//! one quits at once; SIGHUP opens the outputs anew.
+//! one quits at once; SIGHUP opens the outputs anew, or, where there is a screen, tells that its terminal is gone: that ends it.
 
 use crate::cli::{exit::Exit, say};
 use nix::sys::signal::{SigSet, Signal};
@@ -24,11 +24,16 @@ impl Signals {
     }
 
     /// Waits for them in a thread of its own.
-    pub(in crate::cli::live) fn heed(self, progress: Arc<Progress>, reopen: Arc<AtomicBool>) {
+    pub(in crate::cli::live) fn heed(
+        self,
+        progress: Arc<Progress>,
+        reopen: Arc<AtomicBool>,
+        on_screen: bool,
+    ) {
         thread::spawn(move || {
             loop {
                 match self.0.wait() {
-                    Ok(Signal::SIGHUP) => reopen.store(true, Ordering::SeqCst),
+                    Ok(Signal::SIGHUP) if !on_screen => reopen.store(true, Ordering::SeqCst),
                     Ok(_) => {
                         if progress.stop.swap(true, Ordering::SeqCst) {
                             std::process::exit(i32::from(Exit::Interrupted.code()));
