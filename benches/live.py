@@ -1,6 +1,7 @@
 """Replays captures to what watches the other end of a veth pair; called by live.sh, inside its namespace."""
 
 import argparse
+import atexit
 import json
 import os
 import platform
@@ -27,6 +28,9 @@ ROOM = 64
 # Where a tool gets a part of a processor, it gets it in pieces of this period, so less room shows sooner that it is behind.
 PERIOD_US = 40_000
 ROOM_IN_PART = 8
+# Before it is measured each tool sees the capture once at this rate: memory that is touched for the first time, code that was
+# never run and certificates that were never seen are no matter of packets a second.
+WARM_RATE = 30_000
 # Searches for the rate without drop end when they are as close as this.
 CLOSE = 1.1
 PACKETS_MIN = 400_000
@@ -64,6 +68,11 @@ class Share:
         else:
             self.enter(new, pid, [("cpu.max", f"{quota} {PERIOD_US}")])
 
+    def free(self, pid):
+        """What comes at the end is not measured."""
+        with open(os.path.join(os.path.dirname(self.folder), "cgroup.procs"), "w") as file:
+            file.write(str(pid))
+
     def enter(self, root, pid, values):
         folder = os.path.join(root, f"tlscope-bench-{os.getpid()}")
         os.mkdir(folder)
@@ -80,6 +89,17 @@ class Share:
                 time.sleep(0.05)  # the process is not gone yet
 
 
+def before_others():
+    """What is measured comes before the work of other sessions, where that may be had."""
+    try:
+        os.setsid()
+        with open("/proc/self/autogroup", "w") as file:
+            file.write("-10")
+        os.nice(-10)
+    except OSError:
+        pass
+
+
 def last_line(path):
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - (64 << 20)))
@@ -89,16 +109,17 @@ def last_line(path):
 class Watcher:
     """A tool that watches v1."""
 
-    def __init__(self, tool, more=(), part=0):
+    def __init__(self, tool, more=(), room=ROOM):
         self.name, line, ready, self.counts = tool
         self.folder = tempfile.mkdtemp(prefix="tlscope-live-")
         os.chmod(self.folder, 0o777)
-        room = ROOM_IN_PART if part else ROOM
         places = {self.name: find(self.name), "dir": self.folder, "room": room, "room_kib": room << 10}
         words = line.format(**places).split() + [word.format(**places) for word in more]
         self.out, self.err = (os.path.join(self.folder, name) for name in ("out", "err"))
-        self.process = subprocess.Popen(words, stdout=open(self.out, "wb"), stderr=open(self.err, "wb"))
-        self.share = Share(self.process.pid, part) if part else None
+        self.process = subprocess.Popen(words, stdout=open(self.out, "wb"), stderr=open(self.err, "wb"),
+                                        preexec_fn=before_others)
+        atexit.register(self.process.kill)  # it hears no Ctrl-C
+        self.share = None
         begun = time.time()
         while ready and ready not in open(self.err, errors="replace").read():
             if time.time() - begun > 30 or self.process.poll() is not None:
@@ -106,21 +127,31 @@ class Watcher:
             time.sleep(0.05)
         time.sleep(0.3)
 
+    def share_out(self, part):
+        """From now on it may take so many per cent of a processor."""
+        self.share = Share(self.process.pid, part) if part else None
+
+    def cpu(self):
+        """Seconds of processors that it took so far."""
+        folder = f"/proc/{self.process.pid}/task"
+        threads = [os.path.join(folder, thread, "schedstat") for thread in os.listdir(folder)]
+        return sum(int(open(thread).read().split()[0]) for thread in threads) / 1e9
+
     def stop(self):
-        """Received, dropped (None where it does not tell), CPU seconds."""
-        time.sleep(0.5)
+        """Received, dropped (None where it does not tell)."""
+        if self.share:
+            self.share.free(self.process.pid)
         self.process.send_signal(signal.SIGINT)
-        _, _, usage = os.wait4(self.process.pid, 0)
-        cpu = usage.ru_utime + usage.ru_stime
+        self.process.wait()
         if self.name == "tlscope":
             written = os.path.join(self.folder, "records.ndjson")
             self.summary = json.loads(last_line(written if os.path.exists(written) else self.out))
             kernel = self.summary["captures"][0]["kernel"]
-            return kernel["received"], kernel["dropped"], cpu
+            return kernel["received"], kernel["dropped"]
         found = re.search(self.counts, open(self.err, errors="replace").read())
         facts = found.groupdict() if found else {}
         received, dropped = (int(facts[key]) if key in facts else None for key in ("received", "dropped"))
-        return received, dropped, cpu
+        return received, dropped
 
     def clean(self):
         if self.share:
@@ -129,10 +160,17 @@ class Watcher:
 
 
 def run(tool, capture, loops, rate=None, part=0):
-    watcher = Watcher(tool, part=part)
+    watcher = Watcher(tool, room=ROOM_IN_PART if part else ROOM)
+    warm, _ = replay(capture, 1, WARM_RATE)
+    time.sleep(0.5)
+    watcher.share_out(part)
+    begun = watcher.cpu()
     sent, speed = replay(capture, loops, rate)
-    received, dropped, cpu = watcher.stop()
+    time.sleep(0.5)
+    cpu = watcher.cpu() - begun
+    received, dropped = watcher.stop()
     watcher.clean()
+    received = received and received - warm
     return {"sent": sent, "speed": speed, "received": received, "dropped": dropped, "cpu": cpu}
 
 
@@ -234,7 +272,9 @@ def soak(options):
             with open(options.samples, "a") as out:
                 print(json.dumps({"at": round(time.time() - begun, 1), **samples[-1]}), file=out)
     sent = int(sender.stdout.read().split()[0])
-    received, dropped, cpu = watcher.stop()
+    time.sleep(0.5)
+    cpu = watcher.cpu()
+    received, dropped = watcher.stop()
     got = watcher.summary
     watcher.clean()
     print(f"soak: {loops} rounds of {packets:,} packets at {rate:,.0f}/s, {len(samples)} s, {cpu:.1f} s CPU, {sent:,} sent, "
