@@ -47,6 +47,7 @@ mod server_name;
 mod settings;
 mod shelf;
 mod sign_in;
+mod signatures;
 mod stack;
 mod standing;
 mod stuck;
@@ -197,6 +198,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     dropped::SURVEYS,
     backend::SURVEYS,
     no_common::SURVEYS,
+    signatures::SURVEYS,
     failures::SURVEYS,
     late::SURVEYS,
     farm::SURVEYS,

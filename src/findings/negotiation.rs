@@ -9,7 +9,7 @@ use super::names::{certificate_name, leaf};
 use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
-use crate::record::{Close, Code16, Confidence, Outcome, Scope, Severity, Side};
+use crate::record::{Certificate, Close, Code16, Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{SignatureScheme, VersionRank, is_grease};
 
 /// The group's rules.
@@ -178,34 +178,9 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     }
     let schemes = facts.client_hello?.shape.signature_algorithms.as_deref()?;
     leaf(facts)?;
-    let chain = facts
-        .record
-        .certificates
-        .iter()
-        .filter(|certificate| !certificate.self_signed);
-    let mut mismatch = false;
-    for certificate in chain {
-        let Some((usual, hash, signature)) =
-            certificate.signature_algorithm.as_deref().and_then(parts)
-        else {
-            continue;
-        };
-        mismatch |= !schemes.contains(&Code16(usual))
-            && !schemes.iter().any(|code| {
-                let scheme = SignatureScheme(code.0);
-                scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
-            });
-    }
-    // The key that signs the key exchange: an ECDSA certificate needs a scheme of its own.
-    let ecdsa = leaf(facts).is_some_and(|leaf| {
-        leaf.key
-            .as_deref()
-            .is_some_and(|key| key.starts_with("ecdsa"))
-    });
-    let key_type = ecdsa
-        && !schemes
-            .iter()
-            .any(|code| SignatureScheme(code.0).signature() == Some("ecdsa"));
+    let mut chain = facts.record.certificates.iter();
+    let mismatch = chain.any(|certificate| is_signed_otherwise(certificate, schemes));
+    let key_type = leaf(facts).is_some_and(|leaf| lacks_key_type(leaf, schemes));
     if !mismatch && !key_type {
         return None;
     }
@@ -223,6 +198,31 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     };
     let cause = if mismatch { "" } else { "key-type" };
     Some(Verdict::new(severity, Confidence::Certain, cause))
+}
+
+/// The certificate is signed in a way that a client with these schemes does not offer. What a root says of itself does not
+/// matter, and an algorithm that is not known proves nothing.
+pub(super) fn is_signed_otherwise(certificate: &Certificate, schemes: &[Code16]) -> bool {
+    let algorithm = certificate.signature_algorithm.as_deref();
+    let Some((usual, hash, signature)) = algorithm.and_then(parts) else {
+        return false;
+    };
+    !certificate.self_signed
+        && !schemes.contains(&Code16(usual))
+        && !schemes.iter().any(|code| {
+            let scheme = SignatureScheme(code.0);
+            scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
+        })
+}
+
+/// The key that signs the key exchange: an ECDSA certificate needs a scheme of its own.
+pub(super) fn lacks_key_type(leaf: &Certificate, schemes: &[Code16]) -> bool {
+    let ecdsa = leaf
+        .key
+        .as_deref()
+        .is_some_and(|key| key.starts_with("ecdsa"));
+    let offers = |code: &Code16| SignatureScheme(code.0).signature() == Some("ecdsa");
+    ecdsa && !schemes.iter().any(offers)
 }
 
 /// A certificate's algorithm: the scheme that mostly stands for it (RFC 5246 section 7.4.1.4.1, RFC 8446 section
