@@ -18,10 +18,8 @@ use crate::tls::{
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// Longest certificate that is remembered; a longer one is read anew each time.
-const REMEMBERED_CERTIFICATE_MAX: usize = 8 << 10;
-/// Longest raw form of a hello's shape that is remembered.
-const REMEMBERED_SHAPE_MAX: usize = 4 << 10;
+/// Longest raw form of a shape or a certificate that is remembered; a longer one is read anew each time.
+const REMEMBERED_BYTES_MAX: usize = 8 << 10;
 
 /// Shapes and certificates seen before.
 #[derive(Debug)]
@@ -153,9 +151,6 @@ impl Interner {
             certificate.der = keep_der.then(|| der.into());
             certificate
         };
-        if der.len() > REMEMBERED_CERTIFICATE_MAX {
-            return Arc::new(read());
-        }
         remember(&mut self.certificates, der, self.max / 4, read)
     }
 }
@@ -167,16 +162,17 @@ fn remember<V>(
     max: usize,
     build: impl FnOnce() -> V,
 ) -> Arc<V> {
+    if key.len() > REMEMBERED_BYTES_MAX {
+        return Arc::new(build());
+    }
     if let Some(value) = known.get(key) {
         return Arc::clone(value);
     }
     let value = Arc::new(build());
-    if key.len() <= REMEMBERED_CERTIFICATE_MAX.max(REMEMBERED_SHAPE_MAX) {
-        if known.len() >= max {
-            known.clear();
-        }
-        known.insert(key.into(), Arc::clone(&value));
+    if known.len() >= max {
+        known.clear();
     }
+    known.insert(key.into(), Arc::clone(&value));
     value
 }
 
@@ -364,7 +360,9 @@ pub fn text(bytes: &[u8]) -> Box<str> {
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+            out.push_str("\\x");
+            out.extend([digit(byte >> 4), digit(byte & 0xf)]);
         }
     }
     out.into()

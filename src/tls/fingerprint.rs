@@ -12,44 +12,24 @@ use md5::{Digest as _, Md5};
 use sha2::Sha256;
 use std::fmt::Write as _;
 
-/// Adds numbers in decimal, joined by dashes, GREASE left out.
+/// Adds numbers in decimal, joined by dashes, GREASE left out. Hostile hellos list tens of thousands: no formatting
+/// machinery here.
 fn dashed(out: &mut String, numbers: impl Iterator<Item = u16>) {
     let start = out.len();
     for number in numbers.filter(|&number| !is_grease(number)) {
         if out.len() > start {
             out.push('-');
         }
-        push_decimal(out, number);
+        out.push_str(itoa::Buffer::new().format(number));
     }
-}
-
-/// A number in decimal. Hostile hellos list tens of thousands: no formatting machinery here.
-fn push_decimal(out: &mut String, number: u16) {
-    let mut digits = [b'0'; 5];
-    let (mut rest, mut first) = (number, digits.len());
-    loop {
-        first -= 1;
-        if let Some(digit) = digits.get_mut(first) {
-            *digit = b'0' + (rest % 10) as u8;
-        }
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend(digits.iter().skip(first).map(|&digit| char::from(digit)));
 }
 
 /// A number as four hex digits.
-fn push_hex(out: &mut String, number: u16) {
-    for shift in [12, 8, 4, 0] {
+fn hex_digits(number: u16) -> [u8; 4] {
+    [12, 8, 4, 0].map(|shift| {
         let nibble = (number >> shift & 0xf) as u8;
-        out.push(char::from(if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        }));
-    }
+        nibble + if nibble < 10 { b'0' } else { b'a' - 10 }
+    })
 }
 
 /// The JA3 string of a ClientHello.
@@ -167,8 +147,8 @@ pub fn ja4(
         .filter(real)
         .collect();
     if !schemes.is_empty() && !text.is_empty() {
-        text.push('_');
-        text.push_str(&hex_list(&schemes));
+        text.push(b'_');
+        text.extend(hex_list(&schemes));
     }
     push_hash(&mut out, &text);
     out
@@ -189,24 +169,24 @@ fn push_alpn(out: &mut String, name: Option<&[u8]>) {
     }
 }
 
-fn hex_list(numbers: &[u16]) -> String {
-    let mut out = String::with_capacity(numbers.len() * 5);
-    for (index, number) in numbers.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        push_hex(&mut out, *number);
+/// Numbers in hex, joined by commas.
+fn hex_list(numbers: &[u16]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(numbers.len() * 5);
+    for &number in numbers {
+        out.extend_from_slice(&hex_digits(number));
+        out.push(b',');
     }
+    out.pop();
     out
 }
 
 /// The first twelve hex digits of the text's SHA-256; zeros for an empty text.
-fn push_hash(out: &mut String, text: &str) {
+fn push_hash(out: &mut String, text: &[u8]) {
     if text.is_empty() {
         out.push_str("000000000000");
         return;
     }
-    for byte in Sha256::digest(text.as_bytes()).iter().take(6) {
+    for byte in Sha256::digest(text).iter().take(6) {
         let _ = write!(out, "{byte:02x}");
     }
 }
