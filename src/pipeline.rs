@@ -134,9 +134,9 @@ impl Held {
 }
 
 /// A record that leaves the pipe.
-pub struct Taken<'a> {
+pub struct Taken<'a, Record = Box<Handshake>> {
     /// The record.
-    pub record: Box<Handshake>,
+    pub record: Record,
     /// What the rules said of it, for [`crate::findings::Diagnosis::add_judged`].
     pub verdicts: Verdicts,
     /// What [`Options::render`] made of it.
@@ -145,13 +145,13 @@ pub struct Taken<'a> {
     pub shown: bool,
 }
 
-/// What takes the records; an error ends the run.
-pub type Take<'a> = dyn FnMut(Taken<'_>) -> io::Result<()> + 'a;
+/// What the records are shown to; an error ends the run.
+pub type Take<'a> = dyn FnMut(Taken<'_, &Handshake>) -> io::Result<()> + 'a;
 
 /// What follows a run that has no end of its own: it takes the records, and hears of the time between them.
 pub trait Watch {
-    /// Takes a record; an error ends the run.
-    fn record(&mut self, taken: Taken<'_>) -> io::Result<()>;
+    /// Takes a record, and hands it back if it does not keep it; an error ends the run.
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<Option<Box<Handshake>>>;
     /// Takes a packet of a handshake, where [`Options::keep_handshakes`] asks for them.
     fn keep(&mut self, _kept: &KeptPacket) -> io::Result<()> {
         Ok(())
@@ -176,8 +176,15 @@ pub struct Status<'a> {
 struct Records<'t, 'r>(&'t mut Take<'r>);
 
 impl Watch for Records<'_, '_> {
-    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
-        (self.0)(taken)
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<Option<Box<Handshake>>> {
+        let record = taken.record;
+        (self.0)(Taken {
+            record: &*record,
+            verdicts: taken.verdicts,
+            line: taken.line,
+            shown: taken.shown,
+        })?;
+        Ok(Some(record))
     }
 
     fn tick(&mut self, _: &Status<'_>) -> io::Result<()> {
@@ -467,7 +474,9 @@ struct Board {
     /// Blocks that are read and not sorted yet.
     unsorted: VecDeque<Job>,
     spare_blocks: Vec<(Block, Vec<Vec<Looked>>)>,
-    spare_batches: Vec<Batch>,
+    /// By thread: batches that it filled, with the records that came back; it frees them, for memory that another thread
+    /// frees is lost to its own store and costs a lock.
+    spare_batches: Vec<Vec<Batch>>,
     /// Blocks that were read, sorted, and given out.
     read: u64,
     sorted: u64,
@@ -485,15 +494,17 @@ impl Board {
         self.failed || (self.read_all && !self.reading && self.out == self.read)
     }
 
-    /// A lane that is free and has a block to take: the one that is furthest behind.
-    fn claim(&mut self) -> Option<(usize, Vec<Shard>, u64, Arc<Job>)> {
+    /// A lane that is free and has a block to take: the one that is furthest behind. Of several, one that is usually this
+    /// thread's, which has its conversations in its cache.
+    fn claim(&mut self, thread: usize) -> Option<(usize, Vec<Shard>, u64, Arc<Job>)> {
+        let threads = self.spare_batches.len();
         let (index, _) = self
             .queues
             .iter()
             .enumerate()
             .filter(|(index, _)| self.lanes.get(*index).is_some_and(Option::is_some))
             .filter_map(|(index, queue)| queue.front().map(|(block, _)| (index, *block)))
-            .min_by_key(|&(_, block)| block)?;
+            .min_by_key(|&(index, block)| (block, index % threads != thread))?;
         let lane = self.lanes.get_mut(index)?.take()?;
         let (block, job) = self.queues.get_mut(index)?.pop_front()?;
         Some((index, lane, block, job))
@@ -522,6 +533,7 @@ fn threaded<'i>(
     sorter: &mut Sorter<'i>,
     sink: &mut Sink<'_, '_>,
 ) -> io::Result<Vec<Shard>> {
+    let threads = shared.options.threads.min(SHARDS);
     let lanes = lanes(shared.options.threads);
     let lane = || (0..SHARDS / lanes).map(|_| Shard::default()).collect();
     let board = Mutex::new(Board {
@@ -530,7 +542,7 @@ fn threaded<'i>(
         waiting: BTreeMap::new(),
         unsorted: VecDeque::new(),
         spare_blocks: Vec::new(),
-        spare_batches: Vec::new(),
+        spare_batches: (0..threads).map(|_| Vec::new()).collect(),
         read: 0,
         sorted: 0,
         out: 0,
@@ -548,10 +560,10 @@ fn threaded<'i>(
         news: &Condvar::new(),
     };
     std::thread::scope(|scope| {
-        for _ in 1..shared.options.threads.min(SHARDS) {
-            scope.spawn(move || crew.work(None));
+        for thread in 1..threads {
+            scope.spawn(move || crew.work(thread, None));
         }
-        crew.work(Some(sink))
+        crew.work(0, Some(sink))
     })?;
     let lanes = core::mem::take(&mut lock(&board).lanes);
     let mut shards: Vec<Shard> = lanes.into_iter().flatten().flatten().collect();
@@ -574,7 +586,7 @@ const READ_FIRST: u64 = 3;
 
 impl<'s> Crew<'s, '_, '_> {
     /// Does whatever is next until nothing is left. The thread with the sink also empties it.
-    fn work(self, mut sink: Option<&mut Sink<'_, '_>>) -> io::Result<()> {
+    fn work(self, thread: usize, mut sink: Option<&mut Sink<'_, '_>>) -> io::Result<()> {
         let mut bench = self.shared.bench();
         let mut board = lock(self.board);
         loop {
@@ -588,7 +600,11 @@ impl<'s> Crew<'s, '_, '_> {
                 drop(board);
                 let (spare, result) = self.deliver(sink, batches);
                 board = lock(self.board);
-                board.spare_batches.extend(spare);
+                for batch in spare {
+                    if let Some(spare) = board.spare_batches.get_mut(batch.thread) {
+                        spare.push(batch);
+                    }
+                }
                 board.out += 1;
                 board.failed |= result.is_err();
                 self.tell(&board);
@@ -605,9 +621,10 @@ impl<'s> Crew<'s, '_, '_> {
                 && let Some(job) = board.unsorted.pop_front()
             {
                 board = self.sort(board, job);
-            } else if let Some((index, lane, block, job)) = board.claim() {
-                let batch = board.spare_batches.pop().unwrap_or_default();
+            } else if let Some((index, lane, block, job)) = board.claim(thread) {
+                let spare = board.spare_batches.get_mut(thread).and_then(Vec::pop);
                 drop(board);
+                let batch = spare.unwrap_or_default().of(thread);
                 board = self.take((index, lane), (block, job), batch, &mut bench);
             } else if may_read {
                 board = self.read(board);
@@ -818,7 +835,7 @@ mod tests {
             ..Options::default()
         };
         let mut records = Vec::new();
-        let mut take = |taken: Taken<'_>| {
+        let mut take = |taken: Taken<'_, &Handshake>| {
             records.push(format!("{:?}", taken.record));
             Ok(())
         };

@@ -80,7 +80,7 @@ impl Following {
         let seen = Arc::clone(&progress);
         let thread = std::thread::spawn(move || {
             pipeline::run(&inputs, &options, &seen, &mut |taken| {
-                let _ = sender.send((*taken.record).clone());
+                let _ = sender.send(taken.record.clone());
                 Ok(())
             })
             .unwrap()

@@ -176,7 +176,7 @@ fn packets_wait_for_a_log_that_is_written_a_moment_later() {
             progress.stop.store(true, Ordering::SeqCst);
         });
         pipeline::run(&[Input::File(file)], &options, &progress, &mut |taken| {
-            records.lock().unwrap().push(taken.record);
+            records.lock().unwrap().push(taken.record.clone());
             Ok(())
         })
         .unwrap();

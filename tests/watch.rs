@@ -92,11 +92,11 @@ struct Heard {
 }
 
 impl Watch for Heard {
-    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<Option<Box<Handshake>>> {
         if taken.shown {
             self.records.push((self.now_ns, *taken.record));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn keep(&mut self, kept: &KeptPacket) -> io::Result<()> {
@@ -196,10 +196,10 @@ struct Bench {
 }
 
 impl Watch for Bench {
-    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<Option<Box<Handshake>>> {
         self.standing
             .add(&taken.record, &taken.verdicts, self.now_ns);
-        Ok(())
+        Ok(Some(taken.record))
     }
 
     fn tick(&mut self, status: &Status<'_>) -> io::Result<()> {

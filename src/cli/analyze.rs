@@ -255,12 +255,12 @@ fn read(
 
     let mut write_failed = false;
     let result = pipeline::run(inputs, &options, progress, &mut |taken| {
-        diagnosis.add_judged(&taken.record, &taken.verdicts);
+        diagnosis.add_judged(taken.record, &taken.verdicts);
         if !taken.shown {
             return Ok(());
         }
         let written = report
-            .record(&taken.record, taken.line, output)
+            .record(taken.record, taken.line, output)
             .and_then(|()| if at_once { output.flush() } else { Ok(()) });
         write_failed |= written.is_err();
         written

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         ..Options::default()
     };
     let (_, errors) = pipeline::run(&list, &options, &Progress::default(), &mut |taken| {
-        collect(&taken.record, &mut all, &mut beyond);
+        collect(taken.record, &mut all, &mut beyond);
         Ok(())
     })
     .context("the captures could not be read")?;

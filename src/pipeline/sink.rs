@@ -22,6 +22,11 @@ pub(super) struct Batch {
     pub(super) names: Vec<Dns>,
     /// About the time of the block's packets.
     pub(super) time_ns: i64,
+    /// The thread that fills it.
+    pub(super) thread: usize,
+    /// Records of it that nobody kept, as they came: to take them out of their boxes would copy each.
+    #[allow(clippy::vec_box)]
+    spent: Vec<Box<Handshake>>,
 }
 
 /// A record that is judged and rendered.
@@ -33,6 +38,13 @@ struct Ready {
 }
 
 impl Batch {
+    /// To be filled by this thread, which made the records that are freed here.
+    pub(super) fn of(mut self, thread: usize) -> Self {
+        self.thread = thread;
+        self.spent.clear();
+        self
+    }
+
     /// Takes what clients of these shards were told.
     pub(super) fn learn(&mut self, shards: &mut [Shard]) {
         for shard in shards {
@@ -103,7 +115,7 @@ impl<'a, 't> Sink<'a, 't> {
         let result = match batches {
             [batch] => {
                 let lines = &batch.lines;
-                (batch.records.drain(..)).try_for_each(|ready| self.one(ready, lines))
+                (batch.records.drain(..)).try_for_each(|ready| self.one(ready, lines).map(drop))
             }
             _ => self.merge(batches),
         };
@@ -145,26 +157,30 @@ impl<'a, 't> Sink<'a, 't> {
     fn merge(&mut self, batches: &mut [Batch]) -> io::Result<()> {
         let mut sources: Vec<_> = batches
             .iter_mut()
-            .map(|batch| (batch.records.drain(..).peekable(), &batch.lines))
+            .map(|batch| {
+                let records = batch.records.drain(..).peekable();
+                (records, &batch.lines, &mut batch.spent)
+            })
             .collect();
         // A block has few records and there are few shards: the least of their heads is found by looking at each.
         while let Some((_, at)) = sources
             .iter_mut()
             .enumerate()
-            .filter_map(|(at, (records, _))| Some((records.peek()?.finished.order, at)))
+            .filter_map(|(at, (records, ..))| Some((records.peek()?.finished.order, at)))
             .min()
         {
-            let Some((records, lines)) = sources.get_mut(at) else {
+            let Some((records, lines, spent)) = sources.get_mut(at) else {
                 break;
             };
             if let Some(ready) = records.next() {
-                self.one(ready, lines)?;
+                spent.extend(self.one(ready, lines)?);
             }
         }
         Ok(())
     }
 
-    fn one(&mut self, ready: Ready, lines: &[u8]) -> io::Result<()> {
+    /// Hands a record on; it comes back if nobody kept it.
+    fn one(&mut self, ready: Ready, lines: &[u8]) -> io::Result<Option<Box<Handshake>>> {
         let Ready {
             mut finished,
             verdicts,

@@ -83,11 +83,11 @@ pub(crate) fn inputs_with(inputs: &[Input], options: &Options) -> Run {
     let (mut records, mut all, mut out) = (Vec::new(), Vec::new(), Vec::new());
     let progress = Progress::default();
     let (mut summary, errors) = pipeline::run(inputs, &options, &progress, &mut |taken| {
-        diagnosis.add(&taken.record);
-        all.push((*taken.record).clone());
+        diagnosis.add(taken.record);
+        all.push(taken.record.clone());
         if taken.shown {
-            report.record(&taken.record, taken.line, &mut out)?;
-            records.push(*taken.record);
+            report.record(taken.record, taken.line, &mut out)?;
+            records.push(taken.record.clone());
         }
         Ok(())
     })

@@ -24,7 +24,7 @@ use tlscope::{
     findings::{Settings, Standing},
     keep::KeptPacket,
     pipeline::{Progress, Status, Taken, Watch},
-    record::{Dns, Finding, FindingState, Severity, Timestamp},
+    record::{Dns, Finding, FindingState, Handshake, Severity, Timestamp},
     report::Report,
     stats::Summary,
 };
@@ -209,7 +209,7 @@ impl<'a> Desk<'a> {
 }
 
 impl Watch for Desk<'_> {
-    fn record(&mut self, taken: Taken<'_>) -> io::Result<()> {
+    fn record(&mut self, taken: Taken<'_>) -> io::Result<Option<Box<Handshake>>> {
         // Before the first tick no time was told; the record's own is as good.
         let now_ns = if self.now_ns == 0 {
             taken.record.end.0
@@ -225,7 +225,7 @@ impl Watch for Desk<'_> {
                 .record(&taken.record, taken.line, &mut self.lines)?;
         }
         self.judge.add(taken.record, taken.verdicts, now_ns);
-        Ok(())
+        Ok(None)
     }
 
     fn keep(&mut self, kept: &KeptPacket) -> io::Result<()> {
