@@ -54,7 +54,7 @@ pub(super) fn bulk(studio: &mut Studio<'_, '_>) -> io::Result<()> {
         let data_bytes = random.between(1 << 20, 8 << 20) as usize;
         let plan = Plan {
             data_bytes,
-            ..plan(random)
+            ..plan()
         };
         tls(n, pick(&templates, random), plan, random)
     })
@@ -63,7 +63,7 @@ pub(super) fn bulk(studio: &mut Studio<'_, '_>) -> io::Result<()> {
 pub(super) fn handshake(studio: &mut Studio<'_, '_>) -> io::Result<()> {
     let templates = complete(studio.templates);
     run(studio, 500, 4, &mut |n, random| {
-        let plan = plan(random);
+        let plan = plan();
         tls(n, pick(&templates, random), plan, random)
     })
 }
@@ -87,7 +87,7 @@ pub(super) fn mixed(studio: &mut Studio<'_, '_>) -> io::Result<()> {
                 data_bytes: random.between(2_000, 60_000) as usize,
                 faults: true,
                 plain: true,
-                ..plan(random)
+                ..plan()
             };
             let pair = pair(n, 80, false, random);
             Flow::Tcp(Box::new(Conversation::new(pair, &CLEAR, plan, random)))
@@ -102,14 +102,14 @@ pub(super) fn mixed(studio: &mut Studio<'_, '_>) -> io::Result<()> {
                 short_records: true,
                 faults: true,
                 cut: in_two.then(|| random.between(1, hello as u64) as usize),
-                ..plan(random)
+                ..plan()
             };
             tls(n, template, plan, random)
         }
     })
 }
 
-fn plan(random: &mut Random) -> Plan {
+fn plan() -> Plan {
     Plan {
         data_bytes: 0,
         requests: 1,
@@ -117,14 +117,15 @@ fn plan(random: &mut Random) -> Plan {
         faults: false,
         plain: false,
         cut: None,
-        certificate: skewed(random) as u32,
+        certificate: 0,
     }
 }
 
-/// A certificate's number; low ones come often.
-fn skewed(random: &mut Random) -> u64 {
+/// The number of a server's certificate; low ones come often. A server shows the same one each time.
+fn certificate_of(server: u32) -> u32 {
+    let mut random = Random::new(u64::from(server));
     let end = random.between(1, CERTIFICATES + 1);
-    random.below(end)
+    random.below(end) as u32
 }
 
 fn complete(templates: &[Template]) -> Vec<&Template> {
@@ -141,17 +142,17 @@ fn pick<'t>(templates: &[&'t Template], random: &mut Random) -> &'t Template {
 }
 
 fn pair(n: u64, port: u16, v6: bool, random: &mut Random) -> Pair {
-    Pair::numbered(
-        n,
-        CLIENT_CONNECTIONS,
-        random.below(SERVERS) as u32,
-        port,
-        v6,
-    )
+    let server = random.below(SERVERS) as u32;
+    Pair::numbered(n, CLIENT_CONNECTIONS, server, port, v6)
 }
 
 fn tls<'t>(n: u64, template: &'t Template, plan: Plan, random: &mut Random) -> Flow<'t> {
-    let pair = pair(n, 443, template.v6, random);
+    let server = random.below(SERVERS) as u32;
+    let pair = Pair::numbered(n, CLIENT_CONNECTIONS, server, 443, template.v6);
+    let plan = Plan {
+        certificate: certificate_of(server),
+        ..plan
+    };
     Flow::Tcp(Box::new(Conversation::new(pair, template, plan, random)))
 }
 
