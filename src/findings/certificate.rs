@@ -4,7 +4,7 @@
 //! then nothing is said. On the ports of Exchange Back End a self-signed certificate is the product's default.
 
 use super::facts::{Facts, minute, moment};
-use super::groups::{Target, server_subject};
+use super::groups::{Target, Value, server_subject};
 use super::names::{certificate_name, common_name, covers, leaf};
 use super::quality::FIRST_TLS;
 use super::stack::Stack;
@@ -264,11 +264,11 @@ pub(super) fn is_public(certificate: &Certificate) -> bool {
 fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let Some(leaf) = leaf(facts) else { return };
     sheet.parties(facts);
-    sheet.note("certificate", &certificate_name(leaf));
+    sheet.note_once("certificate", || certificate_name(leaf));
     if let Some(end) = leaf.not_after {
         let days = (end.0 - facts.record.start.0).div_euclid(DAY_NS);
-        sheet.note("days", &days.to_string());
-        sheet.note("not_after", &minute(end));
+        sheet.note_value("days", Value::Number(days));
+        sheet.note_value("not_after", Value::Minute(end));
     }
     for certificate in &facts.record.certificates {
         let now = facts.record.start;
@@ -358,7 +358,7 @@ fn contains_ignoring_case(text: &str, word: &str) -> bool {
 fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(leaf) = leaf(facts) {
-        sheet.note("certificate", &certificate_name(leaf));
+        sheet.note_once("certificate", || certificate_name(leaf));
     }
     for certificate in &facts.record.certificates {
         if weakness(certificate).is_some() {

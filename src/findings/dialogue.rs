@@ -68,6 +68,7 @@ fn describe_starttls(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>)
     let Some(said) = facts.record.dialogue.as_deref() else {
         return;
     };
+    sheet.note("protocol", &said.protocol.to_uppercase());
     if let Some(answer) = said.answer.as_deref() {
         sheet.note("answer", answer);
     }

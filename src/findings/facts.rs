@@ -26,18 +26,41 @@ pub(super) struct Facts<'a> {
     pub(super) whole: bool,
 }
 
+/// What [`Facts`] are computed from a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    offer_max: Option<VersionRank>,
+    negotiated: Option<VersionRank>,
+    whole: bool,
+}
+
+impl Known {
+    /// Reads a record.
+    pub(super) fn of(record: &Handshake) -> Self {
+        let server_hello = record.server_hello.as_deref();
+        Self {
+            offer_max: record.client_hello.as_deref().and_then(offer_max),
+            negotiated: server_hello.and_then(|hello| Version(hello.shape.version.0).rank()),
+            whole: is_whole(record),
+        }
+    }
+}
+
 impl<'a> Facts<'a> {
     /// Reads a record.
     pub(super) fn of(record: &'a Handshake) -> Self {
-        let client_hello = record.client_hello.as_deref();
-        let server_hello = record.server_hello.as_deref();
+        Self::known(record, Known::of(record))
+    }
+
+    /// A record of which the rest is known already.
+    pub(super) fn known(record: &'a Handshake, known: Known) -> Self {
         Self {
             record,
-            client_hello,
-            server_hello,
-            offer_max: client_hello.and_then(offer_max),
-            negotiated: server_hello.and_then(|hello| Version(hello.shape.version.0).rank()),
-            whole: is_whole(record),
+            client_hello: record.client_hello.as_deref(),
+            server_hello: record.server_hello.as_deref(),
+            offer_max: known.offer_max,
+            negotiated: known.negotiated,
+            whole: known.whole,
         }
     }
 

@@ -51,10 +51,42 @@ pub(super) fn is_ecdsa(certificate: &Certificate) -> bool {
         .is_some_and(|key| key.starts_with("ecdsa"))
 }
 
+/// The one certificate of all these kinds: mostly there is but one.
+fn only<'p>(
+    past: &'p Past,
+    kinds: &[usize],
+    leaf: impl Fn(&Kind) -> Option<&'p Certificate>,
+) -> Option<Shown> {
+    let mut only: Option<Shown> = None;
+    for (number, kind) in past.kinds_of(kinds) {
+        let Some(leaf) = leaf(kind) else { continue };
+        let traces = past.by_kind.of(number);
+        let (first, last) = (*traces.first()?, *traces.last()?);
+        match &mut only {
+            None => {
+                only = Some(Shown {
+                    digest: leaf.sha256,
+                    first,
+                    last,
+                });
+            }
+            Some(shown) if shown.digest == leaf.sha256 => {
+                shown.first = shown.first.min(first);
+                shown.last = shown.last.max(last);
+            }
+            Some(_) => return None,
+        }
+    }
+    only
+}
+
 /// Certificates in order of time at one endpoint for one name, with each change.
 fn shown(past: &Past, kinds: &[usize], ecdsa: bool) -> Vec<Shown> {
     let fits = |leaf: &&Certificate| is_ecdsa(leaf) == ecdsa && !leaf.malformed;
     let leaf = |kind: &Kind| past.leaf(kind).filter(fits);
+    if let Some(only) = only(past, kinds, leaf) {
+        return vec![only];
+    }
     let mut runs: Vec<Shown> = Vec::new();
     for index in past.traces_of(kinds, |kind| leaf(kind).is_some()) {
         let Some(leaf) = past.kind(index).and_then(leaf) else {

@@ -6,12 +6,12 @@
 
 mod absorb;
 
-use super::facts::Facts;
+use super::facts::{Facts, minute};
 use super::text::{Say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashTable, hash_table::OccupiedEntry};
 use std::{borrow::Cow, fmt::Write as _, hash::BuildHasher as _, net::IpAddr, sync::Arc};
 
 /// Examples kept of each group.
@@ -95,7 +95,7 @@ impl Subject {
     }
 }
 
-/// A value that is counted. Addresses become words only where they are shown: each handshake counts some.
+/// A value that is counted. Most become words only where they are shown: each handshake counts some.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'v> {
     /// Words.
@@ -104,6 +104,10 @@ pub(super) enum Value<'v> {
     Ip(IpAddr),
     /// An address and a port.
     Endpoint(Endpoint),
+    /// A number.
+    Number(i64),
+    /// A time, which is shown to the minute.
+    Minute(Timestamp),
 }
 
 /// A value as a tally keeps it.
@@ -112,6 +116,8 @@ enum Kept {
     Text(Box<str>),
     Ip(IpAddr),
     Endpoint(Endpoint),
+    Number(i64),
+    Minute(Timestamp),
 }
 
 impl Kept {
@@ -120,6 +126,8 @@ impl Kept {
             Value::Text(text) => Self::Text(text.into()),
             Value::Ip(ip) => Self::Ip(ip),
             Value::Endpoint(endpoint) => Self::Endpoint(endpoint),
+            Value::Number(number) => Self::Number(number),
+            Value::Minute(time) => Self::Minute(time),
         }
     }
 
@@ -128,6 +136,8 @@ impl Kept {
             (Self::Text(one), Value::Text(other)) => **one == *other,
             (Self::Ip(one), Value::Ip(other)) => *one == other,
             (Self::Endpoint(one), Value::Endpoint(other)) => *one == other,
+            (Self::Number(one), Value::Number(other)) => *one == other,
+            (Self::Minute(one), Value::Minute(other)) => *one == other,
             _ => false,
         }
     }
@@ -137,6 +147,8 @@ impl Kept {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Ip(ip) => Cow::Owned(ip.to_string()),
             Self::Endpoint(endpoint) => Cow::Owned(endpoint.to_string()),
+            Self::Number(number) => Cow::Owned(number.to_string()),
+            Self::Minute(time) => Cow::Owned(minute(*time)),
         }
     }
 }
@@ -262,6 +274,16 @@ impl Group {
         self.tally(key).add(Value::Text(value), count);
     }
 
+    /// Counts what is the same for all hits of a subject: the words are made for the first one.
+    fn note_once(&mut self, key: &'static str, words: impl FnOnce() -> String) {
+        let is_others = self.is_others;
+        let tally = self.tally(key);
+        match tally.counts.as_mut_slice() {
+            [(_, count)] if !is_others => *count += 1,
+            _ => tally.add(Value::Text(&words()), 1),
+        }
+    }
+
     /// Counts a value that becomes words only where it is shown.
     pub(super) fn note_value(&mut self, key: &'static str, value: Value<'_>) {
         self.tally(key).add(value, 1);
@@ -374,6 +396,16 @@ impl Sheet<'_> {
         self.group.note(key, value);
     }
 
+    /// Counts a value that becomes words only where it is shown.
+    pub(super) fn note_value(&mut self, key: &'static str, value: Value<'_>) {
+        self.group.note_value(key, value);
+    }
+
+    /// Counts what is the same for all hits of the subject.
+    pub(super) fn note_once(&mut self, key: &'static str, words: impl FnOnce() -> String) {
+        self.group.note_once(key, words);
+    }
+
     /// Counts the client's address.
     pub(super) fn client(&mut self, facts: &Facts<'_>) {
         self.group
@@ -428,6 +460,13 @@ pub(super) fn server_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
 /// Which group a hit belongs to.
 pub(super) type Key = (&'static str, &'static str, Subject);
 
+/// A group that there is, with what a verdict makes worse.
+fn raised(found: OccupiedEntry<'_, (Key, Group)>, verdict: Verdict) -> &mut Group {
+    let group = &mut found.into_mut().1;
+    group.raise(verdict);
+    group
+}
+
 /// All groups of a diagnosis.
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -462,30 +501,29 @@ impl Groups {
     ) -> Option<&mut Group> {
         let mut key = (entry.id, verdict.cause, subject);
         let mut hash = self.hasher.hash_one(&key);
-        if self.groups.find(hash, |(known, _)| *known == key).is_none() {
-            let subjects = self.subjects.entry((entry.id, verdict.cause)).or_default();
-            if *subjects >= SUBJECTS_MAX {
-                key.2 = Subject::Others;
-                hash = self.hasher.hash_one(&key);
-            } else {
-                *subjects += 1;
-            }
-            if self.groups.find(hash, |(known, _)| *known == key).is_none() {
-                if self.groups.len() >= self.groups_max {
-                    self.beyond += 1;
-                    return None;
-                }
-                let group = Group::new(entry, verdict, key.2 == Subject::Others);
-                let hasher = &self.hasher;
-                let slot = self
-                    .groups
-                    .insert_unique(hash, (key, group), |(key, _)| hasher.hash_one(key));
-                return Some(&mut slot.into_mut().1);
-            }
+        let mut groups = match self.groups.find_entry(hash, |(known, _)| *known == key) {
+            Ok(found) => return Some(raised(found, verdict)),
+            Err(absent) => absent.into_table(),
+        };
+        let subjects = self.subjects.entry((entry.id, verdict.cause)).or_default();
+        if *subjects < SUBJECTS_MAX {
+            *subjects += 1;
+        } else {
+            key.2 = Subject::Others;
+            hash = self.hasher.hash_one(&key);
+            groups = match groups.find_entry(hash, |(known, _)| *known == key) {
+                Ok(found) => return Some(raised(found, verdict)),
+                Err(absent) => absent.into_table(),
+            };
         }
-        let (_, group) = self.groups.find_mut(hash, |(known, _)| *known == key)?;
-        group.raise(verdict);
-        Some(group)
+        if groups.len() >= self.groups_max {
+            self.beyond += 1;
+            return None;
+        }
+        let group = Group::new(entry, verdict, key.2 == Subject::Others);
+        let hasher = &self.hasher;
+        let slot = groups.insert_unique(hash, (key, group), |(key, _)| hasher.hash_one(key));
+        Some(&mut slot.into_mut().1)
     }
 
     /// Adds one handshake's hit, with what `describe` tells of it.

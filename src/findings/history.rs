@@ -11,11 +11,11 @@ mod order;
 
 use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
-use super::lists::{self, ByKind, endpoint_rank};
+use super::lists::{self, ByNumber, Clients, endpoint_rank};
 use super::past::Past;
 use super::resolved::Resolved;
 use super::stack::Stack;
-use super::trace::{Flags, Kind, Own};
+use super::trace::{Flags, Kind, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Handshake, Protocol, ServerHello,
@@ -146,12 +146,11 @@ impl History {
         for other in record.certificates.iter().skip(1) {
             self.certificate(other, false);
         }
-        Kind {
+        let sort = Sort {
             capture: self
                 .captures
                 .number(&*record.capture)
                 .map_or(u32::MAX, |found| found.0),
-            server: record.server,
             name: facts
                 .sni()
                 .and_then(|name| self.names.number(name))
@@ -172,6 +171,10 @@ impl History {
             alert: alert.and_then(|alert| Some((alert.from, alert.code?))),
             chain: u8::try_from(record.certificates.len()).unwrap_or(u8::MAX),
             flags: flags(facts),
+        };
+        Kind {
+            server: record.server,
+            sort,
         }
     }
 
@@ -222,6 +225,7 @@ impl History {
         let mut traces = order::by_time(self.traces.into(), &kinds);
         let kinds = order::by_first_trace(&mut traces, kinds);
         let kind_of: Vec<u32> = traces.iter().map(|own| own.kind).collect();
+        let clients = Clients::new(&traces);
         Past {
             lang,
             captures,
@@ -232,8 +236,9 @@ impl History {
             others: self.others,
             servers: lists::by(&kinds, &kind_of, |kind| Some(kind.server), endpoint_rank),
             by_name: lists::by(&kinds, &kind_of, |kind| kind.name, |name| *name),
-            pairs: lists::notable_pairs(&traces, &kinds),
-            by_kind: ByKind::new(&kind_of, kinds.len()),
+            pairs: lists::notable_pairs(&clients, &kind_of, &kinds),
+            clients,
+            by_kind: ByNumber::new(&kind_of, kinds.len()),
             kind_of,
             kinds,
             own: traces,

@@ -6,6 +6,7 @@
 //! what secrets opened.
 
 use super::facts::{Facts, suite_name, version_name};
+use super::groups::Value;
 use super::text::{Say, say};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict};
 use crate::record::{Confidence, H2GoAway, Outcome, Scope, Severity, Side};
@@ -168,7 +169,7 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         None if closed => "closed",
         None => "went_on",
     };
-    sheet.note(seen, &facts.record.client.ip.to_string());
+    sheet.note_value(seen, Value::Ip(facts.record.client.ip));
     if let Some(permitted) = permitted(facts).next() {
         sheet.note("permitted", permitted.name().unwrap_or("?"));
     }

@@ -7,6 +7,7 @@ use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Hello;
 use super::http2::is_permitted;
+use super::lists::ByNumber;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
@@ -16,7 +17,7 @@ use super::trace::Kind;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -369,34 +370,56 @@ fn hello_retry(report: &mut Report<'_>) {
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     let past = report.past;
-    let offers = |kind: &Kind| {
-        let hello = past.hello(kind)?;
-        let program = (kind.offer_max?, hello.stack().map(Stack::name));
-        (!hello.shape.fallback_scsv).then_some(program)
+    let stacks: Vec<Option<&str>> = past
+        .hellos
+        .iter()
+        .map(|hello| hello.stack().map(Stack::name))
+        .collect();
+    type Program<'a> = (VersionRank, Option<&'a str>);
+    let program = |kind: &Kind| {
+        let offer = kind.offer_max?;
+        let scsv = past.hello(kind)?.shape.fallback_scsv;
+        let stack = stacks.get(usize::try_from(kind.hello?).ok()?)?;
+        (!scsv).then_some((offer, *stack))
     };
-    let programs: Vec<Option<(VersionRank, Option<&str>)>> =
-        past.kinds.iter().map(offers).collect();
-    let is_old = |program: &(VersionRank, Option<&str>)| program.0 < VersionRank::Tls12;
-    // Who offered something old; only their other offers matter.
-    let marks = programs.iter().map(|one| one.as_ref().is_some_and(is_old));
-    let old = past.all_marked(marks.collect());
-    let old: HashSet<IpAddr> = old.map(|(_, trace)| trace.own.client).collect();
-    type Programs<'a> = BTreeMap<(VersionRank, Option<&'a str>), usize>;
-    let mut clients: BTreeMap<IpAddr, Programs<'_>> = BTreeMap::new();
-    let all = past.own.iter().enumerate().filter(|_| !old.is_empty());
-    for (index, own) in all.filter(|(_, own)| old.contains(&own.client)) {
-        if let Some(program) = programs.get(own.kind as usize).copied().flatten() {
-            let programs = clients.entry(own.client).or_default();
-            programs.entry(program).or_insert(index);
+    let programs: Vec<Option<Program<'_>>> = past.kinds.iter().map(program).collect();
+    let program = |index: usize| {
+        let kind = past.kind_of.get(index)?;
+        programs.get(*kind as usize).copied().flatten()
+    };
+    // By client, the lowest and the highest offer: few have an old one and others.
+    let clients = past.clients.addresses.len();
+    let mut spans: Vec<Option<(VersionRank, VersionRank)>> = vec![None; clients];
+    for (index, client) in past.clients.of.iter().enumerate() {
+        if let (Some((offer, _)), Some(span)) = (program(index), spans.get_mut(*client as usize)) {
+            let (low, high) = span.get_or_insert((offer, offer));
+            (*low, *high) = ((*low).min(offer), (*high).max(offer));
         }
     }
-    let versions = |programs: &Programs<'_>| {
-        let versions: BTreeSet<VersionRank> = programs.keys().map(|program| program.0).collect();
-        versions.len()
+    let is_mixed = |span: &Option<(VersionRank, VersionRank)>| {
+        span.is_some_and(|(low, high)| low < VersionRank::Tls12 && low < high)
     };
-    clients.retain(|_, programs| versions(programs) > 1);
-    for (client, programs) in clients {
-        let traces: Vec<usize> = programs.into_values().collect();
+    let mixed = spans.iter().zip(&past.clients.addresses).enumerate();
+    let mixed = mixed.filter(|(_, (span, _))| is_mixed(span));
+    let mut mixed: Vec<(IpAddr, usize)> = mixed
+        .map(|(client, (_, address))| (*address, client))
+        .collect();
+    if mixed.is_empty() {
+        return;
+    }
+    mixed.sort_unstable();
+    let of_client = ByNumber::new(&past.clients.of, clients);
+    for (client, number) in mixed {
+        let mut found: Vec<(Program<'_>, usize)> = Vec::new();
+        for index in of_client.of(number) {
+            if let Some(program) = program(*index)
+                && !found.iter().any(|(known, _)| *known == program)
+            {
+                found.push((program, *index));
+            }
+        }
+        found.sort_unstable();
+        let traces: Vec<usize> = found.into_iter().map(|(_, index)| index).collect();
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
         let subject = Subject::Named(client.to_string().into());
         if let Some(group) = report.tell("same-client-mixed-offers", verdict, subject, &traces, &[])

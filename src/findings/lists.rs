@@ -3,8 +3,7 @@
 use super::history::PAIR_NOTABLE;
 use super::trace::{Kind, Own};
 use crate::record::Endpoint;
-use core::hash::{BuildHasher as _, Hash};
-use foldhash::fast::RandomState;
+use core::hash::Hash;
 use hashbrown::HashMap;
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -17,20 +16,21 @@ pub(super) struct Members {
     pub(super) kinds: Vec<usize>,
 }
 
-/// The traces of each kind.
+/// The traces of each kind, or of each client: by number.
 #[derive(Debug)]
-pub(super) struct ByKind {
-    /// All indexes of traces, those of one kind together and in order of time.
+pub(super) struct ByNumber {
+    /// All indexes of traces, those of one number together and in order of time.
     traces: Vec<usize>,
-    /// Where those of a kind begin; one more at the end.
+    /// Where those of a number begin; one more at the end.
     begins: Vec<usize>,
 }
 
-impl ByKind {
-    pub(super) fn new(kind_of: &[u32], kinds: usize) -> Self {
-        let mut begins = vec![0; kinds + 1];
-        for kind in kind_of {
-            if let Some(count) = begins.get_mut(*kind as usize + 1) {
+impl ByNumber {
+    /// From the number of each trace; there are so many `numbers`.
+    pub(super) fn new(number_of: &[u32], numbers: usize) -> Self {
+        let mut begins = vec![0; numbers + 1];
+        for number in number_of {
+            if let Some(count) = begins.get_mut(*number as usize + 1) {
                 *count += 1;
             }
         }
@@ -41,8 +41,8 @@ impl ByKind {
         }
         let mut next = begins.clone();
         let mut traces = vec![0; sum];
-        for (index, kind) in kind_of.iter().enumerate() {
-            if let Some(place) = next.get_mut(*kind as usize) {
+        for (index, number) in number_of.iter().enumerate() {
+            if let Some(place) = next.get_mut(*number as usize) {
                 if let Some(slot) = traces.get_mut(*place) {
                     *slot = index;
                 }
@@ -52,9 +52,9 @@ impl ByKind {
         Self { traces, begins }
     }
 
-    /// The traces of one kind, in order of time.
-    pub(super) fn of(&self, kind: usize) -> &[usize] {
-        let range = self.begins.get(kind).zip(self.begins.get(kind + 1));
+    /// The traces of one number, in order of time.
+    pub(super) fn of(&self, number: usize) -> &[usize] {
+        let range = self.begins.get(number).zip(self.begins.get(number + 1));
         range
             .and_then(|(from, to)| self.traces.get(*from..*to))
             .unwrap_or(&[])
@@ -96,38 +96,74 @@ pub(super) fn by<K: Copy + Ord + Hash, R: Ord>(
     found.into_iter().collect()
 }
 
+/// The clients, and which trace is whose.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// By number; those of the first traces first.
+    pub(super) addresses: Vec<IpAddr>,
+    /// By trace, the number of its client.
+    pub(super) of: Vec<u32>,
+}
+
+impl Clients {
+    pub(super) fn new(traces: &[Own]) -> Self {
+        let mut numbers: HashMap<IpAddr, u32> = HashMap::new();
+        let mut addresses = Vec::new();
+        let of = traces.iter().map(|own| {
+            *numbers.entry(own.client).or_insert_with(|| {
+                addresses.push(own.client);
+                u32::try_from(addresses.len() - 1).unwrap_or(u32::MAX)
+            })
+        });
+        let of = of.collect();
+        Self { addresses, of }
+    }
+}
+
 /// Handshakes of one client with one server, in number or by their outcome, that a survey has questions about. Most
 /// pairs of a large capture have a few good handshakes each: to list them all cost more than all surveys.
 pub(super) fn notable_pairs(
-    traces: &[Own],
+    clients: &Clients,
+    kind_of: &[u32],
     kinds: &[Kind],
 ) -> BTreeMap<(IpAddr, Endpoint), Vec<usize>> {
-    let mut few = Sketch::new(traces.len());
-    let keys = || {
-        traces.iter().enumerate().filter_map(|(index, own)| {
-            let kind = kinds.get(own.kind as usize)?;
-            Some((index, (own.client, kind.server), kind))
+    let mut numbers: HashMap<Endpoint, u32> = HashMap::new();
+    // By kind, the number of its server, and whether such handshakes complete.
+    let looks: Vec<(u32, bool)> = kinds
+        .iter()
+        .map(|kind| {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            let number = *numbers.entry(kind.server).or_insert(next);
+            (number, kind.is_complete())
+        })
+        .collect();
+    let pairs = || {
+        clients.of.iter().zip(kind_of).map(|(client, kind)| {
+            let (server, is_complete) = looks.get(*kind as usize).copied().unwrap_or_default();
+            (u64::from(*client) << 32 | u64::from(server), is_complete)
         })
     };
-    for (_, key, kind) in keys() {
-        few.count(&key, kind.is_complete());
-    }
-    let mut found: HashMap<(IpAddr, Endpoint), Vec<usize>> = HashMap::new();
-    for (index, key, _) in keys() {
-        if few.may_be_notable(&key) {
-            found.entry(key).or_default().push(index);
+    let mut few = Sketch::new(clients.of.len());
+    pairs().for_each(|(pair, is_complete)| few.count(pair, is_complete));
+    let mut found: HashMap<u64, (bool, Vec<usize>)> = HashMap::new();
+    for (index, (pair, is_complete)) in pairs().enumerate() {
+        if few.may_be_notable(pair) {
+            let (troubled, list) = found.entry(pair).or_default();
+            *troubled |= !is_complete;
+            list.push(index);
         }
     }
-    let is_notable = |list: &[usize]| {
-        let failed = |index: &usize| {
-            let kind = traces.get(*index).map(|own| own.kind as usize);
-            let kind = kind.and_then(|kind| kinds.get(kind));
-            kind.is_some_and(|kind| !kind.is_complete())
-        };
-        list.len() >= PAIR_NOTABLE || list.iter().any(failed)
+    found.retain(|_, (troubled, list)| *troubled || list.len() >= PAIR_NOTABLE);
+    let key = |list: &[usize]| {
+        let first = *list.first()?;
+        let client = clients.addresses.get(*clients.of.get(first)? as usize)?;
+        let kind = kinds.get(*kind_of.get(first)? as usize)?;
+        Some((*client, kind.server))
     };
-    found.retain(|_, list| is_notable(list));
-    let mut found: Vec<_> = found.into_iter().collect();
+    let mut found: Vec<_> = found
+        .into_values()
+        .filter_map(|(_, list)| Some((key(&list)?, list)))
+        .collect();
     found.sort_unstable_by_key(|((client, server), _)| (rank(client), endpoint_rank(server)));
     found.into_iter().collect()
 }
@@ -136,26 +172,27 @@ pub(super) fn notable_pairs(
 /// never too low.
 struct Sketch {
     counts: Vec<u8>,
-    hasher: RandomState,
+    /// Bits of a place.
+    bits: u32,
 }
 
 impl Sketch {
     /// Four places for each of so many pairs, but no more than processors keep at hand.
     fn new(pairs: usize) -> Self {
-        const PLACES_MAX: usize = 1 << 20;
-        let places = (4 * pairs).next_power_of_two().min(PLACES_MAX);
+        const BITS_MAX: u32 = 20;
+        let bits = (4 * pairs).next_power_of_two().ilog2().clamp(1, BITS_MAX);
         Self {
-            counts: vec![0; places],
-            hasher: RandomState::default(),
+            counts: vec![0; 1 << bits],
+            bits,
         }
     }
 
-    fn place(&self, pair: &(IpAddr, Endpoint)) -> usize {
-        // Its length is a power of two.
-        self.hasher.hash_one(pair) as usize & (self.counts.len() - 1)
+    fn place(&self, pair: u64) -> usize {
+        // Fibonacci hashing: the upper bits of a product with the golden ratio.
+        (pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - self.bits)) as usize
     }
 
-    fn count(&mut self, pair: &(IpAddr, Endpoint), is_complete: bool) {
+    fn count(&mut self, pair: u64, is_complete: bool) {
         let place = self.place(pair);
         if let Some(count) = self.counts.get_mut(place) {
             *count = match is_complete {
@@ -165,7 +202,7 @@ impl Sketch {
         }
     }
 
-    fn may_be_notable(&self, pair: &(IpAddr, Endpoint)) -> bool {
+    fn may_be_notable(&self, pair: u64) -> bool {
         let count = self.counts.get(self.place(pair));
         count.is_some_and(|count| usize::from(*count) >= PAIR_NOTABLE)
     }
@@ -211,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_traces_of_each_kind_stand_together() {
-        let all = ByKind::new(&[0, 1, 0, 2, 1, 0], 4);
+        let all = ByNumber::new(&[0, 1, 0, 2, 1, 0], 4);
         assert_eq!(all.of(0), [0, 2, 5]);
         assert_eq!(all.of(1), [1, 4]);
         assert_eq!(all.of(2), [3]);

@@ -65,7 +65,7 @@ pub use text::{Lang, explain, title};
 
 use crate::record::{Confidence, Dns, Finding, Handshake, Scope, Severity};
 use aside::Aside;
-use facts::Facts;
+use facts::{Facts, Known};
 use groups::{Groups, Sheet, Subject};
 use history::History;
 use survey::Report;
@@ -230,30 +230,35 @@ pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
         .chain(surveys().flat_map(|survey| survey.entries))
 }
 
-/// What the rules said of one record: the hits.
-#[derive(Debug, Default)]
-pub struct Verdicts(Vec<(&'static Rule, Verdict)>);
+/// What the rules said of one record: the hits, and what they had read of it.
+#[derive(Debug)]
+pub struct Verdicts {
+    fired: Vec<(&'static Rule, Verdict)>,
+    known: Known,
+}
 
 impl Verdicts {
     /// Pure; allocates only where a rule fires.
-    fn of(facts: &Facts<'_>, settings: &Settings) -> Self {
+    fn of(record: &Handshake, settings: &Settings) -> Self {
+        let known = Known::of(record);
+        let facts = Facts::known(record, known);
         let mut fired = Vec::new();
         for rule in rules() {
-            if let Some(verdict) = (rule.judge)(facts, settings)
+            if let Some(verdict) = (rule.judge)(&facts, settings)
                 && !is_left_out(&rule.entry, settings)
             {
                 fired.push((rule, verdict));
             }
         }
-        Self(fired)
+        Self { fired, known }
     }
 }
 
 /// Marks a record with the ids of the rules that fire on it, and hands back what they said.
 pub fn judge(record: &mut Handshake, settings: &Settings) -> Verdicts {
-    let verdicts = Verdicts::of(&Facts::of(record), settings);
-    if !verdicts.0.is_empty() {
-        let ids = verdicts.0.iter().map(|(rule, _)| rule.entry.id.into());
+    let verdicts = Verdicts::of(record, settings);
+    if !verdicts.fired.is_empty() {
+        let ids = verdicts.fired.iter().map(|(rule, _)| rule.entry.id.into());
         record.findings = ids.collect();
     }
     verdicts
@@ -302,23 +307,23 @@ impl Diagnosis {
 
     /// Takes one record in; what [`judge`] wrote into it is not needed.
     pub fn add(&mut self, record: &Handshake) {
-        let verdicts = Verdicts::of(&Facts::of(record), &self.settings);
+        let verdicts = Verdicts::of(record, &self.settings);
         self.add_judged(record, &verdicts);
     }
 
     /// Takes one record in, with what [`judge`] said of it under the same settings.
     pub fn add_judged(&mut self, record: &Handshake, verdicts: &Verdicts) {
-        let facts = Facts::of(record);
+        let facts = Facts::known(record, verdicts.known);
         self.history.add(&facts);
         let slow = verdicts
-            .0
+            .fired
             .iter()
             .find(|(_, verdict)| verdict.cause == path::CLIENT_THINKS);
         let slow = slow.map(|(_, verdict)| *verdict);
         if self.aside.add(&facts, slow, &self.settings) {
             self.history.leave(self.aside.bytes());
         }
-        for (rule, verdict) in &verdicts.0 {
+        for (rule, verdict) in &verdicts.fired {
             match &rule.told {
                 Told::BySurvey => {}
                 Told::ByRule { subject, describe } => self.groups.hit(

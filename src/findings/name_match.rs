@@ -16,8 +16,11 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 }
 
 fn is_same(one: &str, other: &str) -> bool {
+    if one.eq_ignore_ascii_case(other) {
+        return true;
+    }
     if one.is_ascii() && other.is_ascii() {
-        return one.eq_ignore_ascii_case(other);
+        return false;
     }
     let (mut ones, mut others) = (one.split('.'), other.split('.'));
     loop {

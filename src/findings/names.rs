@@ -70,12 +70,18 @@ pub(super) fn leaf<'a>(facts: &Facts<'a>) -> Option<&'a Certificate> {
     (!leaf.malformed && facts.frame() > 0).then_some(leaf)
 }
 
+/// An address in place of a name. Most names end in a letter with which no address ends.
+fn is_address(name: &str) -> bool {
+    let end = name.bytes().next_back();
+    end.is_some_and(|byte| byte.is_ascii_hexdigit() || byte == b':')
+        && name.parse::<IpAddr>().is_ok()
+}
+
 /// `cert-name-mismatch`.
 fn name_mismatch(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let name = facts.sni()?;
     let leaf = leaf(facts)?;
-    if settings.internal_ports.contains(&facts.record.server.port) || name.parse::<IpAddr>().is_ok()
-    {
+    if settings.internal_ports.contains(&facts.record.server.port) || is_address(name) {
         return None;
     }
     if covers(leaf, name) {
@@ -162,7 +168,7 @@ fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.note("name", name);
     sheet.server(facts);
     sheet.client(facts);
-    sheet.note("certificate", &certificate_name(leaf));
+    sheet.note_once("certificate", || certificate_name(leaf));
     sheet.fact(facts.frame(), |lang| {
         let names: Vec<&str> = leaf.san.iter().take(12).map(AsRef::as_ref).collect();
         let more = leaf.san.len().saturating_sub(names.len());

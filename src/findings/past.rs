@@ -3,7 +3,7 @@
 use super::Lang;
 use super::facts::{moment, suite_name, version_name};
 use super::history::Hello;
-use super::lists::{ByKind, Members};
+use super::lists::{ByNumber, Clients, Members};
 use super::resolved::Resolved;
 use super::text::say;
 use super::trace::{Kind, Own, Trace};
@@ -23,7 +23,8 @@ pub(super) struct Past {
     pub(super) kinds: Vec<Kind>,
     /// By trace, its kind.
     pub(super) kind_of: Vec<u32>,
-    pub(super) by_kind: ByKind,
+    pub(super) by_kind: ByNumber,
+    pub(super) clients: Clients,
     pub(super) captures: Vec<Arc<str>>,
     pub(super) names: Vec<Box<str>>,
     pub(super) hellos: Vec<Hello>,

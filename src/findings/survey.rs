@@ -117,6 +117,7 @@ impl<'r> Report<'r> {
         for (_, trace) in past.of(traces) {
             group.note_value("clients", Value::Ip(trace.own.client));
             group.note_value("server", Value::Endpoint(trace.server));
+            group.note("outcome", trace.outcome.as_str());
             if let Some(name) = past.name(&trace) {
                 group.note("name", name);
             }

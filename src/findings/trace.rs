@@ -6,7 +6,10 @@
 
 use crate::record::{Close, Endpoint, Outcome, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use core::ops::Deref;
+use core::{
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
 use std::net::IpAddr;
 
 /// What a handshake shares with no other.
@@ -33,10 +36,16 @@ pub(super) struct Own {
 }
 
 /// What handshakes with one server have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    pub(super) capture: u32,
     pub(super) server: Endpoint,
+    pub(super) sort: Sort,
+}
+
+/// What a handshake was like, whoever the server was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    pub(super) capture: u32,
     pub(super) name: Option<u32>,
     pub(super) hello: Option<u32>,
     pub(super) answer: Option<u32>,
@@ -54,8 +63,35 @@ pub(super) struct Kind {
     pub(super) flags: Flags,
 }
 
+/// In a few words: it runs for each handshake, and field by field it was most of what findings cost.
+impl Hash for Sort {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let number = |number: Option<u32>| number.map_or(0, |number| u64::from(number) + 1);
+        let rank = |rank: Option<VersionRank>| rank.map_or(0, |rank| rank as u64 + 1);
+        let (from, code) = self
+            .alert
+            .map_or((0, 0), |(from, code)| (from as u64 + 1, code));
+        state.write_u64(number(self.hello) << 32 ^ number(self.answer));
+        state.write_u64(number(self.name) << 32 ^ number(self.leaf));
+        state.write_u64(
+            u64::from(self.capture) << 32
+                ^ u64::from(self.flags.bits()) << 16
+                ^ u64::from(self.mss),
+        );
+        state.write_u64(
+            u64::from(self.group.unwrap_or(0)) << 48
+                | (self.outcome as u64) << 40
+                | rank(self.offer_max) << 32
+                | rank(self.negotiated) << 24
+                | from << 16
+                | u64::from(code) << 8
+                | u64::from(self.chain),
+        );
+    }
+}
+
 /// Yes-or-no facts of a trace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not a state
 pub(super) struct Flags {
     pub(super) whole: bool,
@@ -70,6 +106,33 @@ pub(super) struct Flags {
     pub(super) gap: bool,
     pub(super) snap_length: bool,
     pub(super) mid_stream: bool,
+}
+
+impl Flags {
+    fn bits(self) -> u16 {
+        let all = [
+            self.whole,
+            self.resumed,
+            self.offered_resumption,
+            self.retried,
+            self.renegotiation,
+            self.quic,
+            self.has_no_names,
+            self.one_direction,
+            self.gap,
+            self.snap_length,
+            self.mid_stream,
+        ];
+        all.iter().fold(0, |bits, one| bits << 1 | u16::from(*one))
+    }
+}
+
+impl Deref for Kind {
+    type Target = Sort;
+
+    fn deref(&self) -> &Sort {
+        &self.sort
+    }
 }
 
 impl Kind {

@@ -9,6 +9,8 @@ impl Kept {
             Self::Text(text) => Value::Text(text),
             Self::Ip(ip) => Value::Ip(*ip),
             Self::Endpoint(endpoint) => Value::Endpoint(*endpoint),
+            Self::Number(number) => Value::Number(*number),
+            Self::Minute(time) => Value::Minute(*time),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The traces of one span of time join those of another; what they refer to gets new numbers.
 
 use super::History;
+use crate::findings::trace::{Kind, Sort};
 
 impl History {
     /// Adds all that another one holds, as if its handshakes had come after those of this one.
@@ -23,15 +24,18 @@ impl History {
             list.get(index).copied().flatten()
         };
         for own in &other.traces {
-            let Some(mut kind) = other.kinds.get(own.kind).cloned() else {
+            let Some(Kind { server, sort }) = other.kinds.get(own.kind) else {
                 continue;
             };
-            kind.name = of(&names, kind.name);
-            kind.capture = of(&captures, Some(kind.capture)).unwrap_or(u32::MAX);
-            kind.hello = of(&hellos, kind.hello);
-            kind.answer = of(&answers, kind.answer);
-            kind.leaf = of(&certificates, kind.leaf);
-            self.push(*own, kind);
+            let sort = Sort {
+                name: of(&names, sort.name),
+                capture: of(&captures, Some(sort.capture)).unwrap_or(u32::MAX),
+                hello: of(&hellos, sort.hello),
+                answer: of(&answers, sort.answer),
+                leaf: of(&certificates, sort.leaf),
+                ..sort
+            };
+            self.push(*own, Kind { server, sort });
         }
         self.forgotten += other.forgotten;
     }

@@ -5,7 +5,7 @@ use crate::findings::trace::{Kind, Own};
 use crate::record::Timestamp;
 
 /// Sorts small keys, and then each trace once into its place: there may be a hundred megabytes of them.
-pub(super) fn by_time(mut traces: Vec<Own>, kinds: &[Kind]) -> Vec<Own> {
+pub(super) fn by_time(mut traces: Vec<Own>, kinds: &[Option<Kind>]) -> Vec<Own> {
     let mut order: Vec<(Timestamp, usize)> = traces
         .iter()
         .enumerate()
@@ -13,7 +13,7 @@ pub(super) fn by_time(mut traces: Vec<Own>, kinds: &[Kind]) -> Vec<Own> {
         .collect();
     let rest = |index: usize| {
         let own = traces.get(index)?;
-        let kind = kinds.get(usize::try_from(own.kind).ok()?)?;
+        let kind = kinds.get(usize::try_from(own.kind).ok()?)?.as_ref()?;
         Some((kind.capture, own.frame, kind.server, index))
     };
     order.sort_unstable_by(|a, b| {
@@ -37,8 +37,7 @@ pub(super) fn by_time(mut traces: Vec<Own>, kinds: &[Kind]) -> Vec<Own> {
 }
 
 /// Numbers the kinds anew, by their first traces; those of no trace go.
-pub(super) fn by_first_trace(traces: &mut [Own], kinds: Vec<Kind>) -> Vec<Kind> {
-    let mut old: Vec<Option<Kind>> = kinds.into_iter().map(Some).collect();
+pub(super) fn by_first_trace(traces: &mut [Own], mut old: Vec<Option<Kind>>) -> Vec<Kind> {
     let mut numbers = vec![u32::MAX; old.len()];
     let mut kinds = Vec::new();
     for own in traces {
