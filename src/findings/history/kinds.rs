@@ -21,15 +21,9 @@ pub(super) struct Kinds {
 impl Kinds {
     /// The number of a kind, for one more trace.
     pub(super) fn number(&mut self, kind: Kind) -> u32 {
-        let (server, _) = self.servers.number(kind.server);
-        let (sort, _) = self.sorts.number(kind.sort);
-        let (number, is_new) = self.kinds.number((server, sort));
-        if is_new {
-            self.servers.hold(server);
-            self.sorts.hold(sort);
-        }
-        self.kinds.hold(number);
-        number
+        let server = self.servers.hold(kind.server);
+        let sort = self.sorts.hold(kind.sort);
+        self.kinds.hold((server, sort))
     }
 
     /// A trace of this kind goes.
@@ -46,16 +40,16 @@ impl Kinds {
     }
 
     pub(super) fn get(&self, number: u32) -> Option<Kind> {
-        let (server, sort) = *self.kinds.get(number)?;
+        let (server, sort) = self.kinds.get(number)?;
         Some(Kind {
-            server: *self.servers.get(server)?,
-            sort: *self.sorts.get(sort)?,
+            server: self.servers.get(server)?,
+            sort: self.sorts.get(sort)?,
         })
     }
 
     /// The kinds by their numbers; those of no trace among them.
     pub(super) fn listed(&self) -> Vec<Option<Kind>> {
-        let numbers = 0..self.kinds.slots.len();
+        let numbers = 0..self.kinds.values.len();
         numbers
             .map(|number| self.get(u32::try_from(number).ok()?))
             .collect()
@@ -65,84 +59,87 @@ impl Kinds {
 /// Values that are stored once, and how often each is held.
 #[derive(Debug)]
 struct Counted<T> {
-    slots: Vec<(T, u32)>,
-    numbers: HashTable<u32>,
-    hasher: RandomState,
-    /// Numbers that nobody holds.
+    /// With the value beside its number, since to look at it elsewhere is what takes long.
+    held: HashTable<Held<T>>,
+    /// By number; those that nobody holds among them.
+    values: Vec<T>,
     free: Vec<u32>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    value: T,
+    number: u32,
+    times: u32,
 }
 
 impl<T> Default for Counted<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
-            numbers: HashTable::new(),
-            hasher: RandomState::default(),
+            held: HashTable::new(),
+            values: Vec::new(),
             free: Vec::new(),
+            hasher: RandomState::default(),
         }
     }
 }
 
 impl<T: Hash + Eq + Copy> Counted<T> {
-    /// The number of a value, and whether it is new; then nobody holds it yet.
-    fn number(&mut self, value: T) -> (u32, bool) {
+    /// The number of a value, which is held once more.
+    fn hold(&mut self, value: T) -> u32 {
         let hash = self.hasher.hash_one(value);
-        let slots = &mut self.slots;
-        let is_it = |number: &u32| at(slots, *number).is_some_and(|(known, _)| *known == value);
-        if let Some(number) = self.numbers.find(hash, is_it) {
-            return (*number, false);
+        if let Some(held) = self.held.find_mut(hash, |held| held.value == value) {
+            held.times += 1;
+            return held.number;
         }
         let number = match self.free.pop() {
             Some(number) => {
-                slots[number as usize] = (value, 0);
+                self.values[number as usize] = value;
                 number
             }
             None => {
-                slots.push((value, 0));
+                self.values.push(value);
                 // Values are no more than traces, and these no more than memory holds.
-                u32::try_from(slots.len() - 1).unwrap_or(u32::MAX)
+                u32::try_from(self.values.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        let hash_of =
-            |number: &u32| at(slots, *number).map_or(0, |(known, _)| self.hasher.hash_one(known));
-        self.numbers.insert_unique(hash, number, hash_of);
-        (number, true)
+        let new = Held {
+            value,
+            number,
+            times: 1,
+        };
+        let hasher = &self.hasher;
+        self.held
+            .insert_unique(hash, new, |held| hasher.hash_one(held.value));
+        number
     }
 
-    fn hold(&mut self, number: u32) {
-        if let Some((_, held)) = self.slots.get_mut(number as usize) {
-            *held += 1;
-        }
-    }
-
-    /// Held once less; gives the value back where it was the last time.
+    /// Held once less. Gives the value.
     fn release(&mut self, number: u32) -> Option<T> {
-        let (value, held) = self.slots.get_mut(number as usize)?;
-        let value = *value;
-        *held -= 1;
-        if *held > 0 {
-            return None;
-        }
+        let value = self.get(number)?;
         let hash = self.hasher.hash_one(value);
-        if let Ok(found) = self.numbers.find_entry(hash, |known| *known == number) {
+        let mut found = self
+            .held
+            .find_entry(hash, |held| held.number == number)
+            .ok()?;
+        let held = found.get_mut();
+        held.times -= 1;
+        if held.times == 0 {
             found.remove();
+            self.free.push(number);
         }
-        self.free.push(number);
         Some(value)
     }
 
-    fn get(&self, number: u32) -> Option<&T> {
-        at(&self.slots, number).map(|(value, _)| value)
+    fn get(&self, number: u32) -> Option<T> {
+        self.values.get(usize::try_from(number).ok()?).copied()
     }
 
     fn bytes(&self) -> usize {
         // A table is half empty at its worst.
-        (self.slots.len() - self.free.len()) * (size_of::<(T, u32)>() + 4 * size_of::<u32>())
+        self.held.len() * (2 * size_of::<Held<T>>() + size_of::<T>())
     }
-}
-
-fn at<T>(slots: &[(T, u32)], number: u32) -> Option<&(T, u32)> {
-    slots.get(usize::try_from(number).ok()?)
 }
 
 #[cfg(test)]
