@@ -1,12 +1,12 @@
 //! Source → shards → ordered sink; the only file with threads.
 //!
 //! ```text
-//!            one at a time                  one thread a shard                the caller's thread
-//!   read a block, frame and decode it ──► each shard takes its packets ──► records in order of packets
+//!        one at a time         one at a time        one thread a lane of shards        the caller's thread
+//!   read a block, frame it ──► sort its packets ──► each shard takes its packets ──► records in order of packets
 //! ```
 //!
-//! All threads do whatever is next: read a block, or work one shard through one block. A shard sees
-//! blocks in order and is worked by one thread at a time, so it needs no lock. Block *n*'s records leave
+//! All threads do whatever is next: read a block, sort one, or work one lane, which is some of the shards, through one. A
+//! shard sees blocks in order and is worked by one thread at a time, so it needs no lock. Block *n*'s records leave
 //! when all shards are through with it: the output is the same for any number of threads. With one
 //! thread the same steps run in a plain loop.
 

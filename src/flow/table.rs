@@ -276,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_lately_is_not_found_once_it_is_gone() {
+        let mut table = Table::default();
+        let id = table.insert(key(1), 1, 0);
+        assert_eq!(table.find(&key(1)), Some(id));
+        table.remove(id);
+        assert_eq!(table.find(&key(1)), None);
+        let again = table.insert(key(1), 2, 0);
+        assert_eq!(table.find(&key(1)), Some(again));
+        assert_eq!(table.drain().count(), 1);
+        assert_eq!(table.find(&key(1)), None);
+    }
+
+    #[test]
     fn what_is_replaced_again_and_again_is_counted_until_its_time_has_come() {
         let mut table = Table::default();
         for _ in 0..1000 {
