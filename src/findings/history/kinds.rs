@@ -14,8 +14,7 @@ use std::hash::{BuildHasher as _, Hash};
 pub(super) struct Kinds {
     servers: Counted<Endpoint>,
     sorts: Counted<Sort>,
-    /// By server and sort.
-    kinds: Counted<(u32, u32)>,
+    pairs: Pairs,
 }
 
 impl Kinds {
@@ -23,12 +22,12 @@ impl Kinds {
     pub(super) fn number(&mut self, kind: Kind) -> u32 {
         let server = self.servers.hold(kind.server);
         let sort = self.sorts.hold(kind.sort);
-        self.kinds.hold((server, sort))
+        self.pairs.hold((server, sort))
     }
 
     /// A trace of this kind goes.
     pub(super) fn release(&mut self, number: u32) {
-        if let Some((server, sort)) = self.kinds.release(number) {
+        if let Some((server, sort)) = self.pairs.release(number) {
             self.servers.release(server);
             self.sorts.release(sort);
         }
@@ -36,11 +35,11 @@ impl Kinds {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.servers.bytes() + self.sorts.bytes() + self.kinds.bytes()
+        self.servers.bytes() + self.sorts.bytes() + self.pairs.bytes()
     }
 
     pub(super) fn get(&self, number: u32) -> Option<Kind> {
-        let (server, sort) = self.kinds.get(number)?;
+        let (server, sort) = self.pairs.get(number)?;
         Some(Kind {
             server: self.servers.get(server)?,
             sort: self.sorts.get(sort)?,
@@ -49,7 +48,7 @@ impl Kinds {
 
     /// The kinds by their numbers; those of no trace among them.
     pub(super) fn listed(&self) -> Vec<Option<Kind>> {
-        let numbers = 0..self.kinds.values.len();
+        let numbers = 0..self.pairs.values.len();
         numbers
             .map(|number| self.get(u32::try_from(number).ok()?))
             .collect()
@@ -59,26 +58,18 @@ impl Kinds {
 /// Values that are stored once, and how often each is held.
 #[derive(Debug)]
 struct Counted<T> {
-    /// With the value beside its number, since to look at it elsewhere is what takes long.
-    held: HashTable<Held<T>>,
-    /// By number; those that nobody holds among them.
-    values: Vec<T>,
+    slots: Vec<(T, u32)>,
+    numbers: HashTable<u32>,
+    /// Numbers of slots that nobody holds.
     free: Vec<u32>,
     hasher: RandomState,
-}
-
-#[derive(Debug)]
-struct Held<T> {
-    value: T,
-    number: u32,
-    times: u32,
 }
 
 impl<T> Default for Counted<T> {
     fn default() -> Self {
         Self {
-            held: HashTable::new(),
-            values: Vec::new(),
+            slots: Vec::new(),
+            numbers: HashTable::new(),
             free: Vec::new(),
             hasher: RandomState::default(),
         }
@@ -89,56 +80,124 @@ impl<T: Hash + Eq + Copy> Counted<T> {
     /// The number of a value, which is held once more.
     fn hold(&mut self, value: T) -> u32 {
         let hash = self.hasher.hash_one(value);
-        if let Some(held) = self.held.find_mut(hash, |held| held.value == value) {
+        let slots = &mut self.slots;
+        let is_it = |number: &u32| at(slots, *number).is_some_and(|(known, _)| *known == value);
+        if let Some(number) = self.numbers.find(hash, is_it).copied() {
+            if let Some((_, times)) = slots.get_mut(number as usize) {
+                *times += 1;
+            }
+            return number;
+        }
+        let number = put(slots, &mut self.free, (value, 1));
+        let hasher = &self.hasher;
+        let hash_of = |number: &u32| at(slots, *number).map_or(0, |(one, _)| hasher.hash_one(one));
+        self.numbers.insert_unique(hash, number, hash_of);
+        number
+    }
+
+    /// Held once less.
+    fn release(&mut self, number: u32) {
+        let Some((value, times)) = self.slots.get_mut(number as usize) else {
+            return;
+        };
+        *times = times.saturating_sub(1);
+        if *times == 0 {
+            let hash = self.hasher.hash_one(*value);
+            if let Ok(found) = self.numbers.find_entry(hash, |known| *known == number) {
+                found.remove();
+                self.free.push(number);
+            }
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<T> {
+        at(&self.slots, number).map(|(value, _)| *value)
+    }
+
+    fn bytes(&self) -> usize {
+        // A table is half empty at its worst.
+        self.numbers.len() * (size_of::<(T, u32)>() + 4 * size_of::<u32>())
+    }
+}
+
+fn at<T>(slots: &[T], number: u32) -> Option<&T> {
+    slots.get(usize::try_from(number).ok()?)
+}
+
+/// Puts a value into a slot that is free, or into a new one. Room is made for an eighth more, as for traces.
+fn put<T>(slots: &mut Vec<T>, free: &mut Vec<u32>, value: T) -> u32 {
+    const LEAST: usize = 64;
+    if let Some(number) = free.pop() {
+        slots[number as usize] = value;
+        return number;
+    }
+    if slots.len() == slots.capacity() {
+        slots.reserve_exact((slots.len() / 8).max(LEAST));
+    }
+    slots.push(value);
+    // Values are no more than traces, and these no more than memory holds.
+    u32::try_from(slots.len() - 1).unwrap_or(u32::MAX)
+}
+
+/// Pairs of a server and a sort. These are the most, and so what is looked at stands in the table itself.
+#[derive(Debug, Default)]
+struct Pairs {
+    held: HashTable<Held>,
+    /// By number; those that nobody holds among them.
+    values: Vec<(u32, u32)>,
+    free: Vec<u32>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Held {
+    pair: (u32, u32),
+    number: u32,
+    times: u32,
+}
+
+impl Pairs {
+    fn hold(&mut self, pair: (u32, u32)) -> u32 {
+        let hash = self.hasher.hash_one(pair);
+        if let Some(held) = self.held.find_mut(hash, |held| held.pair == pair) {
             held.times += 1;
             return held.number;
         }
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.values[number as usize] = value;
-                number
-            }
-            None => {
-                self.values.push(value);
-                // Values are no more than traces, and these no more than memory holds.
-                u32::try_from(self.values.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        let number = put(&mut self.values, &mut self.free, pair);
         let new = Held {
-            value,
+            pair,
             number,
             times: 1,
         };
         let hasher = &self.hasher;
         self.held
-            .insert_unique(hash, new, |held| hasher.hash_one(held.value));
+            .insert_unique(hash, new, |held| hasher.hash_one(held.pair));
         number
     }
 
-    /// Held once less. Gives the value.
-    fn release(&mut self, number: u32) -> Option<T> {
-        let value = self.get(number)?;
-        let hash = self.hasher.hash_one(value);
+    /// Held once less. Gives the pair.
+    fn release(&mut self, number: u32) -> Option<(u32, u32)> {
+        let pair = self.get(number)?;
+        let hash = self.hasher.hash_one(pair);
         let mut found = self
             .held
             .find_entry(hash, |held| held.number == number)
             .ok()?;
         let held = found.get_mut();
-        held.times -= 1;
+        held.times = held.times.saturating_sub(1);
         if held.times == 0 {
             found.remove();
             self.free.push(number);
         }
-        Some(value)
+        Some(pair)
     }
 
-    fn get(&self, number: u32) -> Option<T> {
-        self.values.get(usize::try_from(number).ok()?).copied()
+    fn get(&self, number: u32) -> Option<(u32, u32)> {
+        at(&self.values, number).copied()
     }
 
     fn bytes(&self) -> usize {
-        // A table is half empty at its worst.
-        self.held.len() * (2 * size_of::<Held<T>>() + size_of::<T>())
+        self.held.len() * (2 * size_of::<Held>() + size_of::<(u32, u32)>())
     }
 }
 
