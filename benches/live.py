@@ -310,6 +310,8 @@ def main():
     parser.add_argument("--rate", type=float)
     parser.add_argument("--samples")
     options = parser.parse_args()
+    if 0 < options.part * PERIOD_US // 100 < 1000:
+        sys.exit("live.py: --part: the kernel gives no less than a millisecond at a time, so give 3 or more")
     soak(options) if options.soak else table(options)
 
 
