@@ -3,7 +3,7 @@
 //! Memory is bounded by these numbers, never by the capture's size:
 //!
 //! ```text
-//! memory ≤ blocks_in_flight × (block_bytes + 64 bytes a packet)     the capture's bytes being worked on
+//! memory ≤ blocks_in_flight × (block_bytes + 112 bytes a packet)    the capture's bytes being worked on
 //!        + flow_memory_bytes_max                                    connections, tombstones, buffers, records not yet written
 //!        + kept_bytes_max                                           packets that wait to be kept, if any are
 //!        + fragment_bytes_max                                       IP fragments whose packet is not whole yet

@@ -388,7 +388,8 @@ fn inline(
                     sorter.pass_over(&job.block, index, Skip::Udp);
                     continue;
                 }
-                if bench.records.len() >= RECORDS_AT_ONCE {
+                // Not before the first packet: what the time that passed has ended is in one order with what it ends.
+                if index > 0 && bench.records.len() >= RECORDS_AT_ONCE {
                     batch.learn(&mut shards);
                     batch.fill(&mut bench.records, shared.options);
                     sink.emit(core::slice::from_mut(&mut batch))?;
@@ -581,12 +582,26 @@ struct Crew<'s, 'i, 'r> {
     news: &'s Condvar,
 }
 
+/// Ends the work of all threads where one panics: the others would wait for ever for what it does not bring back.
+struct Alarm<'s>(&'s Mutex<Board>, &'s Condvar);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(self.0).failed = true;
+            self.1.notify_all();
+        }
+    }
+}
+
 /// Blocks under way below which reading comes first: what the others have to do must not run out.
 const READ_FIRST: u64 = 3;
 
 impl<'s> Crew<'s, '_, '_> {
     /// Does whatever is next until nothing is left. The thread with the sink also empties it.
     fn work(self, thread: usize, mut sink: Option<&mut Sink<'_, '_>>) -> io::Result<()> {
+        // Before the board is locked, so that it is free again when this is dropped.
+        let _alarm = Alarm(self.board, self.news);
         let mut bench = self.shared.bench();
         let mut board = lock(self.board);
         loop {
@@ -752,7 +767,8 @@ impl<'s> Crew<'s, '_, '_> {
         for (shard, held) in lane.iter().zip(progress) {
             held.update(shard);
         }
-        let finished = Arc::try_unwrap(job).ok();
+        // The last lane has the block for itself.
+        let finished = Arc::into_inner(job);
         let mut board = lock(self.board);
         if let Some(job) = finished {
             board.spare_blocks.push((job.block, job.parts));

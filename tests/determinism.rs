@@ -13,7 +13,7 @@ use support::{
     run,
     tls::{self, Hello},
 };
-use tlscope::pipeline::Options;
+use tlscope::pipeline::{self, Options};
 
 #[track_caller]
 fn same_for_any_threads(paths: &[PathBuf], make: impl Fn() -> Options) -> run::Run {
@@ -127,4 +127,35 @@ fn caps_on_what_is_remembered() {
         options
     });
     assert!(run.records.len() > 60);
+}
+
+/// A thread that panics ends the run, as it does where there is only one: the others do not wait for it for ever.
+#[test]
+fn a_panic_is_handed_on() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static RENDERED: AtomicU32 = AtomicU32::new(0);
+    // Once: where each panics, none is left to wait.
+    fn render(_: &tlscope::record::Handshake, _: &mut Vec<u8>) {
+        let first = RENDERED.fetch_add(1, Ordering::SeqCst) == 0;
+        assert!(!first, "meant to be seen by the test");
+    }
+    let inputs: Vec<_> = all().into_iter().map(pipeline::Input::File).collect();
+    for threads in [1, 2, 4] {
+        RENDERED.store(0, Ordering::SeqCst);
+        let mut options = Options {
+            threads,
+            render: Some(render),
+            ..run::options()
+        };
+        options.limits.block_bytes = 3_000;
+        let (inputs, (told, ends)) = (inputs.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            let progress = pipeline::Progress::default();
+            let run = || pipeline::run(&inputs, &options, &progress, &mut |_| Ok(()));
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            told.send(ended.is_err()).unwrap();
+        });
+        let panicked = ends.recv_timeout(std::time::Duration::from_secs(60));
+        assert_eq!(panicked, Ok(true), "{threads} threads");
+    }
 }

@@ -42,11 +42,13 @@ impl core::hash::Hash for FlowKey {
     #[inline(always)]
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
         let Self { low, high, .. } = *self;
-        state.write_u64(low[0] | high[1]);
         if self.is_v6 {
-            for word in [low[0], low[1], high[0]] {
+            // Each by itself: what is lost here, no hasher brings back, and a capture could be made of such addresses.
+            for word in low.into_iter().chain(high) {
                 state.write_u64(word);
             }
+        } else {
+            state.write_u64(low[0] | high[1]);
         }
         state.write_u64(u64::from(self.ports));
     }
@@ -146,6 +148,22 @@ impl FlowKey {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn keys_of_one_network_have_hashes_of_their_own() {
+        use std::hash::{BuildHasher as _, DefaultHasher};
+        let hashes: std::collections::HashSet<u64> = (2..1002)
+            .map(|last| {
+                let addresses = Addresses::V6 {
+                    source: u128::MAX - u128::from(u64::MAX) + 1,
+                    destination: u128::MAX - u128::from(u64::MAX) + last,
+                };
+                let (key, _) = FlowKey::new(addresses, 443, 443);
+                std::hash::BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
+            })
+            .collect();
+        assert_eq!(hashes.len(), 1000);
+    }
 
     #[test]
     fn keys_hold_both_endpoints() {

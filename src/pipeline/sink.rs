@@ -9,6 +9,9 @@ use crate::shard::Shard;
 use crate::stats::Summary;
 use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
 
+/// Records of a batch that go back to the thread that made them. Of a flood that ends at once, more would wait there.
+const SPENT_MAX: usize = 256;
+
 /// Records of one block, with what was rendered of them.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -173,7 +176,10 @@ impl<'a, 't> Sink<'a, 't> {
                 break;
             };
             if let Some(ready) = records.next() {
-                spent.extend(self.one(ready, lines)?);
+                let freed = self.one(ready, lines)?;
+                if spent.len() < SPENT_MAX {
+                    spent.extend(freed);
+                }
             }
         }
         Ok(())

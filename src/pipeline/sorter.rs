@@ -95,7 +95,12 @@ impl<'a> Sorter<'a> {
     pub(super) fn split(&mut self, job: &mut Job, lanes: usize) {
         let shards_a_lane = SHARDS / lanes;
         let mut parts = core::mem::take(&mut job.parts);
-        parts.iter_mut().for_each(Vec::clear);
+        // Twice a fair share: one conversation after the other could make each of them as large as a block.
+        let room = 2 * job.block.packets.len() / lanes;
+        for part in &mut parts {
+            part.clear();
+            part.shrink_to(room);
+        }
         parts.resize_with(lanes, Vec::new);
         let mut next = 0;
         while let Some(packet) = job.block.packets.get(next) {
