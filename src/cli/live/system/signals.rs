@@ -31,11 +31,16 @@ impl Signals {
         on_screen: bool,
     ) {
         thread::spawn(move || {
+            // Not by `stop`, which the end of the time or of the terminal sets, too.
+            let mut was_asked = false;
             loop {
                 match self.0.wait() {
                     Ok(Signal::SIGHUP) if !on_screen => reopen.store(true, Ordering::SeqCst),
+                    // A terminal that goes away may send it twice.
+                    Ok(Signal::SIGHUP) => progress.stop.store(true, Ordering::SeqCst),
                     Ok(_) => {
-                        if progress.stop.swap(true, Ordering::SeqCst) {
+                        progress.stop.store(true, Ordering::SeqCst);
+                        if core::mem::replace(&mut was_asked, true) {
                             std::process::exit(i32::from(Exit::Interrupted.code()));
                         }
                         say("stopping: the report follows (once more quits at once)");
