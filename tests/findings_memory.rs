@@ -90,7 +90,12 @@ fn costs_at_most_256_bytes(make: fn(&mut Handshake, u32)) {
     const COUNTS: [u32; 3] = [70_000, 132_000, 263_000];
     let mut examples = examples();
     assert!(examples.len() >= 4);
-    let mut diagnosis = Diagnosis::new(&Settings::default());
+    let settings = Settings {
+        // Enough for all, with what they take at the end.
+        history_bytes_max: 512 << 20,
+        ..Settings::default()
+    };
+    let mut diagnosis = Diagnosis::new(&settings);
     let mut number = 0;
     let mut add = |diagnosis: &mut Diagnosis, until: u32| {
         while number < until {

@@ -5,6 +5,7 @@
 
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
+use super::lists::Members;
 use super::past::Past;
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
@@ -96,7 +97,7 @@ pub(super) fn silence_severity(
 /// `hello-reset`: what no other survey explained, and what separates it from what works.
 fn resets(report: &mut Report<'_>) {
     let past = report.past;
-    let mut answered: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
+    let mut answered: BTreeMap<Endpoint, Members> = BTreeMap::new();
     for ((client, server), list) in past.troubled_pairs() {
         let failed = pick(report, list, |index, trace| {
             matches!(trace.outcome, Outcome::HelloReset | Outcome::HelloClosed)
@@ -108,10 +109,9 @@ fn resets(report: &mut Report<'_>) {
             continue;
         };
         let all = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
-        let served = answered
+        let served = &*answered
             .entry(*server)
-            .or_insert_with(|| past.traces_of(all, |kind| kind.answer.is_some()))
-            .as_slice();
+            .or_insert_with(|| past.members(all, |kind| kind.answer.is_some()));
         let in_path = in_path(report, &failed);
         let cause = match (in_path, example.own.close) {
             (Some(_), _) => "in-path",
@@ -130,9 +130,9 @@ fn resets(report: &mut Report<'_>) {
             verdict,
             subject,
             &failed,
-            served.get(..1).unwrap_or(&[]),
+            served.traces.get(..1).unwrap_or(&[]),
         ) {
-            group.set("served", &served.len().to_string());
+            group.set("served", &served.traces.len().to_string());
             if let Some(hops) = in_path {
                 group.set("hops", &hops.to_string());
             }
@@ -158,23 +158,25 @@ fn in_path(report: &Report<'_>, failed: &[usize]) -> Option<u8> {
 }
 
 /// All failures are one client's, and no success is.
-fn is_one_client(past: &Past, failed: &[usize], served: &[usize]) -> bool {
-    let clients = |list| past.of(list).map(|(_, trace)| trace.own.client);
-    let Some(first) = clients(failed).next() else {
+fn is_one_client(past: &Past, failed: &[usize]) -> bool {
+    let Some((_, first)) = past.of(failed).next() else {
         return false;
     };
-    clients(failed).all(|client| client == first) && !clients(served).any(|client| client == first)
+    let mut own = past.of(past.of_client(first.own.client));
+    past.of(failed)
+        .all(|(_, trace)| trace.own.client == first.own.client)
+        && !own.any(|(_, trace)| trace.server == first.server && trace.answer.is_some())
 }
 
 /// The one feature of hellos that all failures have and no success has, with at least three of each.
-fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option<String> {
-    if failed.len() < 3 || served.len() < 3 {
+fn separating_feature(past: &Past, failed: &[usize], served: &Members) -> Option<String> {
+    if failed.len() < 3 || served.traces.len() < 3 {
         return None;
     }
     let (_, first) = past.of(failed).next()?;
     let separates = |is_alike: &dyn Fn(&Kind) -> bool| {
         past.of(failed).all(|(_, trace)| is_alike(&trace))
-            && !past.of(served).any(|(_, trace)| is_alike(&trace))
+            && !past.kinds_of(&served.kinds).any(|(_, kind)| is_alike(kind))
     };
     let lang = past.lang;
     let none = || word(lang, "none");
@@ -196,7 +198,7 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
         let offered = protocols(&first).join(",");
         let offered = if offered.is_empty() { none() } else { &offered };
         Some(format!("ALPN {offered}"))
-    } else if let Some(least) = larger(past, failed, served) {
+    } else if let Some(least) = larger(past, failed, &served.traces) {
         Some(say(lang, "feature-size").with("bytes", least).text())
     } else if let Some(suite) = past.offered(&first).into_iter().find(|suite| {
         let offers = |kind: &Kind| past.offered(kind).contains(suite);
@@ -204,7 +206,7 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
     }) {
         let feature = say(lang, "feature-suite").with("suite", suite_name(suite));
         Some(feature.text())
-    } else if is_one_client(past, failed, served) {
+    } else if is_one_client(past, failed) {
         Some(
             say(lang, "feature-client")
                 .with("client", first.own.client)
@@ -218,8 +220,8 @@ fn separating_feature(past: &Past, failed: &[usize], served: &[usize]) -> Option
 /// The size of the smallest hello that failed, where all that were served are smaller.
 fn larger(past: &Past, failed: &[usize], served: &[usize]) -> Option<u32> {
     let sizes = |list| past.of(list).map(|(_, trace)| trace.own.hello_bytes);
-    let (least, most) = (sizes(failed).min()?, sizes(served).max()?);
-    (least > most).then_some(least)
+    let least = sizes(failed).min()?;
+    (!sizes(served).any(|size| size >= least)).then_some(least)
 }
 
 /// `hello-unanswered`.

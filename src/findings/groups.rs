@@ -137,7 +137,7 @@ impl Kept {
             (Self::Ip(one), Value::Ip(other)) => *one == other,
             (Self::Endpoint(one), Value::Endpoint(other)) => *one == other,
             (Self::Number(one), Value::Number(other)) => *one == other,
-            (Self::Minute(one), Value::Minute(other)) => *one == other,
+            (Self::Minute(one), Value::Minute(other)) => minutes(*one) == minutes(other),
             _ => false,
         }
     }
@@ -151,6 +151,11 @@ impl Kept {
             Self::Minute(time) => Cow::Owned(minute(*time)),
         }
     }
+}
+
+/// Whole minutes since 1970.
+fn minutes(time: Timestamp) -> i64 {
+    time.0.div_euclid(60_000_000_000)
 }
 
 /// How often each of a few values came.

@@ -1,7 +1,7 @@
 //! What surveys remember of handshakes: one small trace each, with what is large stored once.
 //!
 //! Surveys ask about many handshakes (equal hellos to two servers, a series of failures), and only at the end. So each
-//! record leaves a trace of fixed size; hello shapes, answers, names and certificates are interned. Past the cap the
+//! record leaves a trace of fixed size and the number of its kind; hello shapes, answers, names and certificates are interned. Past the cap the
 //! oldest traces go, counted. At the end [`History::past`] sorts the traces by time, so that the order in which captures
 //! or saved records came does not matter.
 
@@ -219,9 +219,9 @@ impl History {
     }
 
     /// The traces in order of time, with their indexes.
-    pub(super) fn past(self, lang: Lang, dns: Dns) -> Past {
+    pub(super) fn past(mut self, lang: Lang, dns: Dns) -> Past {
         let captures = texts(self.captures).into_iter().map(Arc::from).collect();
-        let kinds = self.kinds.listed();
+        let kinds = core::mem::take(&mut self.kinds).listed();
         let mut traces = order::by_time(self.traces.into(), &kinds);
         let kinds = order::by_first_trace(&mut traces, kinds);
         let kind_of: Vec<u32> = traces.iter().map(|own| own.kind).collect();
@@ -237,8 +237,9 @@ impl History {
             servers: lists::by(&kinds, &kind_of, |kind| Some(kind.server), endpoint_rank),
             by_name: lists::by(&kinds, &kind_of, |kind| kind.name, |name| *name),
             pairs: lists::notable_pairs(&clients, &kind_of, &kinds),
-            clients,
             by_kind: ByNumber::new(&kind_of, kinds.len()),
+            by_client: ByNumber::new(&clients.of, clients.addresses.len()),
+            clients,
             kind_of,
             kinds,
             own: traces,

@@ -7,7 +7,6 @@ use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Hello;
 use super::http2::is_permitted;
-use super::lists::ByNumber;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
@@ -408,10 +407,9 @@ fn mixed_offers(report: &mut Report<'_>) {
         return;
     }
     mixed.sort_unstable();
-    let of_client = ByNumber::new(&past.clients.of, clients);
     for (client, number) in mixed {
         let mut found: Vec<(Program<'_>, usize)> = Vec::new();
-        for index in of_client.of(number) {
+        for index in past.by_client.of(number) {
             if let Some(program) = program(*index)
                 && !found.iter().any(|(known, _)| *known == program)
             {
@@ -454,7 +452,7 @@ fn probes(report: &mut Report<'_>) {
         });
         report.groups.lessen(&told, closed.count() as u64);
         if let Some(group) = report.tell("health-probe", verdict, subject, &traces, &[]) {
-            group.set("seconds", &format!("{interval:.0}"));
+            group.note("seconds", &format!("{interval:.0}"));
         }
     }
 }

@@ -30,14 +30,13 @@ impl ByNumber {
     pub(super) fn new(number_of: &[u32], numbers: usize) -> Self {
         let mut begins = vec![0; numbers + 1];
         for number in number_of {
-            if let Some(count) = begins.get_mut(*number as usize + 1) {
+            if let Some(count) = begins.get_mut(*number as usize) {
                 *count += 1;
             }
         }
         let mut sum = 0;
         for begin in &mut begins {
-            sum += *begin;
-            *begin = sum;
+            sum += core::mem::replace(begin, sum);
         }
         let mut next = begins.clone();
         let mut traces = vec![0; sum];
@@ -103,6 +102,7 @@ pub(super) struct Clients {
     pub(super) addresses: Vec<IpAddr>,
     /// By trace, the number of its client.
     pub(super) of: Vec<u32>,
+    pub(super) numbers: HashMap<IpAddr, u32>,
 }
 
 impl Clients {
@@ -116,7 +116,11 @@ impl Clients {
             })
         });
         let of = of.collect();
-        Self { addresses, of }
+        Self {
+            addresses,
+            of,
+            numbers,
+        }
     }
 }
 

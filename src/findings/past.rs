@@ -7,7 +7,7 @@ use super::lists::{ByNumber, Clients, Members};
 use super::resolved::Resolved;
 use super::text::say;
 use super::trace::{Kind, Own, Trace};
-use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape};
+use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,20 +21,24 @@ pub(super) struct Past {
     pub(super) own: Vec<Own>,
     /// By number; those of the first traces first.
     pub(super) kinds: Vec<Kind>,
-    /// By trace, its kind.
+    /// By trace, the number of its kind: that of [`Own`], where it can be read without the rest.
     pub(super) kind_of: Vec<u32>,
+    /// Traces by the number of their kind.
     pub(super) by_kind: ByNumber,
     pub(super) clients: Clients,
+    /// Traces by the number of their client.
+    pub(super) by_client: ByNumber,
     pub(super) captures: Vec<Arc<str>>,
     pub(super) names: Vec<Box<str>>,
     pub(super) hellos: Vec<Hello>,
     pub(super) answers: Vec<Arc<ServerHelloShape>>,
     pub(super) certificates: Vec<Arc<Certificate>>,
     pub(super) others: Vec<u32>,
-    /// Traces by server endpoint.
+    /// Traces and their kinds by server endpoint.
     pub(super) servers: BTreeMap<Endpoint, Members>,
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
+    /// Traces and their kinds by the number of the server name.
     pub(super) by_name: BTreeMap<u32, Members>,
     /// What DNS told.
     pub(super) resolved: Resolved,
@@ -125,6 +129,16 @@ impl Past {
             .filter_map(|number| Some((*number, self.kinds.get(*number)?)))
     }
 
+    /// Those of some kinds that fit, with their traces.
+    pub(super) fn members(&self, kinds: &[usize], fits: impl Fn(&Kind) -> bool) -> Members {
+        let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
+        let kinds: Vec<usize> = fitting.map(|(number, _)| number).collect();
+        Members {
+            traces: self.traces_of(&kinds, |_| true),
+            kinds,
+        }
+    }
+
     /// The traces of those of some kinds that fit, in order of time.
     pub(super) fn traces_of(&self, kinds: &[usize], fits: impl Fn(&Kind) -> bool) -> Vec<usize> {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
@@ -132,8 +146,21 @@ impl Past {
             .flat_map(|(number, _)| self.by_kind.of(number))
             .copied()
             .collect();
-        traces.sort_unstable();
+        // Each kind's are in order: this sort knows how to merge them.
+        traces.sort();
         traces
+    }
+
+    /// The traces of a client, in order of time.
+    pub(super) fn of_client(&self, client: IpAddr) -> &[usize] {
+        let number = self.clients.numbers.get(&client);
+        number.map_or(&[], |number| self.by_client.of(*number as usize))
+    }
+
+    /// From where on a list of traces is of this time or later.
+    pub(super) fn since<'l>(&self, list: &'l [usize], start: Timestamp) -> &'l [usize] {
+        let before = |index: &usize| self.own.get(*index).is_some_and(|own| own.start < start);
+        list.get(list.partition_point(before)..).unwrap_or(&[])
     }
 
     /// Kinds with their first traces, in the order of these.

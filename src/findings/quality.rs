@@ -26,14 +26,14 @@ fn quality(report: &mut Report<'_>) {
     without_dns(report);
     let past = report.past;
     type Fits = fn(&Kind) -> bool;
-    let kinds: [(&'static str, Fits); 4] = [
+    let defects: [(&'static str, Fits); 4] = [
         ("one-direction", |kind| kind.flags.one_direction),
         ("gaps", |kind| kind.flags.gap),
         ("snap-length", |kind| kind.flags.snap_length),
         ("mid-stream", |kind| kind.flags.mid_stream),
     ];
     let total = past.len();
-    for (cause, fits) in kinds {
+    for (cause, fits) in defects {
         let traces: Vec<usize> = past.all_whose(fits).map(|(index, _)| index).collect();
         if traces.is_empty() {
             continue;

@@ -355,11 +355,10 @@ fn tell_lookup(report: &mut Report<'_>, lookup: &Lookup, told: &[&LookupFailure]
         _ => "no-answer",
     };
     // The name was reached all the same, over an address that was known before or by another name server.
-    let reached = past.all().any(|(_, trace)| {
-        trace.own.client == lookup.client
-            && trace.own.start >= first.time
-            && name_of(past, &trace).is_some_and(|name| name == *lookup.name)
-    });
+    let since = past.since(past.of_client(lookup.client), first.time);
+    let reached = past
+        .of(since)
+        .any(|(_, trace)| name_of(past, &trace).is_some_and(|name| name == *lookup.name));
     let severity = severity_if(!reached && lookup.last_answered.is_none_or(|at| at < last.time));
     let verdict = Verdict::new(severity, Confidence::Certain, cause);
     tell_failures(report, lookup, told, verdict);
@@ -442,28 +441,17 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
     let Some((span, from, until)) = silence(client) else {
         return;
     };
-    let known: BTreeSet<IpAddr> = past
-        .all()
-        .filter(|(_, trace)| trace.own.client == client.ip && trace.own.start <= from)
-        .map(|(_, trace)| trace.server.ip)
-        .collect();
-    let meanwhile: Vec<usize> = past
-        .own
-        .iter()
-        .enumerate()
-        .filter(|(_, own)| {
-            own.client == client.ip
-                && own.start > from
-                && until.is_none_or(|until| own.start < until)
-        })
-        .map(|(index, _)| index)
-        .collect();
-    let Some((_, last)) = past.of(&meanwhile).last() else {
+    let own = past.of_client(client.ip);
+    let (before, after) = own.split_at(own.len() - past.since(own, Timestamp(from.0 + 1)).len());
+    let known: BTreeSet<IpAddr> = past.of(before).map(|(_, trace)| trace.server.ip).collect();
+    let later = until.map_or(0, |until| past.since(after, until).len());
+    let meanwhile = after.get(..after.len() - later).unwrap_or(&[]);
+    let Some((_, last)) = past.of(meanwhile).last() else {
         return;
     };
     let lasts = last.own.start.micros_since(from);
     let only_known = past
-        .of(&meanwhile)
+        .of(meanwhile)
         .all(|(_, trace)| known.contains(&trace.server.ip));
     if meanwhile.len() < CONNECTIONS_MIN || lasts < SILENCE_US || !only_known {
         return;
@@ -475,7 +463,7 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
         "dns-failure-before-connect",
         verdict,
         subject,
-        &meanwhile,
+        meanwhile,
         &[],
     ) {
         let evidence = past

@@ -154,10 +154,9 @@ fn healthy_peer(
     let since = report.past.of(after).next()?.1.own.start;
     report
         .past
-        .of(report.past.at(&server))
+        .of(report.past.since(report.past.at(&server), since))
         .find(|(_, trace)| {
             trace.own.client != client
-                && trace.own.start >= since
                 && trace.is_complete()
                 && trace.negotiated >= Some(usual.min(VersionRank::Tls12))
         })
@@ -177,12 +176,8 @@ fn others_changed(
     };
     let mut others = report
         .past
-        .of(report.past.at(&server))
-        .filter(|(_, trace)| {
-            trace.own.client != client
-                && trace.own.start >= first.own.start
-                && trace.offer_max.is_some()
-        })
+        .of(report.past.since(report.past.at(&server), first.own.start))
+        .filter(|(_, trace)| trace.own.client != client && trace.offer_max.is_some())
         .peekable();
     others.peek().is_some() && others.all(|(_, trace)| trace.offer_max < Some(usual))
 }

@@ -133,12 +133,12 @@ impl<'r> Report<'r> {
         let past = self.past;
         for list in past.pairs.values().filter(|list| list.len() >= PROBES_MIN) {
             // Equal ones: a check asks in the same way each time, by TCP alone or with one kind of hello.
-            let mut kinds: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
+            let mut hellos: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
             for (index, trace) in past.of(list).filter(|(_, trace)| looks_like_probe(trace)) {
-                let kind = past.hello(&trace).map(|hello| hello.key);
-                kinds.entry(kind).or_default().push(index);
+                let hello = past.hello(&trace).map(|hello| hello.key);
+                hellos.entry(hello).or_default().push(index);
             }
-            for probes in kinds.into_values() {
+            for probes in hellos.into_values() {
                 if is_regular(past, &probes) {
                     for index in &probes {
                         if let Some(slot) = self.probes.get_mut(*index) {

@@ -17,25 +17,32 @@ impl History {
             .collect();
         let certificates: Vec<_> = (0..)
             .zip(&other.certificates)
-            .map(|(number, one)| self.certificate(one, !other.others.contains(&number)))
+            .map(|(number, one)| {
+                self.certificate(one, other.others.binary_search(&number).is_err())
+            })
             .collect();
         let of = |list: &[Option<u32>], number: Option<u32>| {
             let index = usize::try_from(number?).ok()?;
             list.get(index).copied().flatten()
         };
+        let renumbered = |kind: Kind| Kind {
+            sort: Sort {
+                name: of(&names, kind.name),
+                capture: of(&captures, Some(kind.capture)).unwrap_or(u32::MAX),
+                hello: of(&hellos, kind.hello),
+                answer: of(&answers, kind.answer),
+                leaf: of(&certificates, kind.leaf),
+                ..kind.sort
+            },
+            ..kind
+        };
+        let kinds: Vec<Option<Kind>> = (other.kinds.listed().into_iter())
+            .map(|kind| kind.map(renumbered))
+            .collect();
         for own in &other.traces {
-            let Some(Kind { server, sort }) = other.kinds.get(own.kind) else {
-                continue;
-            };
-            let sort = Sort {
-                name: of(&names, sort.name),
-                capture: of(&captures, Some(sort.capture)).unwrap_or(u32::MAX),
-                hello: of(&hellos, sort.hello),
-                answer: of(&answers, sort.answer),
-                leaf: of(&certificates, sort.leaf),
-                ..sort
-            };
-            self.push(*own, Kind { server, sort });
+            if let Some(Some(kind)) = kinds.get(own.kind as usize) {
+                self.push(*own, *kind);
+            }
         }
         self.forgotten += other.forgotten;
     }

@@ -43,6 +43,7 @@ pub(super) fn by_first_trace(traces: &mut [Own], mut old: Vec<Option<Kind>>) -> 
     for own in traces {
         let at = own.kind as usize;
         if let Some(kind) = old.get_mut(at).and_then(Option::take) {
+            // As long as the list that had an entry there.
             numbers[at] = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
             kinds.push(kind);
         }
