@@ -13,6 +13,9 @@ use crate::packet::{self, Datagram, Decoded, Encapsulation, Reassembler, plain};
 use crate::shard::{SHARDS, shard_of, shard_of_datagram};
 use crate::stats::{Counters, Skip};
 
+/// Room in all parts of a block, in multiples of its packets, beyond which it is given back.
+const ROOM_MAX: usize = 8;
+
 /// Sorts packets.
 pub(super) struct Sorter<'a> {
     limits: &'a Limits,
@@ -95,12 +98,12 @@ impl<'a> Sorter<'a> {
     pub(super) fn split(&mut self, job: &mut Job, lanes: usize) {
         let shards_a_lane = SHARDS / lanes;
         let mut parts = core::mem::take(&mut job.parts);
-        // Twice a fair share: one conversation after the other could make each of them as large as a block.
-        let room = 2 * job.block.packets.len() / lanes;
-        for part in &mut parts {
-            part.clear();
-            part.shrink_to(room);
+        // One conversation after the other could make each of them as large as a block.
+        let room: usize = parts.iter().map(Vec::capacity).sum();
+        if room > ROOM_MAX * job.block.packets.len().max(1024) {
+            parts.clear();
         }
+        parts.iter_mut().for_each(Vec::clear);
         parts.resize_with(lanes, Vec::new);
         let mut next = 0;
         while let Some(packet) = job.block.packets.get(next) {
