@@ -47,11 +47,10 @@ def find(program):
     return shutil.which(named, path=path) if named else shutil.which(program, path=path)
 
 
-def replay(capture, loops, rate=None, fresh=False):
-    """Packets sent, and packets a second."""
-    words = [os.environ["REPLAY"], "v0", capture, "--loops", str(loops)]
+def replay(capture, loops, rate=None, first=0):
+    """Packets sent, and packets a second. Each loop has other addresses: connections that come again are soon passed over."""
+    words = [os.environ["REPLAY"], "v0", capture, "--loops", str(loops), "--fresh", "--first", str(first)]
     words += ["--rate", str(int(rate))] if rate else []
-    words += ["--fresh"] if fresh else []
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
     return int(said[0]), float(said[-2])
 
@@ -165,7 +164,7 @@ def run(tool, capture, loops, rate=None, part=0):
     time.sleep(0.5)
     watcher.share_out(part)
     begun = watcher.cpu()
-    sent, speed = replay(capture, loops, rate)
+    sent, speed = replay(capture, loops, rate, first=1)
     time.sleep(0.5)
     cpu = watcher.cpu() - begun
     received, dropped = watcher.stop()

@@ -1,9 +1,11 @@
 //! Sends the Ethernet packets of captures out of an interface (Linux), as fast as it takes them or at a rate, for the
 //! benchmarks and tests of `tlscope live`. Meant for a veth pair in a network namespace of one's own.
 //!
-//! `cargo run --release --example replay -- INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND] [--fresh]`
+//! `cargo run --release --example replay -- INTERFACE FILE... [--loops N] [--rate PACKETS_A_SECOND]
+//! [--fresh] [--first N]`
 //!
-//! With `--fresh` each loop has other addresses, so that none repeats the connections of another.
+//! With `--fresh` each loop has other addresses, so that none repeats the connections of another; `--first 1` counts the loops
+//! from 1, so that they do not repeat those of another run of one loop.
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -47,6 +49,7 @@ pub(crate) mod linux {
     /// and without an example that somebody would have to build first.)
     pub(crate) fn replay(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
         let (mut names, mut loops, mut rate, mut fresh) = (Vec::new(), 1_u64, None, false);
+        let mut first = 0;
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let text = arguments
@@ -59,6 +62,7 @@ pub(crate) mod linux {
                 "--loops" => loops = number()?,
                 "--rate" => rate = Some(number()?),
                 "--fresh" => fresh = true,
+                "--first" => first = number()?,
                 _ => names.push(argument),
             }
         }
@@ -72,11 +76,13 @@ pub(crate) mod linux {
         let begun = Instant::now();
         let all: usize = frames.iter().map(Vec::len).sum();
         let (mut sent, bytes) = (0_u64, loops * all as u64);
-        for round in 0..loops {
-            if fresh && round > 0 {
+        let mut last = 0;
+        for round in first..first + loops {
+            if fresh {
                 // From the last round's number to this one's.
-                let change = (round ^ (round - 1)) as u16;
+                let change = (round ^ last) as u16;
                 frames.iter_mut().for_each(|frame| readdress(frame, change));
+                last = round;
             }
             let at_once = rate.map_or(BATCH, |rate| BATCH.min(1 + rate as usize / 500));
             for batch in letters.messages.chunks_mut(at_once) {
