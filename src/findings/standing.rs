@@ -193,9 +193,11 @@ impl Standing {
         let wait_ns = i64::try_from(self.settings.dns_no_answer_ms)
             .unwrap_or(i64::MAX)
             .saturating_mul(1_000_000);
-        let until = Timestamp(self.dns_until_ns.saturating_sub(wait_ns));
+        // Later than now is what failed before the clock was set back.
+        let recent = self.dns_until_ns.saturating_sub(wait_ns)..self.dns_until_ns;
+        let is_recent = |time: Timestamp| time.0 > recent.start && time.0 <= recent.end;
         for lookup in &mut all.dns.lookups {
-            lookup.failures.retain(|failure| failure.time <= until);
+            lookup.failures.retain(|failure| !is_recent(failure.time));
         }
         all
     }
@@ -540,6 +542,23 @@ mod tests {
             let again = failed + 4 * SECOND;
             standing.add_dns(lookup("10.0.0.1", failed, Some(again)), again + SECOND);
             assert!(standing.judge(again + 10 * SECOND).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_failed_lookup_stands_where_the_clock_is_set_back() {
+        let mut standing = Standing::new(&Settings::default(), WINDOW);
+        let now = 10 * WINDOW;
+        standing.add_dns(lookup("10.0.0.1", now - 9 * SECOND, None), now);
+        let ids = |standing: &mut Standing, now| {
+            let news = standing.judge(now);
+            news.iter().map(|one| one.state).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&mut standing, now), [Some(FindingState::Begins)]);
+        for second in 0..90 {
+            let earlier = now - WINDOW / 2 + second * SECOND;
+            standing.add_dns(Dns::default(), earlier);
+            assert_eq!(ids(&mut standing, earlier), [], "second {second}");
         }
     }
 
