@@ -167,29 +167,24 @@ mod tests {
 
     #[test]
     fn keys_hold_both_endpoints() {
+        fn both(addresses: Addresses, source: IpAddr, destination: IpAddr) {
+            let (key, direction) = FlowKey::new(addresses, 443, 50_000);
+            assert_eq!(key.sender(direction), (source, 443));
+            assert_eq!(key.sender(direction.reverse()), (destination, 50_000));
+        }
         let (source, destination) = (Ipv4Addr::new(198, 51, 100, 25), Ipv4Addr::new(10, 0, 0, 1));
         let addresses = Addresses::V4 {
             source: source.into(),
             destination: destination.into(),
         };
-        let (key, direction) = FlowKey::new(addresses, 443, 50_000);
-        assert_eq!(key.sender(direction), (source.into(), 443));
-        assert_eq!(
-            key.sender(direction.reverse()),
-            (destination.into(), 50_000)
-        );
+        both(addresses, source.into(), destination.into());
         let source: Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().unwrap();
         let destination: Ipv6Addr = "fe80::a:b:c:d".parse().unwrap();
         let addresses = Addresses::V6 {
             source: source.into(),
             destination: destination.into(),
         };
-        let (key, direction) = FlowKey::new(addresses, 443, 50_000);
-        assert_eq!(key.sender(direction), (source.into(), 443));
-        assert_eq!(
-            key.sender(direction.reverse()),
-            (destination.into(), 50_000)
-        );
+        both(addresses, source.into(), destination.into());
     }
 
     #[test]

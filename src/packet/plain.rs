@@ -242,6 +242,16 @@ mod tests {
         }
     }
 
+    fn damaged(mut frame: Vec<u8>, damage: &[(usize, u8)], end: usize) -> Vec<u8> {
+        for (at, byte) in damage {
+            if let Some(place) = frame.get_mut(*at) {
+                *place = *byte;
+            }
+        }
+        frame.truncate(end);
+        frame
+    }
+
     proptest! {
         #[test]
         fn a_damaged_datagram_is_what_the_layers_say(
@@ -249,13 +259,7 @@ mod tests {
             damage in proptest::collection::vec((0usize..80, any::<u8>()), 0..4),
             end in 0usize..120,
         ) {
-            let mut frame = datagrams()[which].clone();
-            for (at, byte) in damage {
-                if let Some(place) = frame.get_mut(at) {
-                    *place = byte;
-                }
-            }
-            frame.truncate(end);
+            let frame = damaged(datagrams()[which].clone(), &damage, end);
             prop_assert!(same_datagram(&frame));
         }
 
@@ -265,13 +269,7 @@ mod tests {
             damage in proptest::collection::vec((0usize..80, any::<u8>()), 0..4),
             end in 0usize..120,
         ) {
-            let mut frame = frames()[which].clone();
-            for (at, byte) in damage {
-                if let Some(place) = frame.get_mut(at) {
-                    *place = byte;
-                }
-            }
-            frame.truncate(end);
+            let frame = damaged(frames()[which].clone(), &damage, end);
             prop_assert!(plainly(&frame).is_none() || plainly(&frame) == by_layers(&frame));
         }
     }
