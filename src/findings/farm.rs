@@ -10,7 +10,7 @@ use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
 use super::trace::Kind;
-use super::{Entry, Lang, Survey, Verdict, hosts};
+use super::{Entry, Farm, Lang, Survey, Verdict, hosts};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use crate::tls::code_points::{NamedGroup, VersionRank};
 use std::{
@@ -44,23 +44,28 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// Groups of two members at least, the configured ones first.
-pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
-    let past = report.past;
-    let mut found: Vec<Group> = Vec::new();
-    for farm in &report.settings.farms {
-        let members = past
-            .servers
-            .keys()
-            .filter(|server| farm.members.iter().any(|member| member.holds(**server)))
-            .copied()
-            .collect();
-        found.push(Group {
+/// The groups that the configuration names.
+pub(super) fn configured(report: &Report<'_>) -> Vec<Group> {
+    let members = |farm: &Farm| {
+        let servers = report.past.servers.keys().copied();
+        servers
+            .filter(|server| farm.members.iter().any(|member| member.holds(*server)))
+            .collect()
+    };
+    let farms = report.settings.farms.iter();
+    farms
+        .map(|farm| Group {
             name: farm.name.as_str().into(),
             reason: "configured",
-            members,
-        });
-    }
+            members: members(farm),
+        })
+        .collect()
+}
+
+/// Groups of two members at least, the configured ones first.
+fn groups(report: &Report<'_>) -> Vec<Group> {
+    let past = report.past;
+    let mut found = configured(report);
     // Names that share their servers are one group.
     let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
     let by_name = past.names().map(|(name, all)| {
@@ -305,7 +310,7 @@ fn by_hello(
     let mut found: BTreeMap<HelloFor, BTreeMap<Endpoint, Constant>> = BTreeMap::new();
     for member in &group.members {
         let mut hellos: BTreeMap<HelloFor, Option<Constant>> = BTreeMap::new();
-        let kinds = past.servers.get(member).map_or(&[][..], |all| &all.kinds);
+        let kinds = past.kinds_at(member);
         for (number, kind) in past.kinds_of(kinds).filter(|(_, kind)| !kind.flags.resumed) {
             let (Some(hello), Some(answer)) = (past.hello(kind), answer(past, kind)) else {
                 continue;
@@ -403,7 +408,7 @@ fn contrast(members: &BTreeMap<Endpoint, Constant>, lang: Lang) -> Option<Contra
     for constant in members.values() {
         *counts.entry(&constant.answer).or_default() += 1;
     }
-    // The odd one out is the rarer answer; of two members, the later address.
+    // The odd one out is the rarer answer.
     let (usual, _) = counts.iter().max_by_key(|(_, count)| **count)?;
     let mut all = members.values();
     let odd = all.find(|one| difference(&one.answer, usual).is_some())?;

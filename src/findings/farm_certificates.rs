@@ -2,7 +2,7 @@
 
 use super::certificate::card;
 use super::facts::minute;
-use super::farm::{groups, is_private};
+use super::farm::{configured, is_private};
 use super::groups::Subject;
 use super::names::{certificate_name, covers};
 use super::past::Past;
@@ -110,16 +110,16 @@ fn shown(past: &Past, kinds: &[usize], ecdsa: bool) -> Vec<Shown> {
 /// `farm-cert-inconsistent` and `cert-rotation`.
 fn certificates(report: &mut Report<'_>) {
     let past = report.past;
-    let groups = groups(report);
+    let mut farms = configured(report);
+    farms.retain(|farm| farm.members.len() >= 2);
     let mut names: Vec<(Box<str>, Cow<'_, [usize]>)> = past
         .names()
         .map(|(name, all)| (name.into(), all.kinds.as_slice().into()))
         .collect();
-    for group in groups.iter().filter(|group| group.reason == "configured") {
-        let members = group.members.iter();
-        let members = members.filter_map(|member| past.servers.get(member));
-        let all: Vec<usize> = members.flat_map(|all| &all.kinds).copied().collect();
-        names.push((group.name.clone(), all.into()));
+    for farm in &farms {
+        let kinds = farm.members.iter().flat_map(|member| past.kinds_at(member));
+        let kinds: Vec<usize> = kinds.copied().collect();
+        names.push((farm.name.clone(), kinds.into()));
     }
     for (name, kinds) in names {
         let mut members: HashMap<Endpoint, Vec<usize>> = HashMap::new();
@@ -141,13 +141,10 @@ fn certificates(report: &mut Report<'_>) {
             rotations(report, &name, &runs);
             let private = runs.keys().all(|member| is_private(member.ip))
                 && hosts::microsoft(&name).is_none();
-            let configured = groups
-                .iter()
-                .take(report.settings.farms.len())
-                .any(|group| {
-                    group.name == name || runs.keys().all(|member| group.members.contains(member))
-                });
-            let grouped = runs.len() >= 2 && (private || configured);
+            let is_configured = farms.iter().any(|farm| {
+                farm.name == name || runs.keys().all(|member| farm.members.contains(member))
+            });
+            let grouped = runs.len() >= 2 && (private || is_configured);
             if grouped {
                 differing(report, &name, &runs);
             }

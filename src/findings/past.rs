@@ -119,6 +119,17 @@ impl Past {
         self.servers.get(server).map_or(&[], |all| &all.traces)
     }
 
+    /// The kinds of a server's traces, in the order of their first traces.
+    pub(super) fn kinds_at(&self, server: &Endpoint) -> &[usize] {
+        self.servers.get(server).map_or(&[], |all| &all.kinds)
+    }
+
+    /// A client was seen to say hello there.
+    pub(super) fn speaks_tls(&self, server: &Endpoint) -> bool {
+        let mut kinds = self.kinds_of(self.kinds_at(server));
+        kinds.any(|(_, kind)| kind.hello.is_some())
+    }
+
     /// Kinds by their numbers.
     pub(super) fn kinds_of<'p>(
         &'p self,
@@ -140,7 +151,11 @@ impl Past {
     }
 
     /// The traces of those of some kinds that fit, in order of time.
-    pub(super) fn traces_of(&self, kinds: &[usize], fits: impl Fn(&Kind) -> bool) -> Vec<usize> {
+    pub(super) fn traces_of(
+        &self,
+        kinds: &[usize],
+        mut fits: impl FnMut(&Kind) -> bool,
+    ) -> Vec<usize> {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
         let mut traces: Vec<usize> = fitting
             .flat_map(|(number, _)| self.by_kind.of(number))
