@@ -108,7 +108,7 @@ fn resets(report: &mut Report<'_>) {
         let Some((_, example)) = past.of(&failed).next() else {
             continue;
         };
-        let all = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
+        let all = past.kinds_at(server);
         let served = &*answered
             .entry(*server)
             .or_insert_with(|| past.members(all, |kind| kind.answer.is_some()));
@@ -277,13 +277,6 @@ fn closed_before_hello(report: &mut Report<'_>) {
     let limit = i64::try_from(report.settings.closed_before_hello_ms)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000);
-    let speaks_tls = |server: &Endpoint| {
-        let all = past.servers.get(server);
-        all.is_some_and(|all| {
-            let mut kinds = past.kinds_of(&all.kinds);
-            kinds.any(|(_, kind)| kind.hello.is_some())
-        })
-    };
     for ((client, server), list) in past.troubled_pairs() {
         let closed = pick(report, list, |index, trace| {
             trace.outcome == Outcome::NoClientHello
@@ -293,7 +286,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
                 && !report.is_probe(index)
                 && !report.is_explained(index)
         });
-        if closed.len() < 3 || !speaks_tls(server) {
+        if closed.len() < 3 || !past.speaks_tls(server) {
             continue;
         }
         let series = closed.len() >= report.settings.series_min as usize;

@@ -1,9 +1,9 @@
 //! What surveys remember of handshakes: one small trace each, with what is large stored once.
 //!
 //! Surveys ask about many handshakes (equal hellos to two servers, a series of failures), and only at the end. So each
-//! record leaves a trace of fixed size and the number of its kind; hello shapes, answers, names and certificates are interned. Past the cap the
-//! oldest traces go, counted. At the end [`History::past`] sorts the traces by time, so that the order in which captures
-//! or saved records came does not matter.
+//! record leaves a trace of fixed size and the number of its kind; hello shapes, answers, names and certificates are
+//! interned. Past the cap the oldest traces go, counted. At the end [`History::past`] sorts the traces by time, so that
+//! the order in which captures or saved records came does not matter.
 
 mod absorb;
 mod kinds;

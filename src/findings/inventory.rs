@@ -134,11 +134,9 @@ fn order_risk(report: &mut Report<'_>) {
                     && skipped(kind).is_some()
             })
         };
-        let risky = past
-            .kinds_of(&all.kinds)
-            .filter(|(_, kind)| kind.negotiated == Some(VersionRank::Tls12) && is_risky(kind));
-        let risky: Vec<usize> = risky.map(|(number, _)| number).collect();
-        let risky = past.traces_of(&risky, |_| true);
+        let risky = past.traces_of(&all.kinds, |kind| {
+            kind.negotiated == Some(VersionRank::Tls12) && is_risky(kind)
+        });
         let Some((_, example)) = past.of(&risky).next() else {
             continue;
         };

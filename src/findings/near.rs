@@ -140,7 +140,7 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
     let evidence = shown
         .filter_map(|index| fact(&past.trace(*index)?))
         .collect();
-    let nearest = past
+    let farthest = past
         .of(&answers.near)
         .filter_map(|(_, trace)| trace.own.server_rtt_us)
         .max();
@@ -149,7 +149,7 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
     if let Some(group) = report.tell(id, verdict, subject, &answers.near, &answers.far) {
         group.replace_examples(verdict.severity, evidence);
         group.set("name", name);
-        group.set("rtt", &milliseconds(nearest.unwrap_or(0)));
+        group.set("rtt", &milliseconds(farthest.unwrap_or(0)));
     }
 }
 

@@ -54,7 +54,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
         if failed.is_empty() {
             continue;
         }
-        let all = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
+        let all = past.kinds_at(server);
         let ledger = ledgers.entry(*server).or_insert_with(|| past.ledger(all));
         let Some(can) = ledger.can else { continue };
         let empty = pick(report, &failed, |_, trace| {

@@ -92,13 +92,7 @@ fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 fn only_tls(report: &mut Report<'_>) {
     let past = report.past;
     let ports = &report.settings.tls_ports;
-    let speaks_tls = |server: &Endpoint| {
-        ports.contains(&server.port)
-            || past.servers.get(server).is_some_and(|all| {
-                let mut kinds = past.kinds_of(&all.kinds);
-                kinds.any(|(_, kind)| kind.hello.is_some())
-            })
-    };
+    let speaks_tls = |server: &Endpoint| ports.contains(&server.port) || past.speaks_tls(server);
     report
         .groups
         .keep("tcp-connect-failed", |subject| match subject {

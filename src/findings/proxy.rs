@@ -5,7 +5,7 @@
 //! two seconds, three times at least and for most of its connections. Learned pairs are *likely*, never more.
 
 use super::certificate::card;
-use super::groups::Subject;
+use super::groups::{Group, Subject};
 use super::interception::interception;
 use super::survey::{Report, severity_if};
 use super::text::{Say, say};
@@ -394,16 +394,8 @@ fn tell_rewrite(report: &mut Report<'_>, leg: &Leg, other: &str, traces: &[usize
     let subject = say(lang, "rewrite-subject")
         .with("front", &leg.name)
         .with("back", other)
-        .with("proxy", leg.proxy)
-        .text();
-    if let Some(group) = report.tell(
-        "proxy-name-rewrite",
-        verdict,
-        Subject::Named(subject.into()),
-        traces,
-        leg.front.get(..1).unwrap_or(&[]),
-    ) {
-        group.set("front", &leg.name);
+        .with("proxy", leg.proxy);
+    if let Some(group) = tell_names(report, leg, verdict, subject, traces) {
         group.set("back", other);
     }
 }
@@ -413,17 +405,26 @@ fn tell_hidden(report: &mut Report<'_>, leg: &Leg, traces: &[usize]) {
     let verdict = Verdict::new(Severity::Info, Confidence::Certain, "back-name-not-sent");
     let subject = say(report.past.lang, "leg-subject")
         .with("name", &leg.name)
-        .with("proxy", leg.proxy)
-        .text();
-    if let Some(group) = report.tell(
+        .with("proxy", leg.proxy);
+    tell_names(report, leg, verdict, subject, traces);
+}
+
+fn tell_names<'r>(
+    report: &'r mut Report<'_>,
+    leg: &Leg,
+    verdict: Verdict,
+    subject: Say,
+    traces: &[usize],
+) -> Option<&'r mut Group> {
+    let group = report.tell(
         "proxy-name-rewrite",
         verdict,
-        Subject::Named(subject.into()),
+        Subject::Named(subject.text().into()),
         traces,
         leg.front.get(..1).unwrap_or(&[]),
-    ) {
-        group.set("front", &leg.name);
-    }
+    )?;
+    group.set("front", &leg.name);
+    Some(group)
 }
 
 #[cfg(test)]

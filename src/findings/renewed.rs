@@ -28,7 +28,7 @@ pub(super) fn renewed(report: &mut Report<'_>) {
         return;
     }
     for ((digest, server), names) in &mut shown {
-        let kinds = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
+        let kinds = past.kinds_at(server);
         let theirs = past
             .kinds_of(kinds)
             .filter(|(_, kind)| past.leaf(kind).is_some_and(|leaf| leaf.sha256 == *digest));

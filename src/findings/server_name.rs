@@ -87,17 +87,13 @@ fn sni(report: &mut Report<'_>) {
         if nameless.is_empty() && !kinds.any(|(_, kind)| kind.failed_silently()) {
             continue;
         }
-        let is_served = |kind: &Kind| kind.name.is_some() && kind.is_complete();
-        let served_kinds = past
-            .kinds_of(&all.kinds)
-            .filter(|(_, kind)| is_served(kind));
-        let served_kinds: Vec<usize> = served_kinds.map(|(number, _)| number).collect();
-        let served = past.traces_of(&served_kinds, |_| true);
+        let served = past.members(&all.kinds, |kind| kind.name.is_some() && kind.is_complete());
         let nameless_served = pick(report, &nameless, |_, trace| trace.answer.is_some());
-        let ledger = past.ledger(&served_kinds);
+        let ledger = past.ledger(&served.kinds);
         let refused = pick(report, &nameless, |_, trace| {
             refused_for_its_name(past, trace, &ledger)
         });
+        let served = served.traces;
         let needed = !served.is_empty() && nameless_served.is_empty() && !refused.is_empty();
         if report.settings.sni_ports.contains(&server.port) {
             tell_nameless(report, *server, &nameless, needed, &refused, &served);

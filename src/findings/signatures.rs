@@ -58,7 +58,7 @@ fn dropped_hellos(report: &mut Report<'_>) {
         if dropped.is_empty() {
             continue;
         }
-        let kinds = past.servers.get(server).map_or(&[][..], |all| &all.kinds);
+        let kinds = past.kinds_at(server);
         let certificates = by_server
             .entry(*server)
             .or_insert_with(|| shown(past, kinds));
