@@ -43,7 +43,7 @@ while read -r mix option amount; do
     else
         # Tenths of a percent.
         change=$(((found - known) * 1000 / known))
-        printf '%s: %d instructions, %d before: %+d.%d %%\n' "$mix" "$found" "$known" $((change / 10)) $((change < 0 ? -change % 10 : change % 10))
+        printf '%s: %d instructions, %d before: %s%d.%d %%\n' "$mix" "$found" "$known" "$([ $change -lt 0 ] && echo - || echo +)" $((${change#-} / 10)) $((${change#-} % 10))
         if [ $change -gt $((tolerance * 10)) ]; then
             echo "  more than $tolerance % slower; if that is the price of something worth it, run $0 --update"
             status=1
