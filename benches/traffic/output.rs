@@ -3,8 +3,8 @@
 use super::random::Random;
 use std::io::{self, Write};
 
-/// 2026-01-05 08:00 UTC.
-const START_NS: u64 = 1_767_600_000_000_000_000;
+/// 2026-11-26 08:00 UTC: the certificates of `captures/` are valid then, as most of a real network are.
+const START_NS: u64 = 1_795_680_000_000_000_000;
 
 /// The capture's format.
 #[allow(
