@@ -5,7 +5,7 @@
 use super::groups::Subject;
 use super::past::Past;
 use super::survey::{Report, pick, severity_if};
-use super::trace::{Kind, Trace};
+use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Settings, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use std::collections::BTreeSet;
@@ -185,19 +185,20 @@ struct Outage {
 
 /// The last outage among the tries at one server; nothing worked while it lasted.
 fn outage(past: &Past, tries: &[usize], settings: &Settings) -> Option<Outage> {
-    let is = |index: &usize, fits: fn(&Kind) -> bool| past.kind(*index).is_some_and(fits);
+    let is =
+        |index: &usize, fits: fn(&Sort) -> bool| past.kind(*index).is_some_and(|kind| fits(&kind));
     let down = tries
         .iter()
-        .rposition(|index| is(index, Kind::failed_to_connect))?;
+        .rposition(|index| is(index, Sort::failed_to_connect))?;
     let (before, after) = tries.split_at(down + 1);
     let worked = before
         .iter()
-        .rposition(|index| is(index, Kind::is_complete));
+        .rposition(|index| is(index, Sort::is_complete));
     let begin = *before.get(worked.map_or(0, |at| at + 1)..)?.first()?;
     let series: Vec<usize> = after
         .iter()
         .copied()
-        .take_while(|index| is(index, Kind::failed_silently))
+        .take_while(|index| is(index, Sort::failed_silently))
         .collect();
     let recovered = after.get(series.len()).copied();
     let end = recovered.or(series.last().copied())?;
@@ -224,13 +225,13 @@ fn back_end(report: &mut Report<'_>) {
         let failed = past.traces_of(&all.kinds, |kind| {
             kind.failed_silently() || kind.outcome == Outcome::ConnectionRefused
         });
-        let worked = past.traces_of(&all.kinds, Kind::is_complete);
+        let worked = past.traces_of(&all.kinds, |kind| kind.is_complete());
         let front = Endpoint {
             ip: server.ip,
             port: 443,
         };
         let front_works = past.servers.get(&front).map_or_else(Vec::new, |all| {
-            past.traces_of(&all.kinds, Kind::is_complete)
+            past.traces_of(&all.kinds, |kind| kind.is_complete())
         });
         if failed.len() < 2 || !worked.is_empty() || front_works.is_empty() {
             continue;

@@ -96,7 +96,7 @@ fn changed(report: &mut Report<'_>) {
         // By server and kind: the first trace, and all certificates.
         let mut now: BTreeMap<(Endpoint, bool), (usize, Vec<Digest<32>>)> = BTreeMap::new();
         for (number, kind) in past.kinds_of(&all.kinds) {
-            let leaf = past.leaf(kind).filter(|leaf| !leaf.malformed);
+            let leaf = past.leaf(&kind).filter(|leaf| !leaf.malformed);
             let Some((leaf, first)) = leaf.zip(past.by_kind.of(number).first()) else {
                 continue;
             };

@@ -6,13 +6,14 @@
 use super::facts::{Facts, minute, moment};
 use super::groups::{Target, Value, server_subject};
 use super::names::{certificate_name, common_name, covers, leaf};
+use super::negotiation::usual_scheme;
 use super::quality::FIRST_TLS;
 use super::stack::Stack;
 use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
-use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
+use crate::record::{Certificate, Confidence, Marks, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 use std::sync::Arc;
 
@@ -155,7 +156,7 @@ pub(super) fn accepted_by_others(report: &mut Report<'_>) {
         }
     }
     let mut rejected: HashMap<(IpAddr, Box<str>), u32> = HashMap::new();
-    for (_, trace) in past.all_whose(|kind| kind.alerted_by(Side::Client)) {
+    for (_, trace) in past.all_like(|sort| sort.alerted_by(Side::Client)) {
         if let Some(leaf) = trace.leaf {
             rejected.insert((trace.own.client, past.target(&trace)), leaf);
         }
@@ -252,8 +253,22 @@ const PUBLIC_ISSUERS: [&str; 13] = [
     "O=ZeroSSL",
 ];
 
+/// What is asked of a certificate for each handshake.
+pub(super) fn marks(certificate: &Certificate) -> &Marks {
+    certificate.marks.get(|| Marks {
+        scheme: usual_scheme(certificate),
+        has_ecdsa_key: (certificate.key.as_deref()).is_some_and(|key| key.starts_with("ecdsa")),
+        is_public: has_public_issuer(certificate),
+        weakness: weakness(certificate),
+    })
+}
+
 /// A public authority issued it.
 pub(super) fn is_public(certificate: &Certificate) -> bool {
+    marks(certificate).is_public
+}
+
+fn has_public_issuer(certificate: &Certificate) -> bool {
     let issuer = certificate.issuer.as_deref().unwrap_or("");
     PUBLIC_ISSUERS.iter().any(|known| {
         let rest = issuer.split_once(known).map(|(_, rest)| rest);
@@ -298,7 +313,7 @@ fn weak(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         .record
         .certificates
         .iter()
-        .filter_map(|certificate| weakness(certificate))
+        .filter_map(|certificate| marks(certificate).weakness)
         .max_by_key(|found| found.0)?;
     Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
 }
@@ -332,12 +347,7 @@ fn weakness(certificate: &Certificate) -> Option<(Severity, &'static str)> {
     } else {
         certificate.signature_algorithm.as_deref().unwrap_or("")
     };
-    // Nearly all certificates have one of these, and each handshake asks.
-    let common = signed.starts_with("sha256")
-        || signed.starts_with("sha384")
-        || signed.starts_with("ecdsa-with-SHA256")
-        || signed.starts_with("ecdsa-with-SHA384");
-    let has = |word: &str| !common && contains_ignoring_case(signed, word);
+    let has = |word: &str| contains_ignoring_case(signed, word);
     if has("md5") || has("md2") {
         return Some((Severity::Error, "md5-signature"));
     }
@@ -361,7 +371,7 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         sheet.note_once("certificate", || certificate_name(leaf));
     }
     for certificate in &facts.record.certificates {
-        if weakness(certificate).is_some() {
+        if marks(certificate).weakness.is_some() {
             sheet.fact(facts.frame(), |lang| {
                 let key = match certificate.rsa_exponent {
                     Some(exponent) => say(lang, "cert-key-exponent").with("exponent", exponent),

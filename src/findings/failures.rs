@@ -176,7 +176,9 @@ fn separating_feature(past: &Past, failed: &[usize], served: &Members) -> Option
     let (_, first) = past.of(failed).next()?;
     let separates = |is_alike: &dyn Fn(&Kind) -> bool| {
         past.of(failed).all(|(_, trace)| is_alike(&trace))
-            && !past.kinds_of(&served.kinds).any(|(_, kind)| is_alike(kind))
+            && !past
+                .kinds_of(&served.kinds)
+                .any(|(_, kind)| is_alike(&kind))
     };
     let lang = past.lang;
     let none = || word(lang, "none");

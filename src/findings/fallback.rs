@@ -10,7 +10,7 @@ use super::past::Past;
 use super::stack::Stack;
 use super::stuck::stuck;
 use super::survey::Report;
-use super::trace::{Kind, Trace};
+use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
@@ -67,17 +67,17 @@ fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 }
 
 /// What one client tried towards one name (or address, where it sent none), as far as `wanted`, at least `least` times.
-/// `may_be` tells which kinds of handshakes can be `wanted` at all.
+/// `may_be` tells which sorts of handshakes can be `wanted` at all.
 fn by_client_and_target(
     report: &Report<'_>,
     least: usize,
-    may_be: impl Fn(&Kind) -> bool,
+    may_be: impl Fn(&Sort) -> bool,
     wanted: impl Fn(&Trace<'_>) -> bool,
 ) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
     let mut tries: HashMap<_, Vec<usize>> = HashMap::new();
     for (index, trace) in
-        past.all_whose(|kind| kind.offer_max.is_some() && !kind.flags.renegotiation && may_be(kind))
+        past.all_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation && may_be(sort))
     {
         if wanted(&trace) {
             let server = trace.name.is_none().then_some(trace.server);
@@ -103,7 +103,7 @@ fn by_client_and_target(
 }
 
 /// A failure after which clients try lower.
-fn provokes_fallback(kind: &Kind) -> bool {
+fn provokes_fallback(kind: &Sort) -> bool {
     kind.flags.whole
         && match kind.outcome {
             Outcome::HelloUnanswered | Outcome::HelloReset | Outcome::HelloClosed => true,
@@ -158,7 +158,7 @@ fn retries(report: &mut Report<'_>) {
         .saturating_mul(1_000_000);
     // Who never failed so that a lower try could follow has no part in this.
     let provoked: HashSet<IpAddr> = past
-        .all_whose(provokes_fallback)
+        .all_like(provokes_fallback)
         .map(|(_, trace)| trace.own.client)
         .collect();
     if provoked.is_empty() {
@@ -260,11 +260,22 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         .map(|name| hosts::is_strict(name, report.settings))
         .collect();
     let asks_dns = !past.resolved.dns().lookups.is_empty();
-    let may_be = |kind: &Kind| match kind.name.and_then(|number| usize::try_from(number).ok()) {
+    let may_be = |sort: &Sort| match sort.name.and_then(|number| usize::try_from(number).ok()) {
         Some(number) => strict.get(number) == Some(&true),
         None => asks_dns,
     };
+    let is_old = |offer: Option<VersionRank>| offer.is_some() && offer < Some(VersionRank::Tls12);
+    let old: HashSet<IpAddr> = past
+        .all_like(|sort| is_old(sort.offer_max) && may_be(sort))
+        .map(|(_, trace)| trace.own.client)
+        .collect();
+    if old.is_empty() {
+        return;
+    }
     let is_strict = |trace: &Trace<'_>| {
+        if !old.contains(&trace.own.client) {
+            return false;
+        }
         // Without a server name, by the name that the client asked DNS for.
         let name = || past.dns_name(trace);
         trace.name.is_some() || name().is_some_and(|name| hosts::is_strict(name, report.settings))

@@ -312,7 +312,7 @@ fn by_hello(
         let mut hellos: BTreeMap<HelloFor, Option<Constant>> = BTreeMap::new();
         let kinds = past.kinds_at(member);
         for (number, kind) in past.kinds_of(kinds).filter(|(_, kind)| !kind.flags.resumed) {
-            let (Some(hello), Some(answer)) = (past.hello(kind), answer(past, kind)) else {
+            let (Some(hello), Some(answer)) = (past.hello(&kind), answer(past, &kind)) else {
                 continue;
             };
             let traces = past.by_kind.of(number).iter().copied();

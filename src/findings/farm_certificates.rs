@@ -1,6 +1,6 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
-use super::certificate::card;
+use super::certificate::{card, marks};
 use super::facts::minute;
 use super::farm::{configured, is_private};
 use super::groups::Subject;
@@ -45,10 +45,7 @@ struct Shown {
 
 /// The kind of signature: servers may have one certificate of each.
 pub(super) fn is_ecdsa(certificate: &Certificate) -> bool {
-    certificate
-        .key
-        .as_deref()
-        .is_some_and(|key| key.starts_with("ecdsa"))
+    marks(certificate).has_ecdsa_key
 }
 
 /// The one certificate of all these kinds: mostly there is but one.
@@ -59,7 +56,7 @@ fn only<'p>(
 ) -> Option<Shown> {
     let mut only: Option<Shown> = None;
     for (number, kind) in past.kinds_of(kinds) {
-        let Some(leaf) = leaf(kind) else { continue };
+        let Some(leaf) = leaf(&kind) else { continue };
         let traces = past.by_kind.of(number);
         let (first, last) = (*traces.first()?, *traces.last()?);
         match &mut only {
@@ -89,7 +86,7 @@ fn shown(past: &Past, kinds: &[usize], ecdsa: bool) -> Vec<Shown> {
     }
     let mut runs: Vec<Shown> = Vec::new();
     for index in past.traces_of(kinds, |kind| leaf(kind).is_some()) {
-        let Some(leaf) = past.kind(index).and_then(leaf) else {
+        let Some(leaf) = past.kind(index).and_then(|kind| leaf(&kind)) else {
             continue;
         };
         let full = runs.len() >= RUNS_MAX;
@@ -318,7 +315,7 @@ fn state(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>, at: Timesta
         let Some(run) = runs.iter().rev().find(begun).or(runs.first()) else {
             continue;
         };
-        let leaf = past.kind(run.last).and_then(|kind| past.leaf(kind));
+        let leaf = past.kind(run.last).and_then(|kind| past.leaf(&kind));
         let Some(leaf) = leaf else { continue };
         let member = member.to_string();
         match found.iter_mut().find(|(digest, ..)| *digest == run.digest) {

@@ -531,6 +531,17 @@ impl Groups {
         Some(&mut slot.into_mut().1)
     }
 
+    /// The group of all further subjects of a finding and cause, where it says enough already.
+    pub(super) fn further(&mut self, id: &'static str, verdict: Verdict) -> Option<&mut Group> {
+        if *self.subjects.get(&(id, verdict.cause))? < SUBJECTS_MAX {
+            return None;
+        }
+        let key = (id, verdict.cause, Subject::Others);
+        let hash = self.hasher.hash_one(&key);
+        let found = self.groups.find_entry(hash, |(known, _)| *known == key);
+        Some(raised(found.ok()?, verdict)).filter(|group| group.is_described())
+    }
+
     /// Adds one handshake's hit, with what `describe` tells of it.
     pub(super) fn hit(
         &mut self,

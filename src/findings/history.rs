@@ -1,21 +1,21 @@
 //! What surveys remember of handshakes: one small trace each, with what is large stored once.
 //!
 //! Surveys ask about many handshakes (equal hellos to two servers, a series of failures), and only at the end. So each
-//! record leaves a trace of fixed size and the number of its kind; hello shapes, answers, names and certificates are
-//! interned. Past the cap the oldest traces go, counted. At the end [`History::past`] sorts the traces by time, so that
-//! the order in which captures or saved records came does not matter.
+//! record leaves a trace of fixed size with the numbers of what it shares with others; hello shapes, answers, names and
+//! certificates are interned. Past the cap the oldest traces go, counted. At the end [`History::past`] sorts the traces by
+//! time, so that the order in which captures or saved records came does not matter.
 
 mod absorb;
-mod kinds;
 mod order;
+mod shared;
 
 use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
-use super::lists::{self, ByNumber, Clients, endpoint_rank};
+use super::lists::{self, ByNumber, Clients, Gathering, Listed, endpoint_rank};
 use super::past::Past;
 use super::resolved::Resolved;
 use super::stack::Stack;
-use super::trace::{Flags, Kind, Own, Sort};
+use super::trace::{Flags, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Handshake, Protocol, ServerHello,
@@ -23,15 +23,19 @@ use crate::record::{
 };
 use crate::tls::code_points::is_grease;
 use hashbrown::HashMap;
-use kinds::Kinds;
+use order::Ordered;
+use shared::{Fresh, Shared};
 use std::{collections::VecDeque, sync::Arc};
 
 /// So many handshakes of one client with one server are notable, whatever became of them.
 pub(super) const PAIR_NOTABLE: usize = 6;
 
-/// Bytes for one handshake: its own part, and at the end its places in the lists by server, name and pair. Of a flood of
-/// SYNs each is a pair of its own, which takes most.
-pub(super) const TRACE_BYTES: usize = size_of::<Own>() + 240;
+/// Bytes for one handshake: its own part, and at the end its places in the lists by server, name, kind and pair. Of a flood
+/// of SYNs each is a pair of its own, and at worst a kind of its own, which takes most.
+pub(super) const TRACE_BYTES: usize = size_of::<Own>() + 300;
+
+/// Traces that wait for the numbers of what they share, so that these are looked up together.
+const FRESH_MAX: usize = 512;
 
 /// A kind of ClientHello.
 #[derive(Debug)]
@@ -45,8 +49,10 @@ pub(super) struct Hello {
 #[derive(Debug)]
 pub(super) struct History {
     traces: VecDeque<Own>,
-    kinds: Kinds,
-    /// Bytes for traces and kinds.
+    /// The latest ones: what they share has no numbers yet.
+    fresh: Vec<Fresh>,
+    shared: Shared,
+    /// Bytes for traces and what they share.
     bytes_max: usize,
     /// Bytes of it that something else takes.
     beside: usize,
@@ -54,6 +60,8 @@ pub(super) struct History {
     pub(super) forgotten: u64,
     names: Interned<Box<str>>,
     captures: Interned<Box<str>>,
+    /// Mostly the next handshake is of the same one.
+    last_capture: Option<(Arc<str>, u32)>,
     keys: Interned<Box<[u16]>>,
     hello_numbers: Shapes<ClientHelloShape>,
     hellos: Vec<Hello>,
@@ -76,12 +84,14 @@ impl History {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             traces: VecDeque::new(),
-            kinds: Kinds::default(),
+            fresh: Vec::new(),
+            shared: Shared::default(),
             bytes_max: settings.history_bytes_max,
             beside: 0,
             forgotten: 0,
             names: Interned::new(),
             captures: Interned::new(),
+            last_capture: None,
             keys: Interned::new(),
             hello_numbers: Shapes::new(),
             hellos: Vec::new(),
@@ -94,8 +104,8 @@ impl History {
     }
 
     pub(super) fn add(&mut self, facts: &Facts<'_>) {
-        let kind = self.kind(facts);
-        self.push(own(facts), kind);
+        let sort = self.sort(facts);
+        self.push(Fresh::new(own(facts), facts.record.server, sort));
     }
 
     /// So many bytes of the memory are taken by what stands beside the traces.
@@ -106,27 +116,44 @@ impl History {
     /// Traces held.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.traces.len()
+        self.traces.len() + self.fresh.len()
     }
 
     fn is_full(&self) -> bool {
-        let bytes = (self.traces.len() + 1) * TRACE_BYTES + self.kinds.bytes();
+        let bytes = (self.traces.len() + 1) * TRACE_BYTES + self.shared.bytes();
         bytes > self.bytes_max.saturating_sub(self.beside)
     }
 
-    fn push(&mut self, mut own: Own, kind: Kind) {
+    fn push(&mut self, trace: Fresh) {
+        self.fresh.push(trace);
+        if self.fresh.len() >= FRESH_MAX {
+            self.settle();
+        }
+    }
+
+    /// Numbers what the latest traces share, and makes room for these.
+    pub(super) fn settle(&mut self) {
+        let mut fresh = core::mem::take(&mut self.fresh);
+        self.shared.number(&mut fresh);
+        for trace in &fresh {
+            self.keep(trace.own);
+        }
+        fresh.clear();
+        self.fresh = fresh;
+    }
+
+    fn keep(&mut self, own: Own) {
         // One stays, however little room there is.
         while self.is_full() {
             let Some(oldest) = self.traces.pop_front() else {
                 break;
             };
-            self.kinds.release(oldest.kind);
+            self.shared.release(&oldest);
             self.forgotten += 1;
         }
         if self.traces.len() == self.traces.capacity() {
             self.grow();
         }
-        own.kind = self.kinds.number(kind);
         self.traces.push_back(own);
     }
 
@@ -139,18 +166,15 @@ impl History {
             .reserve_exact((self.traces.len() / 8).max(LEAST));
     }
 
-    fn kind(&mut self, facts: &Facts<'_>) -> Kind {
+    fn sort(&mut self, facts: &Facts<'_>) -> Sort {
         let record = facts.record;
         let hello = facts.client_hello;
         let alert = record.alerts.iter().find(|alert| is_fatal(alert));
         for other in record.certificates.iter().skip(1) {
             self.certificate(other, false);
         }
-        let sort = Sort {
-            capture: self
-                .captures
-                .number(&*record.capture)
-                .map_or(u32::MAX, |found| found.0),
+        Sort {
+            capture: self.capture(&record.capture),
             name: facts
                 .sni()
                 .and_then(|name| self.names.number(name))
@@ -171,11 +195,18 @@ impl History {
             alert: alert.and_then(|alert| Some((alert.from, alert.code?))),
             chain: u8::try_from(record.certificates.len()).unwrap_or(u8::MAX),
             flags: flags(facts),
-        };
-        Kind {
-            server: record.server,
-            sort,
         }
+    }
+
+    fn capture(&mut self, name: &Arc<str>) -> u32 {
+        match &self.last_capture {
+            Some((last, number)) if Arc::ptr_eq(last, name) => return *number,
+            _ => {}
+        }
+        let number = self.captures.number(&**name);
+        let number = number.map_or(u32::MAX, |found| found.0);
+        self.last_capture = Some((Arc::clone(name), number));
+        number
     }
 
     fn hello(&mut self, shape: &Arc<ClientHelloShape>) -> Option<u32> {
@@ -220,12 +251,24 @@ impl History {
 
     /// The traces in order of time, with their indexes.
     pub(super) fn past(mut self, lang: Lang, dns: Dns) -> Past {
+        self.settle();
         let captures = texts(self.captures).into_iter().map(Arc::from).collect();
-        let kinds = core::mem::take(&mut self.kinds).listed();
-        let mut traces = order::by_time(self.traces.into(), &kinds);
-        let kinds = order::by_first_trace(&mut traces, kinds);
-        let kind_of: Vec<u32> = traces.iter().map(|own| own.kind).collect();
-        let clients = Clients::new(&traces);
+        let own: Vec<Own> = self.traces.into();
+        let Ordered {
+            order,
+            kind_of,
+            kinds,
+            by_first,
+        } = order::ordered(&own, &self.shared);
+        let (endpoints, sorts) = self.shared.listed();
+        let clients = Clients::new(&own, &order);
+        let by_client = ByNumber::new(&clients.of, clients.addresses.len());
+        let kinds = Listed {
+            kinds,
+            endpoints,
+            sorts,
+        };
+        let members = Gathering::new(&kinds, &kind_of, &by_first);
         Past {
             lang,
             captures,
@@ -234,15 +277,17 @@ impl History {
             answers: self.answers,
             certificates: self.certificates,
             others: self.others,
-            servers: lists::by(&kinds, &kind_of, |kind| Some(kind.server), endpoint_rank),
-            by_name: lists::by(&kinds, &kind_of, |kind| kind.name, |name| *name),
-            pairs: lists::notable_pairs(&clients, &kind_of, &kinds),
+            servers: members.by(|kind| Some(kind.server), endpoint_rank),
+            by_name: members.by(|kind| kind.name, |name| *name),
+            pairs: lists::notable_pairs(&clients, &by_client, &kind_of, &kinds),
             by_kind: ByNumber::new(&kind_of, kinds.len()),
-            by_client: ByNumber::new(&clients.of, clients.addresses.len()),
+            by_client,
             clients,
             kind_of,
             kinds,
-            own: traces,
+            by_first,
+            own,
+            order,
             resolved: Resolved::new(dns),
             is_under_way: false,
         }
@@ -261,12 +306,14 @@ fn own(facts: &Facts<'_>) -> Own {
         hello_bytes: facts.client_hello.map_or(0, |hello| hello.length),
         closed_by: tcp.and_then(|tcp| tcp.closed_by),
         close: tcp.map_or(Close::None, |tcp| tcp.close),
-        handshake_us: record.timing.handshake_us,
+        handshake_us: (record.timing.handshake_us)
+            .map(|time| u32::try_from(time.max(0)).unwrap_or(u32::MAX)),
         waited_us: facts.waited_us(),
         server_rtt_us: server_rtt_us(record),
         ttls: facts.observed(|observed| observed.syn_ack_ttl.zip(observed.close_ttl)),
         acknowledged: facts.observed(|observed| observed.hello_acknowledged),
-        kind: u32::MAX,
+        server: u32::MAX,
+        sort: u32::MAX,
     }
 }
 

@@ -51,14 +51,14 @@ fn makers(report: &mut Report<'_>) {
     let mut issuers: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     // A certificate under one name is looked at once.
     let mut seen: HashSet<(u32, u32)> = HashSet::new();
-    for (number, kind) in past.kinds.iter().enumerate() {
+    for (number, kind) in past.by_first_of_sort() {
         let Some(key) = kind.leaf.zip(kind.name) else {
             continue;
         };
         if !seen.insert(key) {
             continue;
         }
-        let (Some(name), Some(leaf)) = (past.name(kind), past.leaf(kind)) else {
+        let (Some(name), Some(leaf)) = (past.name(&kind), past.leaf(&kind)) else {
             continue;
         };
         let Some(index) = past.by_kind.of(number).first() else {
@@ -216,19 +216,33 @@ pub(super) fn interception(report: &mut Report<'_>) {
     let mut found = Found::new();
     // A certificate under one name is judged once.
     let mut known = HashMap::new();
-    let causes: Vec<Option<&str>> = past
-        .kinds
-        .iter()
-        .enumerate()
-        .map(|(number, kind)| {
-            let server = kind.name.is_none().then_some(kind.server);
-            let first = past.trace(*past.by_kind.of(number).first()?)?;
-            let key = (kind.leaf?, kind.name, server);
-            *known.entry(key).or_insert_with(|| cause(report, &first))
-        })
-        .collect();
+    let mut named: Vec<Option<&str>> = vec![None; past.kinds.sorts.len()];
+    for (number, kind) in past
+        .by_first_of_sort()
+        .filter(|(_, kind)| kind.name.is_some())
+    {
+        let first = past.by_kind.of(number).first();
+        let first = first.and_then(|index| past.trace(*index));
+        let sort = past.kinds.sort_number(number);
+        let slot = sort.and_then(|sort| named.get_mut(sort));
+        if let (Some(leaf), Some(first), Some(slot)) = (kind.leaf, first, slot) {
+            let cause = known.entry((leaf, kind.name));
+            *slot = *cause.or_insert_with(|| cause_of(report, &first));
+        }
+    }
+    let mut causes = past.kinds.by_sort(&named, None);
+    let mut nameless = HashMap::new();
+    for (number, kind) in past.by_first().filter(|(_, kind)| kind.name.is_none()) {
+        let first = past.by_kind.of(number).first();
+        let first = first.and_then(|index| past.trace(*index));
+        if let (Some(leaf), Some(first), Some(slot)) = (kind.leaf, first, causes.get_mut(number)) {
+            let cause = nameless.entry((leaf, kind.server));
+            *slot = *cause.or_insert_with(|| cause_of(report, &first));
+        }
+    }
     for (index, trace) in past.all_marked(causes.iter().map(Option::is_some).collect()) {
-        let cause = causes.get(trace.own.kind as usize).copied().flatten();
+        let kind = past.kind_of.get(index).map(|kind| *kind as usize);
+        let cause = kind.and_then(|kind| *causes.get(kind)?);
         let issuer = past.leaf(&trace).and_then(|leaf| leaf.issuer.as_deref());
         let Some((cause, issuer)) = cause.zip(issuer) else {
             continue;
@@ -261,7 +275,7 @@ pub(super) fn interception(report: &mut Report<'_>) {
 }
 
 /// Why a certificate under this name speaks of inspection.
-fn cause(report: &Report<'_>, trace: &Trace<'_>) -> Option<&'static str> {
+fn cause_of(report: &Report<'_>, trace: &Trace<'_>) -> Option<&'static str> {
     let past = report.past;
     let words = past.leaf(trace)?.issuer.as_deref()?.to_lowercase();
     let own = report

@@ -12,12 +12,13 @@ use super::past::Past;
 use super::stack::Stack;
 use super::survey::Report;
 use super::text::word;
-use super::trace::Kind;
+use super::trace::{Kind, Sort};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -242,14 +243,14 @@ fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize]) {
         .firsts(kinds)
         .find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12));
     let Some((better, _)) = better else { return };
-    let mut clients: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
+    let mut clients: BTreeMap<(IpAddr, Cow<'_, str>), Vec<usize>> = BTreeMap::new();
     for (index, trace) in past.of(&past.traces_of(kinds, is_old)) {
-        let key = (trace.own.client, past.target(&trace));
+        let key = (trace.own.client, past.reached(&trace));
         clients.entry(key).or_default().push(index);
     }
     for ((client, target), traces) in clients {
         let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
-        let subject = Subject::Client(client, target);
+        let subject = Subject::Client(client, target.into());
         let example = traces.first().and_then(|index| past.trace(*index));
         let stack = example.and_then(|trace| past.hello(&trace)?.stack());
         if let Some(group) = report.tell(
@@ -337,7 +338,7 @@ fn hello_retry(report: &mut Report<'_>) {
     for (server, all) in &past.servers {
         let mut hellos: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (number, kind) in past.kinds_of(&all.kinds) {
-            if let Some(hello) = past.hello(kind)
+            if let Some(hello) = past.hello(&kind)
                 && kind.negotiated == Some(VersionRank::Tls13)
             {
                 hellos.entry(hello.key).or_default().push(number);
@@ -367,46 +368,58 @@ fn hello_retry(report: &mut Report<'_>) {
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     let past = report.past;
-    let stacks: Vec<Option<&str>> = past
+    // Numbers of the names, which order themselves as these do.
+    let names = past
         .hellos
         .iter()
-        .map(|hello| hello.stack().map(Stack::name))
-        .collect();
-    type Program<'a> = (VersionRank, Option<&'a str>);
-    let program = |kind: &Kind| {
+        .map(|hello| hello.stack().map(Stack::name));
+    let known: BTreeSet<&str> = names.clone().flatten().collect();
+    let known: HashMap<&str, usize> = known.into_iter().zip(0..).collect();
+    let stacks: Vec<Option<usize>> = names.map(|name| known.get(name?).copied()).collect();
+    type Program = (VersionRank, Option<usize>);
+    let program = |kind: &Sort| {
         let offer = kind.offer_max?;
         let scsv = past.hello(kind)?.shape.fallback_scsv;
         let stack = stacks.get(usize::try_from(kind.hello?).ok()?)?;
         (!scsv).then_some((offer, *stack))
     };
-    let programs: Vec<Option<Program<'_>>> = past.kinds.iter().map(program).collect();
+    let programs: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
     let program = |index: usize| {
-        let kind = past.kind_of.get(index)?;
-        programs.get(*kind as usize).copied().flatten()
+        let kind = usize::try_from(*past.kind_of.get(index)?).ok()?;
+        programs
+            .get(past.kinds.sort_number(kind)?)
+            .copied()
+            .flatten()
     };
-    // By client, the lowest and the highest offer: few have an old one and others.
-    let clients = past.clients.addresses.len();
-    let mut spans: Vec<Option<(VersionRank, VersionRank)>> = vec![None; clients];
-    for (index, client) in past.clients.of.iter().enumerate() {
-        if let (Some((offer, _)), Some(span)) = (program(index), spans.get_mut(*client as usize)) {
-            let (low, high) = span.get_or_insert((offer, offer));
-            (*low, *high) = ((*low).min(offer), (*high).max(offer));
-        }
-    }
-    let is_mixed = |span: &Option<(VersionRank, VersionRank)>| {
-        span.is_some_and(|(low, high)| low < VersionRank::Tls12 && low < high)
+    // Few clients have an old offer at all.
+    let old: HashSet<u32> = past
+        .all_like(|sort| sort.offer_max < Some(VersionRank::Tls12) && sort.offer_max.is_some())
+        .filter_map(|(index, _)| past.clients.of.get(index).copied())
+        .collect();
+    let is_mixed = |client: u32| {
+        let all = past.by_client.of(client as usize).iter();
+        let offers = all.filter_map(|index| Some(program(*index)?.0));
+        let (low, high) = offers.fold((None, None), |(low, high), offer| {
+            (
+                Some(low.map_or(offer, |low: VersionRank| low.min(offer))),
+                high.max(Some(offer)),
+            )
+        });
+        low < Some(VersionRank::Tls12) && low < high
     };
-    let mixed = spans.iter().zip(&past.clients.addresses).enumerate();
-    let mixed = mixed.filter(|(_, (span, _))| is_mixed(span));
+    let mixed = old.into_iter().filter(|client| is_mixed(*client));
     let mut mixed: Vec<(IpAddr, usize)> = mixed
-        .map(|(client, (_, address))| (*address, client))
+        .filter_map(|client| {
+            let client = usize::try_from(client).ok()?;
+            Some((*past.clients.addresses.get(client)?, client))
+        })
         .collect();
     if mixed.is_empty() {
         return;
     }
     mixed.sort_unstable();
     for (client, number) in mixed {
-        let mut found: Vec<(Program<'_>, usize)> = Vec::new();
+        let mut found: Vec<(Program, usize)> = Vec::new();
         for index in past.by_client.of(number) {
             if let Some(program) = program(*index)
                 && !found.iter().any(|(known, _)| *known == program)
@@ -417,6 +430,9 @@ fn mixed_offers(report: &mut Report<'_>) {
         found.sort_unstable();
         let traces: Vec<usize> = found.into_iter().map(|(_, index)| index).collect();
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
+        if report.count_further("same-client-mixed-offers", verdict, &traces) {
+            continue;
+        }
         let subject = Subject::Named(client.to_string().into());
         if let Some(group) = report.tell("same-client-mixed-offers", verdict, subject, &traces, &[])
         {

@@ -1,7 +1,7 @@
 //! Which traces belong together: by kind, server, name, and client with server. Each list is in order of time.
 
 use super::history::PAIR_NOTABLE;
-use super::trace::{Kind, Own};
+use super::trace::{Kind, Own, Sort};
 use crate::record::Endpoint;
 use core::hash::Hash;
 use hashbrown::HashMap;
@@ -60,45 +60,109 @@ impl ByNumber {
     }
 }
 
-/// Traces by what a kind says of them. `rank` orders keys as they order themselves, but is cheaper to compare.
-pub(super) fn by<K: Copy + Ord + Hash, R: Ord>(
-    kinds: &[Kind],
-    kind_of: &[u32],
-    key: impl Fn(&Kind) -> Option<K>,
-    rank: impl Fn(&K) -> R,
-) -> BTreeMap<K, Members> {
-    let mut places: HashMap<K, usize> = HashMap::new();
-    let mut found: Vec<(K, Members)> = Vec::new();
-    // By kind, where its members are gathered.
-    let mut place_of: Vec<usize> = Vec::with_capacity(kinds.len());
-    for (number, kind) in kinds.iter().enumerate() {
-        let Some(key) = key(kind) else {
-            place_of.push(usize::MAX);
-            continue;
-        };
-        let place = *places.entry(key).or_insert_with(|| {
-            found.push((key, Members::default()));
-            found.len() - 1
-        });
-        if let Some((_, members)) = found.get_mut(place) {
-            members.kinds.push(number);
-        }
-        place_of.push(place);
+/// All kinds, put together from what they share.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// By number, those of a server and of a sort.
+    pub(super) kinds: Vec<(u32, u32)>,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Some are of no kind.
+    pub(super) sorts: Vec<Sort>,
+}
+
+impl Listed {
+    pub(super) fn len(&self) -> usize {
+        self.kinds.len()
     }
-    for (index, kind) in kind_of.iter().enumerate() {
-        let place = place_of.get(*kind as usize).copied();
-        if let Some((_, members)) = place.and_then(|place| found.get_mut(place)) {
-            members.traces.push(index);
+
+    pub(super) fn get(&self, number: usize) -> Option<Kind<'_>> {
+        self.of(self.kinds.get(number)?)
+    }
+
+    fn of(&self, (server, sort): &(u32, u32)) -> Option<Kind<'_>> {
+        Some(Kind {
+            server: *self.endpoints.get(usize::try_from(*server).ok()?)?,
+            sort: self.sorts.get(usize::try_from(*sort).ok()?)?,
+        })
+    }
+
+    /// The number of a kind's sort.
+    pub(super) fn sort_number(&self, number: usize) -> Option<usize> {
+        let (_, sort) = self.kinds.get(number)?;
+        usize::try_from(*sort).ok()
+    }
+
+    /// By number; each has its parts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Kind<'_>> {
+        self.kinds.iter().filter_map(|parts| self.of(parts))
+    }
+
+    /// For each kind what its sort has.
+    pub(super) fn by_sort<T: Copy>(&self, of_sort: &[T], none: T) -> Vec<T> {
+        let kinds = self.kinds.iter();
+        let of = kinds.map(|(_, sort)| of_sort.get(*sort as usize).copied().unwrap_or(none));
+        of.collect()
+    }
+}
+
+/// Gathers traces by what a kind says of them.
+pub(super) struct Gathering<'k> {
+    kinds: &'k Listed,
+    kind_of: &'k [u32],
+    by_first: &'k [u32],
+}
+
+impl<'k> Gathering<'k> {
+    /// From the kinds, the kind of each trace, and the kinds in the order of their first traces.
+    pub(super) fn new(kinds: &'k Listed, kind_of: &'k [u32], by_first: &'k [u32]) -> Self {
+        Self {
+            kinds,
+            kind_of,
+            by_first,
         }
     }
-    found.sort_unstable_by_key(|(key, _)| rank(key));
-    found.into_iter().collect()
+
+    /// `rank` orders keys as they order themselves, but is cheaper to compare.
+    pub(super) fn by<K: Copy + Ord + Hash, R: Ord>(
+        &self,
+        key: impl Fn(&Kind<'_>) -> Option<K>,
+        rank: impl Fn(&K) -> R,
+    ) -> BTreeMap<K, Members> {
+        let mut places: HashMap<K, usize> = HashMap::new();
+        let mut found: Vec<(K, Members)> = Vec::new();
+        // By kind, where its members are gathered.
+        let mut place_of: Vec<u32> = vec![u32::MAX; self.kinds.len()];
+        for number in self.by_first {
+            let number = *number as usize;
+            let Some(key) = self.kinds.get(number).and_then(|kind| key(&kind)) else {
+                continue;
+            };
+            let place = *places.entry(key).or_insert_with(|| {
+                found.push((key, Members::default()));
+                found.len() - 1
+            });
+            if let Some((_, members)) = found.get_mut(place) {
+                members.kinds.push(number);
+            }
+            if let Some(slot) = place_of.get_mut(number) {
+                *slot = u32::try_from(place).unwrap_or(u32::MAX);
+            }
+        }
+        for (index, kind) in self.kind_of.iter().enumerate() {
+            let place = place_of.get(*kind as usize).copied();
+            if let Some((_, members)) = place.and_then(|place| found.get_mut(place as usize)) {
+                members.traces.push(index);
+            }
+        }
+        found.sort_unstable_by_key(|(key, _)| rank(key));
+        found.into_iter().collect()
+    }
 }
 
 /// The clients, and which trace is whose.
 #[derive(Debug)]
 pub(super) struct Clients {
-    /// By number; those of the first traces first.
+    /// By number, in no order to rely on.
     pub(super) addresses: Vec<IpAddr>,
     /// By trace, the number of its client.
     pub(super) of: Vec<u32>,
@@ -106,16 +170,21 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(traces: &[Own]) -> Self {
+    /// From the traces as they lie, which is how they are read best, and from where each stands in order of time.
+    pub(super) fn new(traces: &[Own], order: &[u32]) -> Self {
         let mut numbers: HashMap<IpAddr, u32> = HashMap::new();
         let mut addresses = Vec::new();
-        let of = traces.iter().map(|own| {
+        let lying = traces.iter().map(|own| {
             *numbers.entry(own.client).or_insert_with(|| {
                 addresses.push(own.client);
                 u32::try_from(addresses.len() - 1).unwrap_or(u32::MAX)
             })
         });
-        let of = of.collect();
+        let lying: Vec<u32> = lying.collect();
+        let of = order
+            .iter()
+            .filter_map(|place| lying.get(*place as usize).copied())
+            .collect();
         Self {
             addresses,
             of,
@@ -125,91 +194,43 @@ impl Clients {
 }
 
 /// Handshakes of one client with one server, in number or by their outcome, that a survey has questions about. Most
-/// pairs of a large capture have a few good handshakes each: to list them all cost more than all surveys.
+/// clients of a large capture have a few good handshakes each: to list them all cost more than all surveys.
 pub(super) fn notable_pairs(
     clients: &Clients,
+    by_client: &ByNumber,
     kind_of: &[u32],
-    kinds: &[Kind],
+    kinds: &Listed,
 ) -> BTreeMap<(IpAddr, Endpoint), Vec<usize>> {
-    let mut numbers: HashMap<Endpoint, u32> = HashMap::new();
-    // By kind, the number of its server, and whether such handshakes complete.
-    let looks: Vec<(u32, bool)> = kinds
-        .iter()
-        .map(|kind| {
-            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-            let number = *numbers.entry(kind.server).or_insert(next);
-            (number, kind.is_complete())
-        })
-        .collect();
-    let pairs = || {
-        clients.of.iter().zip(kind_of).map(|(client, kind)| {
-            let (server, is_complete) = looks.get(*kind as usize).copied().unwrap_or_default();
-            (u64::from(*client) << 32 | u64::from(server), is_complete)
-        })
+    let is_complete: Vec<bool> = kinds.sorts.iter().map(Sort::is_complete).collect();
+    let is_complete = kinds.by_sort(&is_complete, true);
+    let completes = |index: &usize| {
+        let kind = kind_of.get(*index).map(|kind| *kind as usize);
+        kind.and_then(|kind| is_complete.get(kind)) == Some(&true)
     };
-    let mut few = Sketch::new(clients.of.len());
-    pairs().for_each(|(pair, is_complete)| few.count(pair, is_complete));
-    let mut found: HashMap<u64, (bool, Vec<usize>)> = HashMap::new();
-    for (index, (pair, is_complete)) in pairs().enumerate() {
-        if few.may_be_notable(pair) {
-            let (troubled, list) = found.entry(pair).or_default();
-            *troubled |= !is_complete;
-            list.push(index);
+    let server = |index: usize| Some(kinds.get(*kind_of.get(index)? as usize)?.server);
+    let mut found: Vec<((IpAddr, Endpoint), Vec<usize>)> = Vec::new();
+    for (number, client) in clients.addresses.iter().enumerate() {
+        let all = by_client.of(number);
+        if all.len() < PAIR_NOTABLE && all.iter().all(completes) {
+            continue;
+        }
+        // In order of time within each server: this sort leaves equal ones as they are.
+        let mut by_server: Vec<(Endpoint, usize)> = all
+            .iter()
+            .filter_map(|index| Some((server(*index)?, *index)))
+            .collect();
+        by_server.sort_by_key(|(server, _)| endpoint_rank(server));
+        for same in by_server.chunk_by(|a, b| a.0 == b.0) {
+            let is_notable =
+                same.len() >= PAIR_NOTABLE || !same.iter().all(|(_, index)| completes(index));
+            if let Some((server, _)) = same.first().filter(|_| is_notable) {
+                let list = same.iter().map(|(_, index)| *index).collect();
+                found.push(((*client, *server), list));
+            }
         }
     }
-    found.retain(|_, (troubled, list)| *troubled || list.len() >= PAIR_NOTABLE);
-    let key = |list: &[usize]| {
-        let first = *list.first()?;
-        let client = clients.addresses.get(*clients.of.get(first)? as usize)?;
-        let kind = kinds.get(*kind_of.get(first)? as usize)?;
-        Some((*client, kind.server))
-    };
-    let mut found: Vec<_> = found
-        .into_values()
-        .filter_map(|(_, list)| Some((key(&list)?, list)))
-        .collect();
     found.sort_unstable_by_key(|((client, server), _)| (rank(client), endpoint_rank(server)));
     found.into_iter().collect()
-}
-
-/// Counts of pairs in a small table without keys: pairs that share a place are counted together, so that a count is
-/// never too low.
-struct Sketch {
-    counts: Vec<u8>,
-    /// Bits of a place.
-    bits: u32,
-}
-
-impl Sketch {
-    /// Four places for each of so many pairs, but no more than processors keep at hand.
-    fn new(pairs: usize) -> Self {
-        const BITS_MAX: u32 = 20;
-        let bits = (4 * pairs).next_power_of_two().ilog2().clamp(1, BITS_MAX);
-        Self {
-            counts: vec![0; 1 << bits],
-            bits,
-        }
-    }
-
-    fn place(&self, pair: u64) -> usize {
-        // Fibonacci hashing: the upper bits of a product with the golden ratio.
-        (pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - self.bits)) as usize
-    }
-
-    fn count(&mut self, pair: u64, is_complete: bool) {
-        let place = self.place(pair);
-        if let Some(count) = self.counts.get_mut(place) {
-            *count = match is_complete {
-                true => count.saturating_add(1),
-                false => u8::MAX,
-            };
-        }
-    }
-
-    fn may_be_notable(&self, pair: u64) -> bool {
-        let count = self.counts.get(self.place(pair));
-        count.is_some_and(|count| usize::from(*count) >= PAIR_NOTABLE)
-    }
 }
 
 /// IPv4 before IPv6, as addresses order themselves.

@@ -67,7 +67,9 @@ use crate::record::{Confidence, Dns, Finding, Handshake, Scope, Severity};
 use aside::Aside;
 use facts::{Facts, Known};
 use groups::{Groups, Sheet, Subject};
+use hashbrown::HashMap;
 use history::History;
+use std::sync::LazyLock;
 use survey::Report;
 
 /// What is promised about a finding: its stable id, the severity that it has at its worst cause, what it speaks about,
@@ -228,6 +230,13 @@ pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
     rules()
         .map(|rule| &rule.entry)
         .chain(surveys().flat_map(|survey| survey.entries))
+}
+
+/// The entry of this id.
+fn entry(id: &str) -> Option<&'static Entry> {
+    static BY_ID: LazyLock<HashMap<&str, &Entry>> =
+        LazyLock::new(|| catalogue().map(|entry| (entry.id, entry)).collect());
+    BY_ID.get(id).copied()
 }
 
 /// What the rules said of one record: the hits, and what they had read of it.
@@ -412,13 +421,14 @@ mod tests {
             let old = reset(n).offer(0x0301).answer(0x0301, 0x0005);
             diagnosis.add(&old.record);
         }
+        diagnosis.history.settle();
         // Some of the room is for what they have in common.
         let held = diagnosis.history.len();
         assert!((30..100).contains(&held), "{held}");
         assert_eq!(diagnosis.handshakes_forgotten(), 500 - held as u64);
         assert!(diagnosis.hits_beyond_cap() > 0);
         assert_eq!(diagnosis.finish().len(), 4);
-        assert!(size_of::<trace::Own>() + size_of::<trace::Kind>() <= 256);
+        assert!(size_of::<trace::Own>() + size_of::<trace::Sort>() <= 256);
     }
 
     #[test]

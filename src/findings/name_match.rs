@@ -6,6 +6,9 @@
 
 /// Whether `pattern` names `name`.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    if pattern == name && !pattern.starts_with('*') {
+        return true;
+    }
     let (pattern, name) = (pattern.trim_end_matches('.'), name.trim_end_matches('.'));
     match pattern.strip_prefix("*.") {
         Some(parent) => name.split_once('.').is_some_and(|(label, rest)| {

@@ -81,10 +81,11 @@ fn is_address(name: &str) -> bool {
 fn name_mismatch(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let name = facts.sni()?;
     let leaf = leaf(facts)?;
-    if settings.internal_ports.contains(&facts.record.server.port) || is_address(name) {
-        return None;
-    }
-    if covers(leaf, name) {
+    // The usual case first.
+    if covers(leaf, name)
+        || settings.internal_ports.contains(&facts.record.server.port)
+        || is_address(name)
+    {
         return None;
     }
     if leaf.san.is_empty() && common_name(leaf).is_some_and(|pattern| matches(pattern, name)) {

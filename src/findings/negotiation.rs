@@ -3,6 +3,7 @@
 //! Each is raised from what one record proves; where the reason needs other handshakes (what else did this server
 //! accept?), a survey in `failures` speaks.
 
+use super::certificate::marks;
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::names::{certificate_name, leaf};
@@ -203,26 +204,30 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 /// The certificate is signed in a way that a client with these schemes does not offer. What a root says of itself does not
 /// matter, and an algorithm that is not known proves nothing.
 pub(super) fn is_signed_otherwise(certificate: &Certificate, schemes: &[Code16]) -> bool {
+    let usual = marks(certificate).scheme;
+    if certificate.self_signed || usual.is_none_or(|usual| schemes.contains(&Code16(usual))) {
+        return false;
+    }
     let algorithm = certificate.signature_algorithm.as_deref();
-    let Some((usual, hash, signature)) = algorithm.and_then(parts) else {
+    let Some((_, hash, signature)) = algorithm.and_then(parts) else {
         return false;
     };
-    !certificate.self_signed
-        && !schemes.contains(&Code16(usual))
-        && !schemes.iter().any(|code| {
-            let scheme = SignatureScheme(code.0);
-            scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
-        })
+    !schemes.iter().any(|code| {
+        let scheme = SignatureScheme(code.0);
+        scheme.hash() == Some(hash) && scheme.signature() == Some(signature)
+    })
 }
 
 /// The key that signs the key exchange: an ECDSA certificate needs a scheme of its own.
 pub(super) fn lacks_key_type(leaf: &Certificate, schemes: &[Code16]) -> bool {
-    let ecdsa = leaf
-        .key
-        .as_deref()
-        .is_some_and(|key| key.starts_with("ecdsa"));
     let offers = |code: &Code16| SignatureScheme(code.0).signature() == Some("ecdsa");
-    ecdsa && !schemes.iter().any(offers)
+    marks(leaf).has_ecdsa_key && !schemes.iter().any(offers)
+}
+
+/// The scheme that mostly stands for the algorithm with which a certificate is signed.
+pub(super) fn usual_scheme(certificate: &Certificate) -> Option<u16> {
+    let algorithm = certificate.signature_algorithm.as_deref()?;
+    parts(algorithm).map(|(scheme, ..)| scheme)
 }
 
 /// A certificate's algorithm: the scheme that mostly stands for it (RFC 5246 section 7.4.1.4.1, RFC 8446 section

@@ -3,13 +3,14 @@
 use super::Lang;
 use super::facts::{moment, suite_name, version_name};
 use super::history::Hello;
-use super::lists::{ByNumber, Clients, Members};
+use super::lists::{ByNumber, Clients, Listed, Members};
 use super::resolved::Resolved;
 use super::text::say;
-use super::trace::{Kind, Own, Trace};
+use super::trace::{Kind, Own, Sort, Trace};
 use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -19,9 +20,13 @@ use std::{
 pub(super) struct Past {
     pub(super) lang: Lang,
     pub(super) own: Vec<Own>,
-    /// By number; those of the first traces first.
-    pub(super) kinds: Vec<Kind>,
-    /// By trace, the number of its kind: that of [`Own`], where it can be read without the rest.
+    /// By trace, where it stands in `own`: they are in order of time, and lie as they came.
+    pub(super) order: Vec<u32>,
+    /// By number; those of one server together, and of these those of the first traces first.
+    pub(super) kinds: Listed,
+    /// Numbers of kinds; those of the first traces first.
+    pub(super) by_first: Vec<u32>,
+    /// By trace, the number of its kind.
     pub(super) kind_of: Vec<u32>,
     /// Traces by the number of their kind.
     pub(super) by_kind: ByNumber,
@@ -63,13 +68,25 @@ pub(super) struct Ledger {
 impl Past {
     /// How many traces there are.
     pub(super) fn len(&self) -> usize {
-        self.own.len()
+        self.order.len()
     }
 
     pub(super) fn trace(&self, index: usize) -> Option<Trace<'_>> {
-        let own = self.own.get(index)?;
-        let kind = self.kinds.get(usize::try_from(own.kind).ok()?)?;
+        let own = self.own(index)?;
+        let kind = self.kind(index)?;
         Some(Trace { own, kind })
+    }
+
+    fn own(&self, index: usize) -> Option<&Own> {
+        let place = self.order.get(index)?;
+        self.own.get(usize::try_from(*place).ok()?)
+    }
+
+    /// How many traces are before a time.
+    pub(super) fn before(&self, time: Timestamp) -> usize {
+        let own = |place: &u32| self.own.get(usize::try_from(*place).ok()?);
+        self.order
+            .partition_point(|place| own(place).is_some_and(|own| own.start < time))
     }
 
     /// All traces, in order of time.
@@ -80,9 +97,28 @@ impl Past {
     /// All traces of kinds that fit, in order of time; reads no others.
     pub(super) fn all_whose(
         &self,
-        fits: impl Fn(&Kind) -> bool,
+        fits: impl Fn(&Kind<'_>) -> bool,
     ) -> impl DoubleEndedIterator<Item = (usize, Trace<'_>)> {
-        self.all_marked(self.kinds.iter().map(fits).collect())
+        self.all_marked(self.kinds.iter().map(|kind| fits(&kind)).collect())
+    }
+
+    /// All traces that are like this, whoever the server is, in order of time. Sorts are fewer than kinds: where the
+    /// server does not matter this is quicker than [`Past::all_whose`].
+    pub(super) fn all_like(
+        &self,
+        fits: impl Fn(&Sort) -> bool,
+    ) -> impl DoubleEndedIterator<Item = (usize, Trace<'_>)> {
+        let marks: Vec<bool> = self.kinds.sorts.iter().map(fits).collect();
+        self.all_marked(match marks.contains(&true) {
+            true => self.kinds.by_sort(&marks, false),
+            false => Vec::new(),
+        })
+    }
+
+    /// All kinds, in the order of their first traces.
+    pub(super) fn by_first(&self) -> impl Iterator<Item = (usize, Kind<'_>)> {
+        let numbers = self.by_first.iter().map(|number| *number as usize);
+        numbers.filter_map(|number| Some((number, self.kinds.get(number)?)))
     }
 
     /// All traces of kinds that are marked by their numbers, in order of time; reads no others.
@@ -99,6 +135,19 @@ impl Past {
         found.filter_map(|(index, _)| Some((index, self.trace(index)?)))
     }
 
+    /// The first kind of each sort, in the order of their first traces.
+    pub(super) fn by_first_of_sort(&self) -> impl Iterator<Item = (usize, Kind<'_>)> {
+        let mut is_known = vec![false; self.kinds.sorts.len()];
+        let mut is_new = move |number: &usize| {
+            let sort = self.kinds.sort_number(*number);
+            let known = sort.and_then(|sort| is_known.get_mut(sort));
+            known.is_some_and(|known| !core::mem::replace(known, true))
+        };
+        let numbers = self.by_first.iter().map(|number| *number as usize);
+        let numbers = numbers.filter(move |number| is_new(number));
+        numbers.filter_map(|number| Some((number, self.kinds.get(number)?)))
+    }
+
     /// The traces of a list.
     pub(super) fn of<'p>(
         &'p self,
@@ -109,7 +158,7 @@ impl Past {
     }
 
     /// The kind of a trace: reads no more of the trace.
-    pub(super) fn kind(&self, index: usize) -> Option<&Kind> {
+    pub(super) fn kind(&self, index: usize) -> Option<Kind<'_>> {
         let number = self.kind_of.get(index)?;
         self.kinds.get(usize::try_from(*number).ok()?)
     }
@@ -134,14 +183,14 @@ impl Past {
     pub(super) fn kinds_of<'p>(
         &'p self,
         kinds: &'p [usize],
-    ) -> impl Iterator<Item = (usize, &'p Kind)> {
+    ) -> impl Iterator<Item = (usize, Kind<'p>)> {
         kinds
             .iter()
             .filter_map(|number| Some((*number, self.kinds.get(*number)?)))
     }
 
     /// Those of some kinds that fit, with their traces.
-    pub(super) fn members(&self, kinds: &[usize], fits: impl Fn(&Kind) -> bool) -> Members {
+    pub(super) fn members(&self, kinds: &[usize], fits: impl Fn(&Kind<'_>) -> bool) -> Members {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
         let kinds: Vec<usize> = fitting.map(|(number, _)| number).collect();
         Members {
@@ -154,7 +203,7 @@ impl Past {
     pub(super) fn traces_of(
         &self,
         kinds: &[usize],
-        mut fits: impl FnMut(&Kind) -> bool,
+        mut fits: impl FnMut(&Kind<'_>) -> bool,
     ) -> Vec<usize> {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
         let mut traces: Vec<usize> = fitting
@@ -174,7 +223,7 @@ impl Past {
 
     /// From where on a list of traces is of this time or later.
     pub(super) fn since<'l>(&self, list: &'l [usize], start: Timestamp) -> &'l [usize] {
-        let before = |index: &usize| self.own.get(*index).is_some_and(|own| own.start < start);
+        let before = |index: &usize| self.own(*index).is_some_and(|own| own.start < start);
         list.get(list.partition_point(before)..).unwrap_or(&[])
     }
 
@@ -182,7 +231,7 @@ impl Past {
     pub(super) fn firsts<'p>(
         &'p self,
         kinds: &'p [usize],
-    ) -> impl Iterator<Item = (usize, &'p Kind)> {
+    ) -> impl Iterator<Item = (usize, Kind<'p>)> {
         let found = self.kinds_of(kinds);
         found.filter_map(|(number, kind)| Some((*self.by_kind.of(number).first()?, kind)))
     }
@@ -214,7 +263,7 @@ impl Past {
         self.servers.iter().filter(move |(_, all)| troubled(all))
     }
 
-    pub(super) fn name(&self, kind: &Kind) -> Option<&str> {
+    pub(super) fn name(&self, kind: &Sort) -> Option<&str> {
         self.names
             .get(usize::try_from(kind.name?).ok()?)
             .map(AsRef::as_ref)
@@ -226,17 +275,17 @@ impl Past {
             .name(trace.own.client, trace.server.ip, trace.own.start)
     }
 
-    pub(super) fn hello(&self, kind: &Kind) -> Option<&Hello> {
+    pub(super) fn hello(&self, kind: &Sort) -> Option<&Hello> {
         self.hellos.get(usize::try_from(kind.hello?).ok()?)
     }
 
-    pub(super) fn answer(&self, kind: &Kind) -> Option<&ServerHelloShape> {
+    pub(super) fn answer(&self, kind: &Sort) -> Option<&ServerHelloShape> {
         self.answers
             .get(usize::try_from(kind.answer?).ok()?)
             .map(AsRef::as_ref)
     }
 
-    pub(super) fn leaf(&self, kind: &Kind) -> Option<&Certificate> {
+    pub(super) fn leaf(&self, kind: &Sort) -> Option<&Certificate> {
         self.certificate(kind.leaf?)
     }
 
@@ -252,12 +301,12 @@ impl Past {
             .filter_map(|number| self.certificate(*number))
     }
 
-    pub(super) fn suite(&self, kind: &Kind) -> Option<CipherSuite> {
+    pub(super) fn suite(&self, kind: &Sort) -> Option<CipherSuite> {
         Some(CipherSuite(self.answer(kind)?.cipher_suite.0))
     }
 
     /// Suites that a trace's client offered, without GREASE and signals.
-    pub(super) fn offered(&self, kind: &Kind) -> Vec<CipherSuite> {
+    pub(super) fn offered(&self, kind: &Sort) -> Vec<CipherSuite> {
         self.hello(kind).map_or_else(Vec::new, |hello| {
             let suites = hello
                 .shape
@@ -280,9 +329,14 @@ impl Past {
 
     /// The name (of the hello, else of DNS), or else the address, that a trace's client wanted.
     pub(super) fn target(&self, trace: &Trace<'_>) -> Box<str> {
+        self.reached(trace).into()
+    }
+
+    /// As [`Past::target`], without a copy where there is a name.
+    pub(super) fn reached(&self, trace: &Trace<'_>) -> Cow<'_, str> {
         self.name(trace)
             .or_else(|| self.dns_name(trace))
-            .map_or_else(|| trace.server.to_string().into(), Box::from)
+            .map_or_else(|| trace.server.to_string().into(), Cow::Borrowed)
     }
 
     pub(super) fn capture(&self, trace: &Trace<'_>) -> Arc<str> {
@@ -304,7 +358,7 @@ impl Past {
         for (number, kind) in self.kinds_of(kinds) {
             let traces = self.by_kind.of(number);
             let (Some(answer), Some(version), Some(first)) =
-                (self.answer(kind), kind.negotiated, traces.first())
+                (self.answer(&kind), kind.negotiated, traces.first())
             else {
                 continue;
             };

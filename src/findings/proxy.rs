@@ -99,7 +99,7 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
 fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
     let past = report.past;
     let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
-    let calling = past.own.iter().map(|own| own.client);
+    let calling = past.clients.addresses.iter().copied();
     let configured = report.settings.proxies.iter();
     configured
         .flat_map(|proxy| proxy.calls_from.iter().copied().chain([proxy.ip]))
@@ -234,7 +234,7 @@ fn coincident(
 /// The back connection begins once the front handshake is done, within the window.
 fn follows(front: &Trace<'_>, back: &Trace<'_>) -> bool {
     let gap = back.own.start.micros_since(front.own.start);
-    let ready = front.own.handshake_us.unwrap_or(0);
+    let ready = i64::from(front.own.handshake_us.unwrap_or(0));
     gap > 0 && gap <= ready.saturating_add(PAIR_US)
 }
 

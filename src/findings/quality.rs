@@ -2,7 +2,7 @@
 
 use super::groups::Subject;
 use super::survey::Report;
-use super::trace::Kind;
+use super::trace::Sort;
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Outcome, Scope, Severity, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ fn quality(report: &mut Report<'_>) {
     backwards(report);
     without_dns(report);
     let past = report.past;
-    type Fits = fn(&Kind) -> bool;
+    type Fits = fn(&Sort) -> bool;
     let defects: [(&'static str, Fits); 4] = [
         ("one-direction", |kind| kind.flags.one_direction),
         ("gaps", |kind| kind.flags.gap),
@@ -34,7 +34,7 @@ fn quality(report: &mut Report<'_>) {
     ];
     let total = past.len();
     for (cause, fits) in defects {
-        let traces: Vec<usize> = past.all_whose(fits).map(|(index, _)| index).collect();
+        let traces: Vec<usize> = past.all_like(fits).map(|(index, _)| index).collect();
         if traces.is_empty() {
             continue;
         }
@@ -52,8 +52,7 @@ fn quality(report: &mut Report<'_>) {
 fn clock(report: &mut Report<'_>) {
     let past = report.past;
     let mut wrong: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut right = 0;
-    for (index, trace) in past.all_whose(|kind| kind.leaf.is_some()) {
+    for (index, trace) in past.all_like(|sort| sort.leaf.is_some()) {
         let Some(leaf) = past.leaf(&trace) else {
             continue;
         };
@@ -65,10 +64,10 @@ fn clock(report: &mut Report<'_>) {
                 .entry(leaf.issuer.as_deref().unwrap_or(""))
                 .or_insert(index);
         } else {
-            right += 1;
+            return;
         }
     }
-    if wrong.len() < 3 || right > 0 {
+    if wrong.len() < 3 {
         return;
     }
     for cause in ["expired", "not-yet-valid", "intermediate-expired"] {
@@ -91,7 +90,7 @@ pub(super) const FIRST_TLS: Timestamp = Timestamp(788_918_400_000_000_000);
 /// Times before there was TLS: devices without a battery begin at 1970, and some tools write 1601.
 fn before_tls(report: &mut Report<'_>) {
     // In order of time, so that they stand first.
-    let until = report.past.own.partition_point(|own| own.start < FIRST_TLS);
+    let until = report.past.before(FIRST_TLS);
     let traces: Vec<usize> = (0..until).collect();
     tell(
         report,
@@ -107,13 +106,14 @@ fn backwards(report: &mut Report<'_>) {
     const STEP_US: i64 = 1_000_000;
     let past = report.past;
     // By capture, what has the highest frame so far: a packet of it was recorded at its end at the latest.
-    let mut furthest: BTreeMap<u32, (u64, Timestamp)> = BTreeMap::new();
+    let mut furthest: Vec<Option<(u64, Timestamp)>> = vec![None; past.captures.len()];
     let mut traces = Vec::new();
     for (index, trace) in past.all() {
         // Of a trace its frame is not before its start.
-        let slot = furthest
-            .entry(trace.capture)
-            .or_insert((0, trace.own.start));
+        let Some(slot) = furthest.get_mut(trace.capture as usize) else {
+            continue;
+        };
+        let slot = slot.get_or_insert((0, trace.own.start));
         if trace.own.frame > slot.0 {
             *slot = (trace.own.frame, trace.own.end);
         } else if trace.own.frame > 0 && trace.own.start.micros_since(slot.1) > STEP_US {

@@ -73,9 +73,9 @@ fn name_of(past: &Past, trace: &Trace<'_>) -> Option<String> {
 /// by server name, by DNS, or by the names that others sent to that address.
 fn attempts_by_name(past: &Past) -> BTreeMap<String, Vec<usize>> {
     let mut known: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
-    for kind in &past.kinds {
+    for kind in past.kinds.iter() {
         if kind.server.ip.is_ipv6()
-            && let Some(name) = past.name(kind)
+            && let Some(name) = past.name(&kind)
         {
             let names = known.entry(kind.server.ip).or_default();
             names.insert(name.to_ascii_lowercase());
@@ -101,7 +101,7 @@ fn attempts_by_name(past: &Past) -> BTreeMap<String, Vec<usize>> {
 /// `ipv6-fallback-delay`.
 fn ipv6_first(report: &mut Report<'_>) {
     let past = report.past;
-    if !past.kinds.iter().any(failed_on_ipv6) {
+    if !past.kinds.iter().any(|kind| failed_on_ipv6(&kind)) {
         return;
     }
     let mut by_ipv4: BTreeMap<String, Vec<usize>> = BTreeMap::new();

@@ -181,7 +181,7 @@ fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Members, serve
         .collect();
     let is_of_such = |kind: &Kind| kind.name.is_some_and(|name| silent.contains(&name));
     for index in past.traces_of(&all.kinds, |kind| kind.flags.whole && is_of_such(kind)) {
-        if let Some(name) = past.kind(index).and_then(|kind| past.name(kind)) {
+        if let Some(name) = past.kind(index).and_then(|kind| past.name(&kind)) {
             names.entry(name).or_default().push(index);
         }
     }

@@ -30,7 +30,7 @@ fn shown<'p>(past: &'p Past, kinds: &[usize]) -> Shown<'p> {
     let mut found = Shown::new();
     let complete = past.firsts(kinds).filter(|(_, kind)| kind.is_complete());
     for (index, kind) in complete {
-        if let (Some(number), Some(leaf)) = (kind.leaf, past.leaf(kind)) {
+        if let (Some(number), Some(leaf)) = (kind.leaf, past.leaf(&kind)) {
             found.entry(number).or_insert((leaf, index));
         }
     }

@@ -9,8 +9,8 @@ use super::groups::{Group, Groups, Subject, Value};
 use super::history::PAIR_NOTABLE;
 use super::past::Past;
 use super::trace::{Kind, Trace};
-use super::{Entry, Settings, Verdict, catalogue};
-use crate::record::{Evidence, Outcome, Severity};
+use super::{Settings, Verdict, entry};
+use crate::record::{Evidence, Outcome, Severity, Timestamp};
 use std::collections::BTreeMap;
 
 /// Equal connections at a regular interval that are taken for health probes.
@@ -84,8 +84,24 @@ impl<'r> Report<'r> {
         if left_out.any(|left_out| left_out == id) {
             return None;
         }
-        let entry: &'static Entry = catalogue().find(|entry| entry.id == id)?;
-        self.groups.open(entry, verdict, subject)
+        self.groups.open(entry(id)?, verdict, subject)
+    }
+
+    /// Counts traces of a subject that was not told of before, where all further subjects are told as one and that one says
+    /// enough already; else does nothing. For surveys with thousands of subjects: it spares their words.
+    pub(super) fn count_further(
+        &mut self,
+        id: &'static str,
+        verdict: Verdict,
+        traces: &[usize],
+    ) -> bool {
+        let Some(group) = self.groups.further(id, verdict) else {
+            return false;
+        };
+        if let Some((first, last)) = span(self.past, traces) {
+            group.count(traces.len() as u64, first, last);
+        }
+        true
     }
 
     /// Makes or adds to a finding about `traces`; `contrast` are shown beside the first of them. `None` where the finding
@@ -99,8 +115,7 @@ impl<'r> Report<'r> {
         contrast: &[usize],
     ) -> Option<&mut Group> {
         let past = self.past;
-        let first = past.of(traces).next()?.1.own.start;
-        let last = past.of(traces).map(|(_, trace)| trace.own.start).max()?;
+        let (first, last) = span(past, traces)?;
         let group = self.open(id, verdict, subject)?;
         group.count(traces.len() as u64, first, last);
         if group.is_described() {
@@ -159,6 +174,13 @@ impl<'r> Report<'r> {
             .map(|probes| (probes.clone(), interval(probes)))
             .collect()
     }
+}
+
+/// The time of the first of some traces, and the latest time.
+fn span(past: &Past, traces: &[usize]) -> Option<(Timestamp, Timestamp)> {
+    let first = past.of(traces).next()?.1.own.start;
+    let last = past.of(traces).map(|(_, trace)| trace.own.start).max()?;
+    Some((first, last))
 }
 
 fn looks_like_probe(kind: &Kind) -> bool {

@@ -43,6 +43,7 @@ pub(super) fn cert(subject: &str, san: &[&str]) -> Certificate {
         self_signed: false,
         malformed: false,
         rendered: crate::record::Rendered::default(),
+        marks: crate::record::Once::default(),
         ca_issuers: false,
         spki_sha256: None,
         tls_server_end_point: None,

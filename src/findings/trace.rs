@@ -1,15 +1,12 @@
 //! What is kept of one handshake: a little of its own, and a number for what many share.
 //!
-//! Most handshakes with a server are like others before them: the same name, hello, answer and certificate, the same
-//! outcome. That is their [`Kind`], stored once. So a trace is small, and a survey that asks what a server ever did looks
-//! at its few kinds, not at its thousands of handshakes.
+//! Most handshakes are like others before them: the same name, hello, answer and certificate, the same outcome. That is
+//! their [`Sort`], stored once; handshakes of one sort with one server are of one [`Kind`]. So a trace is small, and a
+//! survey that asks what a server ever did looks at its few kinds, not at its thousands of handshakes.
 
 use crate::record::{Close, Endpoint, Outcome, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use core::{
-    hash::{Hash, Hasher},
-    ops::Deref,
-};
+use core::ops::Deref;
 use std::net::IpAddr;
 
 /// What a handshake shares with no other.
@@ -20,8 +17,8 @@ pub(super) struct Own {
     /// Frame of the ServerHello, else of the ClientHello, else of the SYN.
     pub(super) frame: u64,
     pub(super) client: IpAddr,
-    /// Time of the TLS handshake, where it completed.
-    pub(super) handshake_us: Option<i64>,
+    /// Time of the TLS handshake, where it completed; 71 minutes at most.
+    pub(super) handshake_us: Option<u32>,
     /// Time from the ClientHello to the last packet.
     pub(super) waited_us: i64,
     /// From the capture point to the server and back; none where a proxy's tunnel is in between.
@@ -31,15 +28,17 @@ pub(super) struct Own {
     pub(super) close: Close,
     pub(super) ttls: Option<(u8, u8)>,
     pub(super) acknowledged: Option<bool>,
-    /// The number of its [`Kind`].
-    pub(super) kind: u32,
+    /// The number of its server.
+    pub(super) server: u32,
+    /// The number of its [`Sort`].
+    pub(super) sort: u32,
 }
 
 /// What handshakes with one server have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind<'p> {
     pub(super) server: Endpoint,
-    pub(super) sort: Sort,
+    pub(super) sort: &'p Sort,
 }
 
 /// What a handshake was like, whoever the server was.
@@ -63,30 +62,30 @@ pub(super) struct Sort {
     pub(super) flags: Flags,
 }
 
-/// In a few words: it runs for each handshake, and field by field it was most of what findings cost.
-impl Hash for Sort {
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl Sort {
+    /// All of it in words that are quickly compared: sorts that differ have different ones. Numbers of names, hellos,
+    /// answers and certificates are below 2^32 - 1, so that none of them can be told by 0.
+    pub(super) fn packed(&self) -> [u64; 4] {
         let number = |number: Option<u32>| number.map_or(0, |number| u64::from(number) + 1);
         let rank = |rank: Option<VersionRank>| rank.map_or(0, |rank| rank as u64 + 1);
+        let group = self.group.map_or(0, |group| u64::from(group) + 1);
         let (from, code) = self
             .alert
             .map_or((0, 0), |(from, code)| (from as u64 + 1, code));
-        state.write_u64(number(self.hello) << 32 ^ number(self.answer));
-        state.write_u64(number(self.name) << 32 ^ number(self.leaf));
-        state.write_u64(
+        [
+            number(self.hello) << 32 | number(self.answer),
+            number(self.name) << 32 | number(self.leaf),
             u64::from(self.capture) << 32
-                ^ u64::from(self.flags.bits()) << 16
-                ^ u64::from(self.mss),
-        );
-        state.write_u64(
-            u64::from(self.group.unwrap_or(0)) << 48
+                | u64::from(self.flags.bits()) << 16
+                | u64::from(self.mss),
+            group << 47
                 | (self.outcome as u64) << 40
                 | rank(self.offer_max) << 32
                 | rank(self.negotiated) << 24
                 | from << 16
                 | u64::from(code) << 8
                 | u64::from(self.chain),
-        );
+        ]
     }
 }
 
@@ -127,15 +126,15 @@ impl Flags {
     }
 }
 
-impl Deref for Kind {
+impl Deref for Kind<'_> {
     type Target = Sort;
 
     fn deref(&self) -> &Sort {
-        &self.sort
+        self.sort
     }
 }
 
-impl Kind {
+impl Sort {
     /// The server never answered the hello, or ended the handshake upon it.
     pub(super) fn failed_at_hello(&self) -> bool {
         self.flags.whole
@@ -175,14 +174,14 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace<'p> {
     pub(super) own: &'p Own,
-    pub(super) kind: &'p Kind,
+    pub(super) kind: Kind<'p>,
 }
 
 /// What is asked of a handshake mostly is what its kind says.
-impl Deref for Trace<'_> {
-    type Target = Kind;
+impl<'p> Deref for Trace<'p> {
+    type Target = Kind<'p>;
 
-    fn deref(&self) -> &Kind {
-        self.kind
+    fn deref(&self) -> &Kind<'p> {
+        &self.kind
     }
 }

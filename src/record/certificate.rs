@@ -1,6 +1,7 @@
 //! A certificate as the record keeps it: what an administrator compares, in the words that tools show.
 
-use super::code::{Digest, Rendered, Timestamp};
+use super::Severity;
+use super::code::{Digest, Once, Rendered, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -57,6 +58,9 @@ pub struct Certificate {
     /// Its JSON, once it was asked for.
     #[serde(skip)]
     pub rendered: Rendered,
+    /// What is asked of it for each handshake that shows it.
+    #[serde(skip)]
+    pub marks: Once<Marks>,
     /// It says where its issuer's certificate can be fetched (authority information access, caIssuers).
     #[serde(skip_serializing_if = "core::ops::Not::not", default)]
     pub ca_issuers: bool,
@@ -77,6 +81,19 @@ pub struct Certificate {
     pub der: Option<Box<[u8]>>,
 }
 
+/// What findings ask of a certificate: its texts are read once, for a farm shows the same one a million times.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    /// The signature scheme that mostly stands for the algorithm with which it is signed.
+    pub scheme: Option<u16>,
+    /// Its key is for ECDSA.
+    pub has_ecdsa_key: bool,
+    /// An authority that browsers trust issued it.
+    pub is_public: bool,
+    /// Its key or its signature is weak, and why.
+    pub weakness: Option<(Severity, &'static str)>,
+}
+
 /// Reads a DER certificate. One that can't be read still gives its digests.
 pub(super) fn read(der: &[u8]) -> Certificate {
     use sha1::{Digest as _, Sha1};
@@ -95,6 +112,7 @@ pub(super) fn read(der: &[u8]) -> Certificate {
         self_signed: false,
         malformed: false,
         rendered: Rendered::default(),
+        marks: Once::default(),
         ca_issuers: false,
         spki_sha256: None,
         tls_server_end_point: None,

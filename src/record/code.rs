@@ -225,40 +225,48 @@ impl<const N: usize> schemars::JsonSchema for Digest<N> {
     }
 }
 
-/// A value's JSON, kept once it was rendered. It is no part of the value: equality, hashing and copies
+/// What was computed of a value, kept once it was asked for. It is no part of the value: equality, hashing and copies
 /// pass over it.
-#[derive(Default)]
-pub struct Rendered(std::sync::OnceLock<Box<[u8]>>);
+pub struct Once<T>(std::sync::OnceLock<T>);
 
-impl Rendered {
-    /// What was kept, or what `render` makes now.
+/// A value's JSON.
+pub type Rendered = Once<Box<[u8]>>;
+
+impl<T> Once<T> {
+    /// What was kept, or what `compute` makes now.
     #[inline]
-    pub fn get(&self, render: impl FnOnce() -> Box<[u8]>) -> &[u8] {
-        self.0.get_or_init(render)
+    pub fn get(&self, compute: impl FnOnce() -> T) -> &T {
+        self.0.get_or_init(compute)
     }
 }
 
-impl Clone for Rendered {
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(std::sync::OnceLock::new())
+    }
+}
+
+impl<T> Clone for Once<T> {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl PartialEq for Rendered {
+impl<T> PartialEq for Once<T> {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Rendered {}
+impl<T> Eq for Once<T> {}
 
-impl core::hash::Hash for Rendered {
+impl<T> core::hash::Hash for Once<T> {
     fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
 }
 
-impl fmt::Debug for Rendered {
+impl<T> fmt::Debug for Once<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Rendered")
+        f.write_str("Once")
     }
 }
 

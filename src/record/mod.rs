@@ -23,8 +23,8 @@ mod recording;
 mod stack;
 mod transport_parameters;
 
-pub use certificate::Certificate;
-pub use code::{Code16, Digest, Rendered, Timestamp};
+pub use certificate::{Certificate, Marks};
+pub use code::{Code16, Digest, Once, Rendered, Timestamp};
 pub use dialogue::{Dialogue, Origin};
 pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
 pub use ech::{EchLikely, EchOuter};

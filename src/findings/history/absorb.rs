@@ -1,7 +1,7 @@
 //! The traces of one span of time join those of another; what they refer to gets new numbers.
 
-use super::History;
-use crate::findings::trace::{Kind, Sort};
+use super::{History, shared::Fresh};
+use crate::findings::trace::Sort;
 
 impl History {
     /// Adds all that another one holds, as if its handshakes had come after those of this one.
@@ -25,24 +25,24 @@ impl History {
             let index = usize::try_from(number?).ok()?;
             list.get(index).copied().flatten()
         };
-        let renumbered = |kind: Kind| Kind {
-            sort: Sort {
-                name: of(&names, kind.name),
-                capture: of(&captures, Some(kind.capture)).unwrap_or(u32::MAX),
-                hello: of(&hellos, kind.hello),
-                answer: of(&answers, kind.answer),
-                leaf: of(&certificates, kind.leaf),
-                ..kind.sort
-            },
-            ..kind
+        let renumbered = |sort: &Sort| Sort {
+            name: of(&names, sort.name),
+            capture: of(&captures, Some(sort.capture)).unwrap_or(u32::MAX),
+            hello: of(&hellos, sort.hello),
+            answer: of(&answers, sort.answer),
+            leaf: of(&certificates, sort.leaf),
+            ..*sort
         };
-        let kinds: Vec<Option<Kind>> = (other.kinds.listed().into_iter())
-            .map(|kind| kind.map(renumbered))
-            .collect();
+        let sorts: Vec<Sort> = other.shared.sorts().iter().map(renumbered).collect();
         for own in &other.traces {
-            if let Some(Some(kind)) = kinds.get(own.kind as usize) {
-                self.push(*own, *kind);
+            let server = other.shared.server(own.server);
+            if let Some((server, sort)) = server.zip(sorts.get(own.sort as usize)) {
+                self.push(Fresh::new(*own, server, *sort));
             }
+        }
+        for trace in &other.fresh {
+            let sort = renumbered(&trace.sort);
+            self.push(Fresh::new(trace.own, trace.server(), sort));
         }
         self.forgotten += other.forgotten;
     }

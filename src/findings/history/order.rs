@@ -1,53 +1,121 @@
-//! Traces in order of time, and kinds in the order of their first traces: so the same records give the same findings,
-//! in whatever order they came.
+//! Traces in order of time, and their kinds by server and first trace: so the same records give the same findings, in
+//! whatever order they came, and what is asked of one server stands together.
 
-use crate::findings::trace::{Kind, Own};
-use crate::record::Timestamp;
+use super::shared::Shared;
+use crate::findings::trace::Own;
 
-/// Sorts small keys, and then each trace once into its place: there may be a hundred megabytes of them.
-pub(super) fn by_time(mut traces: Vec<Own>, kinds: &[Option<Kind>]) -> Vec<Own> {
-    let mut order: Vec<(Timestamp, usize)> = traces
-        .iter()
-        .enumerate()
-        .map(|(index, trace)| (trace.start, index))
-        .collect();
-    let rest = |index: usize| {
-        let own = traces.get(index)?;
-        let kind = kinds.get(usize::try_from(own.kind).ok()?)?.as_ref()?;
-        Some((kind.capture, own.frame, kind.server, index))
-    };
-    order.sort_unstable_by(|a, b| {
-        let by_time = a.0.cmp(&b.0);
-        by_time.then_with(|| rest(a.1).cmp(&rest(b.1)))
-    });
-    // Each cycle of the permutation once; what is done points to itself.
-    let mut sources: Vec<usize> = order.into_iter().map(|(_, index)| index).collect();
-    for start in 0..sources.len() {
-        let mut place = start;
-        loop {
-            let source = core::mem::replace(&mut sources[place], place);
-            if source == start || source == place {
-                break;
-            }
-            traces.swap(place, source);
-            place = source;
-        }
-    }
-    traces
+/// Where traces and kinds stand at the end.
+pub(super) struct Ordered {
+    /// Places of the traces, in order of time.
+    pub(super) order: Vec<u32>,
+    /// By trace in order of time, the number of its kind.
+    pub(super) kind_of: Vec<u32>,
+    /// Server and sort of each kind: those of one server together, and of these those of the first traces first.
+    pub(super) kinds: Vec<(u32, u32)>,
+    /// Numbers of all kinds, those of the first traces first.
+    pub(super) by_first: Vec<u32>,
 }
 
-/// Numbers the kinds anew, by their first traces; those of no trace go.
-pub(super) fn by_first_trace(traces: &mut [Own], mut old: Vec<Option<Kind>>) -> Vec<Kind> {
-    let mut numbers = vec![u32::MAX; old.len()];
-    let mut kinds = Vec::new();
-    for own in traces {
-        let at = own.kind as usize;
-        if let Some(kind) = old.get_mut(at).and_then(Option::take) {
-            // As long as the list that had an entry there.
-            numbers[at] = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
-            kinds.push(kind);
+/// Puts traces and kinds into order.
+pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
+    let order = by_time(traces, shared);
+    // Read once as they lie: what is wanted in order of time then is small.
+    let lying: Vec<(u32, u32)> = traces.iter().map(|own| (own.server, own.sort)).collect();
+    let parts: Vec<(u32, u32)> = order
+        .iter()
+        .filter_map(|place| lying.get(*place as usize).copied())
+        .collect();
+    let by_server = by_server(parts.iter().map(|(server, _)| *server));
+    let mut kind_of = vec![u32::MAX; parts.len()];
+    let mut kinds: Vec<(u32, u32)> = Vec::new();
+    // By sort, the last server that was seen to have it, and the kind of both.
+    let mut latest = vec![(u32::MAX, u32::MAX); shared.sorts().len()];
+    for index in by_server {
+        let index = index as usize;
+        let (Some((server, sort)), Some(slot)) = (parts.get(index), kind_of.get_mut(index)) else {
+            continue;
+        };
+        let Some(latest) = latest.get_mut(*sort as usize) else {
+            continue;
+        };
+        if latest.0 != *server {
+            *latest = (*server, u32::try_from(kinds.len()).unwrap_or(u32::MAX));
+            kinds.push((*server, *sort));
         }
-        own.kind = numbers.get(at).copied().unwrap_or(u32::MAX);
+        *slot = latest.1;
     }
-    kinds
+    let mut is_known = vec![false; kinds.len()];
+    let mut is_first = |kind: &u32| {
+        let known = is_known.get_mut(*kind as usize);
+        known.is_some_and(|known| !core::mem::replace(known, true))
+    };
+    let by_first = kind_of.iter().copied().filter(|kind| is_first(kind));
+    Ordered {
+        by_first: by_first.collect(),
+        order,
+        kind_of,
+        kinds,
+    }
+}
+
+/// Sorts small keys: there may be a hundred megabytes of traces.
+fn by_time(traces: &[Own], shared: &Shared) -> Vec<u32> {
+    // A time and a place as one number, which sorts much quicker than a pair.
+    let key = |start: i64, place: u32| (i128::from(start) << 32) | i128::from(place);
+    let mut keys: Vec<i128> = (traces.iter().zip(0..))
+        .map(|(trace, place)| key(trace.start.0, place))
+        .collect();
+    keys.sort_unstable();
+    let rest = |place: u32| {
+        let own = traces.get(place as usize)?;
+        let capture = shared.sort(own.sort)?.capture;
+        Some((capture, own.frame, shared.server(own.server)?, place))
+    };
+    // The lower half.
+    let mut order: Vec<u32> = keys.iter().map(|key| *key as u32).collect();
+    let mut from = 0;
+    for same in keys.chunk_by(|a, b| a >> 32 == b >> 32) {
+        let range = from..from + same.len();
+        from = range.end;
+        if let Some(places) = order.get_mut(range).filter(|places| places.len() > 1) {
+            places.sort_unstable_by_key(|place| rest(*place));
+        }
+    }
+    order
+}
+
+/// From the servers of the traces in order of time: these traces by server, those of the server of the first trace first,
+/// and those of one server in order of time.
+fn by_server(servers: impl Iterator<Item = u32> + Clone) -> Vec<u32> {
+    let count = servers.clone().max().map_or(0, |last| last as usize + 1);
+    // By server, its place among the servers; then, by this, how many traces it has, and where its next one goes.
+    let mut rank_of = vec![u32::MAX; count];
+    let mut places: Vec<u32> = Vec::new();
+    for server in servers.clone() {
+        let Some(rank) = rank_of.get_mut(server as usize) else {
+            continue;
+        };
+        if *rank == u32::MAX {
+            *rank = u32::try_from(places.len()).unwrap_or(u32::MAX);
+            places.push(0);
+        }
+        if let Some(count) = places.get_mut(*rank as usize) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for place in &mut places {
+        sum += core::mem::replace(place, sum);
+    }
+    let mut listed = vec![0; sum as usize];
+    for (index, server) in (0..).zip(servers) {
+        let rank = rank_of.get(server as usize);
+        if let Some(place) = rank.and_then(|rank| places.get_mut(*rank as usize)) {
+            if let Some(slot) = listed.get_mut(*place as usize) {
+                *slot = index;
+            }
+            *place += 1;
+        }
+    }
+    listed
 }
