@@ -12,7 +12,13 @@ use super::{Entry, Lang, Settings, Verdict, text};
 use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::OccupiedEntry};
-use std::{borrow::Cow, fmt::Write as _, hash::BuildHasher as _, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    net::IpAddr,
+    sync::Arc,
+};
 
 /// Examples kept of each group.
 const EXAMPLES_MAX: usize = 3;
@@ -465,6 +471,16 @@ pub(super) fn server_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
 /// Which group a hit belongs to.
 pub(super) type Key = (&'static str, &'static str, Subject);
 
+/// Hashes of id and cause what costs little: those of one subject are few.
+fn hash_of(hasher: &RandomState, (id, cause, subject): &Key) -> u64 {
+    let mut state = hasher.build_hasher();
+    let begin = id.as_bytes().first_chunk().copied().unwrap_or_default();
+    state.write_u64(u64::from_le_bytes(begin));
+    state.write_usize(id.len() << 16 | cause.len());
+    subject.hash(&mut state);
+    state.finish()
+}
+
 /// A group that there is, with what a verdict makes worse.
 fn raised(found: OccupiedEntry<'_, (Key, Group)>, verdict: Verdict) -> &mut Group {
     let group = &mut found.into_mut().1;
@@ -505,7 +521,7 @@ impl Groups {
         subject: Subject,
     ) -> Option<&mut Group> {
         let mut key = (entry.id, verdict.cause, subject);
-        let mut hash = self.hasher.hash_one(&key);
+        let mut hash = hash_of(&self.hasher, &key);
         let mut groups = match self.groups.find_entry(hash, |(known, _)| *known == key) {
             Ok(found) => return Some(raised(found, verdict)),
             Err(absent) => absent.into_table(),
@@ -515,7 +531,7 @@ impl Groups {
             *subjects += 1;
         } else {
             key.2 = Subject::Others;
-            hash = self.hasher.hash_one(&key);
+            hash = hash_of(&self.hasher, &key);
             groups = match groups.find_entry(hash, |(known, _)| *known == key) {
                 Ok(found) => return Some(raised(found, verdict)),
                 Err(absent) => absent.into_table(),
@@ -527,7 +543,7 @@ impl Groups {
         }
         let group = Group::new(entry, verdict, key.2 == Subject::Others);
         let hasher = &self.hasher;
-        let slot = groups.insert_unique(hash, (key, group), |(key, _)| hasher.hash_one(key));
+        let slot = groups.insert_unique(hash, (key, group), |(key, _)| hash_of(hasher, key));
         Some(&mut slot.into_mut().1)
     }
 
@@ -537,7 +553,7 @@ impl Groups {
             return None;
         }
         let key = (id, verdict.cause, Subject::Others);
-        let hash = self.hasher.hash_one(&key);
+        let hash = hash_of(&self.hasher, &key);
         let found = self.groups.find_entry(hash, |(known, _)| *known == key);
         Some(raised(found.ok()?, verdict)).filter(|group| group.is_described())
     }
@@ -589,7 +605,7 @@ impl Groups {
 
     /// So many hits of one cause at one subject are told elsewhere; a group of which none is left goes.
     pub(super) fn lessen(&mut self, key: &Key, hits: u64) {
-        let hash = self.hasher.hash_one(key);
+        let hash = hash_of(&self.hasher, key);
         if let Ok(mut slot) = self.groups.find_entry(hash, |(known, _)| known == key) {
             let group = &mut slot.get_mut().1;
             group.count = group.count.saturating_sub(hits);

@@ -7,6 +7,7 @@ use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::history::Hello;
 use super::http2::is_permitted;
+use super::lists::ip_rank;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
@@ -417,7 +418,7 @@ fn mixed_offers(report: &mut Report<'_>) {
     if mixed.is_empty() {
         return;
     }
-    mixed.sort_unstable();
+    mixed.sort_unstable_by_key(|(address, _)| ip_rank(address));
     for (client, number) in mixed {
         let mut found: Vec<(Program, usize)> = Vec::new();
         for index in past.by_client.of(number) {

@@ -229,12 +229,12 @@ pub(super) fn notable_pairs(
             }
         }
     }
-    found.sort_unstable_by_key(|((client, server), _)| (rank(client), endpoint_rank(server)));
+    found.sort_unstable_by_key(|((client, server), _)| (ip_rank(client), endpoint_rank(server)));
     found.into_iter().collect()
 }
 
 /// IPv4 before IPv6, as addresses order themselves.
-fn rank(ip: &IpAddr) -> (bool, u128) {
+pub(super) fn ip_rank(ip: &IpAddr) -> (bool, u128) {
     match ip {
         IpAddr::V4(ip) => (false, u128::from(ip.to_bits())),
         IpAddr::V6(ip) => (true, ip.to_bits()),
@@ -242,7 +242,7 @@ fn rank(ip: &IpAddr) -> (bool, u128) {
 }
 
 pub(super) fn endpoint_rank(endpoint: &Endpoint) -> ((bool, u128), u16) {
-    (rank(&endpoint.ip), endpoint.port)
+    (ip_rank(&endpoint.ip), endpoint.port)
 }
 
 #[cfg(test)]

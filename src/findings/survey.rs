@@ -176,11 +176,11 @@ impl<'r> Report<'r> {
     }
 }
 
-/// The time of the first of some traces, and the latest time.
+/// The time of the first of some traces, and the latest time: traces are numbered in order of time.
 fn span(past: &Past, traces: &[usize]) -> Option<(Timestamp, Timestamp)> {
-    let first = past.of(traces).next()?.1.own.start;
-    let last = past.of(traces).map(|(_, trace)| trace.own.start).max()?;
-    Some((first, last))
+    let start = |index: usize| Some(past.trace(index)?.own.start);
+    let last = traces.iter().copied().max()?;
+    Some((start(*traces.first()?)?, start(last)?))
 }
 
 fn looks_like_probe(kind: &Kind) -> bool {
