@@ -5,7 +5,7 @@
 use crate::record::{Dns, Handshake, Outcome, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Why bytes, packets or connections were passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -264,13 +264,31 @@ pub struct Summary {
     pub secrets: Option<SecretsSummary>,
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
+    /// Connections without TLS that have no line of their own, as records: findings rest on them, too, and so saved records
+    /// give the same findings again. At most [`UNLISTED_MAX`]; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub unlisted: Vec<Handshake>,
     /// Wall time of the run in microseconds.
     pub elapsed_us: u64,
     /// Version of the program.
     pub version: String,
 }
 
+/// Connections that a summary holds as records at most.
+pub const UNLISTED_MAX: usize = 10_000;
+/// The key for connections beyond it, among what was skipped.
+pub const UNLISTED_BEYOND_CAP: &str = "unlisted_beyond_cap";
+
 impl Summary {
+    /// Holds a connection that has no line of its own.
+    pub fn hold_unlisted(&mut self, record: Cow<'_, Handshake>) {
+        if self.unlisted.len() < UNLISTED_MAX {
+            self.unlisted.push(record.into_owned());
+        } else {
+            count(&mut self.skipped, UNLISTED_BEYOND_CAP);
+        }
+    }
+
     /// Counts one record.
     pub fn count(&mut self, record: &Handshake) {
         self.handshakes += 1;

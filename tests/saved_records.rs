@@ -6,8 +6,12 @@
 mod support;
 
 use assert_cmd::Command;
-use std::{fs, path::Path};
+use std::{borrow::Cow, fs, path::Path};
 use support::{Folder, captures};
+use tlscope::{
+    record::Line,
+    stats::{Summary, UNLISTED_BEYOND_CAP, UNLISTED_MAX},
+};
 
 fn tlscope() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tlscope"));
@@ -26,8 +30,13 @@ fn lines<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
 }
 
 fn analyse_all() -> String {
+    analyse(&["--all-connections"])
+}
+
+fn analyse(options: &[&str]) -> String {
     let output = tlscope()
-        .args(["analyze", "--all-connections", "--format", "ndjson"])
+        .args(["analyze", "--format", "ndjson"])
+        .args(options)
         .args(captures())
         .output()
         .unwrap();
@@ -36,7 +45,12 @@ fn analyse_all() -> String {
 
 #[test]
 fn saved_records_give_the_findings_of_their_captures() {
-    let saved = analyse_all();
+    for options in [&["--all-connections"][..], &[]] {
+        read_back(&analyse(options));
+    }
+}
+
+fn read_back(saved: &str) {
     let folder = Folder::new("saved");
     // In two files, as if two machines had saved them.
     let all: Vec<&str> = saved.lines().collect();
@@ -52,16 +66,31 @@ fn saved_records_give_the_findings_of_their_captures() {
         .unwrap();
     let again = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.stderr, b"");
-    assert!(lines(&saved, "finding").len() > 10);
-    assert_eq!(lines(&again, "finding"), lines(&saved, "finding"));
-    assert_eq!(lines(&again, "handshake"), lines(&saved, "handshake"));
+    assert!(lines(saved, "finding").len() > 10);
+    assert_eq!(lines(&again, "finding"), lines(saved, "finding"));
+    assert_eq!(lines(&again, "handshake"), lines(saved, "handshake"));
     let summary = |text: &str| {
         let mut summary: serde_json::Value =
             serde_json::from_str(lines(text, "summary")[0]).unwrap();
         summary["elapsed_us"] = 0.into();
         summary
     };
-    assert_eq!(summary(&again), summary(&saved));
+    assert_eq!(summary(&again), summary(saved));
+}
+
+#[test]
+fn connections_for_which_a_summary_has_no_room_are_counted() {
+    let saved = analyse_all();
+    let Line::Handshake(record) = serde_json::from_str(lines(&saved, "handshake")[0]).unwrap()
+    else {
+        panic!("a line of another kind");
+    };
+    let mut summary = Summary::default();
+    for _ in 0..UNLISTED_MAX + 3 {
+        summary.hold_unlisted(Cow::Borrowed(&record));
+    }
+    assert_eq!(summary.unlisted.len(), UNLISTED_MAX);
+    assert_eq!(summary.skipped[UNLISTED_BEYOND_CAP], 3);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
 };
 use anyhow::Context;
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -254,9 +255,15 @@ fn read(
     let at_once = args.reporting.format.streams && endless;
 
     let mut write_failed = false;
+    // Only lines can be read back.
+    let keeps_all = args.reporting.format.streams;
+    let mut unlisted = Summary::default();
     let result = pipeline::run(inputs, &options, progress, &mut |taken| {
         diagnosis.add_judged(taken.record, &taken.verdicts);
         if !taken.shown {
+            if keeps_all {
+                unlisted.hold_unlisted(Cow::Borrowed(taken.record));
+            }
             return Ok(());
         }
         let written = report
@@ -267,7 +274,11 @@ fn read(
     });
     drop(bar);
     match result {
-        Ok(done) => Ok(done),
+        Ok((mut summary, errors)) => {
+            summary.unlisted = unlisted.unlisted;
+            summary.skipped.extend(unlisted.skipped);
+            Ok((summary, errors))
+        }
         Err(error) if write_failed => Err(output.fault(error)),
         Err(error) => Err(error).context("the captures could not be read"),
     }

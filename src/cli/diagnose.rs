@@ -7,6 +7,7 @@ use super::{
     say,
 };
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read},
@@ -30,9 +31,9 @@ const FAULTS_TOLD: usize = 5;
 pub(crate) struct Args {
     /// Saved records (`--format ndjson`), also of several machines; - is standard input
     ///
-    /// Findings are drawn anew, from all files together, as if their captures had been read in one run. What a run
-    /// without --all-connections did not save is missing here too: connections without TLS on ports on which TLS is not
-    /// usual. So save with `tlscope analyze --all-connections --format ndjson`.
+    /// Findings are drawn anew, from all files together, as if their captures had been read in one run. Keep the last line
+    /// of each file, the summary: it holds what findings need beside handshakes (DNS, and connections without TLS, up to
+    /// 10,000; --all-connections saves all of them, also those of `tlscope live`).
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -172,6 +173,15 @@ impl Reading {
     /// Adds what a run said of its captures; handshakes and findings are counted anew.
     fn merge(&mut self, other: Summary) {
         let summary = &mut self.summary;
+        let keeps_all = self.render.is_some();
+        for mut record in other.unlisted {
+            record.findings.clear();
+            let verdicts = findings::judge(&mut record, &self.settings);
+            self.diagnosis.add_judged(&record, &verdicts);
+            if keeps_all {
+                summary.hold_unlisted(Cow::Owned(record));
+            }
+        }
         summary.captures.extend(other.captures);
         summary.packets += other.packets;
         summary.bytes += other.bytes;

@@ -59,7 +59,7 @@ Example:
 pub(crate) const DIAGNOSE: &str = "\
 Examples:
   Capture on each node, carry only the records home, and diagnose them as one network:
-          tlscope analyze --all-connections --format ndjson -o node1.ndjson node1.pcapng
+          tlscope analyze --format ndjson -o node1.ndjson node1.pcapng
           tlscope diagnose node1.ndjson node2.ndjson node3.ndjson
 
   The same records under other thresholds, or with the farms and proxies named:

@@ -180,6 +180,7 @@ mod tests {
     use crate::{
         report::{FORGOTTEN, HITS_BEYOND_CAP},
         stats::Skip,
+        stats::UNLISTED_BEYOND_CAP,
     };
 
     fn parsed(lang: Lang) -> Words {
@@ -273,10 +274,11 @@ mod tests {
     fn each_reason_has_its_own_words() {
         for lang in Lang::ALL {
             let words = of(lang);
-            let keys = Skip::ALL
-                .into_iter()
-                .map(Skip::as_str)
-                .chain([HITS_BEYOND_CAP, FORGOTTEN]);
+            let keys = Skip::ALL.into_iter().map(Skip::as_str).chain([
+                HITS_BEYOND_CAP,
+                FORGOTTEN,
+                UNLISTED_BEYOND_CAP,
+            ]);
             for key in keys {
                 assert!(words.find("skip", key).is_some(), "{key}");
             }
