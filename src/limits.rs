@@ -90,6 +90,22 @@ pub struct Limits {
     pub sightings_max: usize,
 }
 
+impl Limits {
+    /// Of a block that one thread reads and then works on, more is in the processor's cache if it is small. Threads that hand
+    /// blocks to each other do better with large ones.
+    #[must_use]
+    pub fn for_threads(self, threads: usize) -> Self {
+        const SMALL_BYTES: usize = 256 << 10;
+        match threads {
+            0 | 1 => Self {
+                block_bytes: self.block_bytes.min(SMALL_BYTES),
+                ..self
+            },
+            _ => self,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

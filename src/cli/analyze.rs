@@ -231,10 +231,11 @@ fn read(
         ref secrets,
         ..
     } = job;
+    let threads = threads(args.threads);
     let options = Options {
         tls_ports: job.settings.tls_ports.clone(),
-        threads: threads(args.threads),
-        limits: job.limits.clone(),
+        threads,
+        limits: job.limits.clone().for_threads(threads),
         all_connections: args.all_connections,
         settings: job.settings.clone(),
         render: args.reporting.format.render,
