@@ -265,8 +265,8 @@ pub struct Summary {
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
     /// Connections without TLS that have no line of their own, as records: findings rest on them, too, and so saved records
-    /// give the same findings again. At most [`UNLISTED_MAX`]; left out where there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    /// give the same findings again. At most [`UNLISTED_MAX`]; only NDJSON has them, which can be read back.
+    #[serde(skip_serializing, default)]
     pub unlisted: Vec<Handshake>,
     /// Wall time of the run in microseconds.
     pub elapsed_us: u64,

@@ -256,8 +256,8 @@ fn read(
     let at_once = args.reporting.format.streams && endless;
 
     let mut write_failed = false;
-    // Only lines can be read back.
-    let keeps_all = args.reporting.format.streams;
+    // Only NDJSON can be read back.
+    let keeps_all = args.reporting.format.name == "ndjson";
     let mut unlisted = Summary::default();
     let result = pipeline::run(inputs, &options, progress, &mut |taken| {
         diagnosis.add_judged(taken.record, &taken.verdicts);

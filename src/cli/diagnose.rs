@@ -173,7 +173,7 @@ impl Reading {
     /// Adds what a run said of its captures; handshakes and findings are counted anew.
     fn merge(&mut self, other: Summary) {
         let summary = &mut self.summary;
-        let keeps_all = self.render.is_some();
+        let keeps_all = self.render.is_some(); // to be read back once more
         for mut record in other.unlisted {
             record.findings.clear();
             let verdicts = findings::judge(&mut record, &self.settings);

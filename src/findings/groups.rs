@@ -363,10 +363,20 @@ impl Group {
     fn finding(self, subject: &Subject, settings: &Settings) -> Finding {
         let id = self.entry.id;
         let subject = subject.words(&self, settings.lang);
-        let fill = |key: &str| match key {
-            "count" => Some(self.count.to_string()),
-            "subject" => Some(subject.clone()),
-            _ => self.shown(key),
+        // A value stands in several lines.
+        let tallies = self.tallies.iter();
+        let shown: Vec<(&str, String)> =
+            tallies.map(|(key, tally)| (*key, tally.shown())).collect();
+        let fill = |key: &str, out: &mut String| match key {
+            "count" => write!(out, "{}", self.count).is_ok(),
+            "subject" => {
+                out.push_str(&subject);
+                true
+            }
+            _ => {
+                let found = shown.iter().find(|(known, _)| *known == key);
+                found.inspect(|(_, words)| out.push_str(words)).is_some()
+            }
         };
         let words = text::words(id, self.cause, settings.lang, &fill);
         Finding {

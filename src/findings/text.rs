@@ -182,8 +182,8 @@ fn listed(
     numbered: bool,
 ) -> String {
     let mut out = String::new();
-    let general = |key: &str| Some(format!("<{key}>"));
-    let every = [String::new()];
+    let general = |key: &str, out: &mut String| write!(out, "<{key}>").is_ok();
+    let every = [""];
     let steps = steps.flat_map(|step| expand_for(texts, step, &every));
     for (index, step) in steps.enumerate() {
         let step = fill(step.trim_end(), &general).unwrap_or_default();
@@ -226,7 +226,7 @@ fn blocks_of(stack: &str) -> &'static [&'static str] {
 }
 
 /// As [`expand`], where a step may stand for the blocks of the stacks that were seen.
-fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[String]) -> Vec<&'static str> {
+fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Vec<&'static str> {
     if *step != BY_STACK {
         return expand(texts, step).to_vec();
     }
@@ -249,8 +249,8 @@ pub(super) struct Words {
     pub(super) remedy: Vec<Box<str>>,
 }
 
-/// Gives the value of a placeholder.
-type Fill<'f> = &'f dyn Fn(&str) -> Option<String>;
+/// Appends the value of a placeholder; `false` where there is none.
+type Fill<'f> = &'f dyn Fn(&str, &mut String) -> bool;
 
 /// Words filled with what the hits had; the cause's come first.
 pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Words {
@@ -272,15 +272,19 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
         .and_then(|text| fill(text, values))
         .or_else(|| page.headline.and_then(|text| fill(text, values)))
         .unwrap_or_else(|| page.title.to_owned());
-    let stacks = values("stack_kind").unwrap_or_default();
-    let stacks: Vec<String> = stacks.split(", ").map(str::to_owned).collect();
-    let lines = |of_cause: &'static [&'static str], of_page: &'static [&'static str]| {
+    let mut stacks = String::new();
+    values("stack_kind", &mut stacks);
+    let stacks: Vec<&str> = stacks.split(", ").collect();
+    let mut line = String::new();
+    let mut lines = |of_cause: &'static [&'static str], of_page: &'static [&'static str]| {
         of_cause
             .iter()
             .chain(of_page)
             .flat_map(|step| expand_for(texts, step, &stacks))
-            .filter_map(|step| fill(step.trim_end(), values))
-            .map(Box::from)
+            .filter_map(|step| {
+                line.clear();
+                fill_into(&mut line, step.trim_end(), values).then(|| Box::from(line.as_str()))
+            })
             .collect()
     };
     let mut remedy: Vec<Box<str>> = lines(cause.map_or(&[], |cause| cause.remedy), page.remedy);
@@ -333,16 +337,18 @@ impl Say {
     /// The words.
     pub(super) fn text(self) -> String {
         let facts = &texts(self.lang).fact;
-        let value = |name: &str| {
+        let value = |name: &str, out: &mut String| {
             let found = self.values.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| value.clone())
+            found.inspect(|(_, value)| out.push_str(value)).is_some()
         };
         let mut out = String::new();
         for piece in &self.pieces {
-            let text = facts.get(piece);
-            let filled = text.and_then(|text| fill(text, &value));
-            debug_assert!(filled.is_some(), "{piece} has no words, or lacks a value");
-            out.push_str(filled.as_deref().or(text.copied()).unwrap_or(piece));
+            let text = facts.get(piece).copied();
+            let filled = text.is_some_and(|text| fill_into(&mut out, text, &value));
+            debug_assert!(filled, "{piece} has no words, or lacks a value");
+            if !filled {
+                out.push_str(text.unwrap_or(piece));
+            }
         }
         out
     }
@@ -353,16 +359,25 @@ pub(super) fn word(lang: Lang, word: &str) -> &str {
     texts(lang).word.get(word).copied().unwrap_or(word)
 }
 
-/// Puts values in the place of `{name}`; `None` where one has no value. Only lower-case words count as placeholders, so
-/// that PowerShell's braces stay as they are.
+/// As [`fill_into`], alone.
 fn fill(text: &str, values: Fill<'_>) -> Option<String> {
     let mut out = String::with_capacity(text.len());
+    fill_into(&mut out, text, values).then_some(out)
+}
+
+/// Appends a text with values in the place of `{name}`, or nothing where one has no value. Only lower-case words count as
+/// placeholders, so that PowerShell's braces stay as they are.
+fn fill_into(out: &mut String, text: &str, values: Fill<'_>) -> bool {
+    let begin = out.len();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         match after.split_once('}') {
             Some((key, tail)) if is_placeholder(key) => {
-                out.push_str(&values(key)?);
+                if !values(key, out) {
+                    out.truncate(begin);
+                    return false;
+                }
                 rest = tail;
             }
             _ => {
@@ -372,7 +387,7 @@ fn fill(text: &str, values: Fill<'_>) -> Option<String> {
         }
     }
     out.push_str(rest);
-    Some(out)
+    true
 }
 
 fn is_placeholder(key: &str) -> bool {
@@ -468,10 +483,13 @@ mod tests {
     #[test]
     fn remedies_are_those_of_the_stack() {
         let remedy = |kind: &str| {
-            let values = |key: &str| match key {
-                "stack_kind" => Some(kind.to_owned()),
-                "version" | "offered" => Some("TLS 1.0".to_owned()),
-                _ => None,
+            let values = |key: &str, out: &mut String| {
+                out.push_str(match key {
+                    "stack_kind" => kind,
+                    "version" | "offered" => "TLS 1.0",
+                    _ => return false,
+                });
+                true
             };
             let words = words("legacy-version-negotiated", "client", Lang::En, &values);
             words.remedy.join("\n")
@@ -500,7 +518,10 @@ mod tests {
 
     #[test]
     fn placeholders_without_value_drop_the_line() {
-        let values = |key: &str| (key == "suite").then(|| "X".to_owned());
+        let values = |key: &str, out: &mut String| {
+            out.push('X');
+            key == "suite"
+        };
         assert_eq!(fill("a {suite} b", &values).as_deref(), Some("a X b"));
         assert_eq!(fill("a {other} b", &values), None);
         let shell = "Get-X | ? {$_.Role -eq \"M\"} | % { Y }";

@@ -5,7 +5,7 @@
 //! are put together, and the numbers that each connection has of its own are written plainly. The line is, byte for byte, the one that serde makes of the same record: a test holds
 //! them against each other for all bundled captures.
 
-use super::ndjson::append;
+use super::{finding_line::string, ndjson::append};
 use crate::record::{
     Alert, Certificate, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange, Observed,
     Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
@@ -20,11 +20,18 @@ use std::{
 
 /// Appends the record as a JSON object with its `type`.
 pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
-    text(
-        b"{\"type\":\"handshake\",\"capture\":",
-        &record.capture,
-        out,
-    );
+    out.extend_from_slice(b"{\"type\":\"handshake\",");
+    rest(record, out);
+}
+
+/// Appends the record as a JSON object.
+pub(super) fn bare(record: &Handshake, out: &mut Vec<u8>) {
+    out.push(b'{');
+    rest(record, out);
+}
+
+fn rest(record: &Handshake, out: &mut Vec<u8>) {
+    text(b"\"capture\":", &record.capture, out);
     time(b",\"start\":\"", record.start, out);
     time(b",\"end\":\"", record.end, out);
     out.extend_from_slice(match record.transport {
@@ -128,7 +135,7 @@ fn numbers<I: itoa::Integer>(before: &[u8], value: Option<I>, out: &mut Vec<u8>)
     }
 }
 
-/// A string; those with a character that JSON escapes are left to serde.
+/// A string; those with a character that JSON escapes are put together from pieces.
 fn text(before: &[u8], value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     // Without a way out in the middle, the processor looks at many bytes at a time.
@@ -138,7 +145,7 @@ fn text(before: &[u8], value: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');
     } else {
-        append(value, out);
+        string(value, out);
     }
 }
 
@@ -169,7 +176,7 @@ fn side(before: &[u8], value: Option<Side>, out: &mut Vec<u8>) {
     }
 }
 
-fn time(before: &[u8], time: Timestamp, out: &mut Vec<u8>) {
+pub(super) fn time(before: &[u8], time: Timestamp, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     out.extend_from_slice(&time.rfc3339());
     out.push(b'"');

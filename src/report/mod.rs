@@ -6,6 +6,7 @@
 //! no terminal, and hold an amount of memory that does not grow with the capture.
 
 mod fast;
+mod finding_line;
 mod json;
 mod ndjson;
 pub mod sanitize;

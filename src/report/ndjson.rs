@@ -1,6 +1,6 @@
 //! One JSON object a line, each with its `type`; the promise that other programs build on (`tlscope schema`).
 
-use super::{Report, View, fast, sanitize};
+use super::{Report, View, fast, finding_line, sanitize};
 use crate::{
     record::{Finding, Handshake},
     stats::Summary,
@@ -14,6 +14,7 @@ use std::io::{self, Write};
 enum Line<'a> {
     #[allow(dead_code)] // tests hold the fast line against it
     Handshake(&'a Handshake),
+    #[allow(dead_code)] // as above
     Finding(&'a Finding),
     Summary(&'a Summary),
 }
@@ -28,6 +29,12 @@ pub(super) fn render(record: &Handshake, out: &mut Vec<u8>) {
 #[cfg(test)]
 pub(super) fn render_by_serde(record: &Handshake, out: &mut Vec<u8>) {
     append(&Line::Handshake(record), out);
+}
+
+/// As above, of a finding.
+#[cfg(test)]
+pub(super) fn finding_by_serde(finding: &Finding, out: &mut Vec<u8>) {
+    append(&Line::Finding(finding), out);
 }
 
 /// Appends a value as JSON.
@@ -46,12 +53,32 @@ struct Ndjson {
 }
 
 impl Ndjson {
-    fn line(&self, line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        append(line, &mut bytes);
-        bytes.push(b'\n');
-        write(&bytes, self.view, out)
+    fn finding(
+        &self,
+        finding: &Finding,
+        line: &mut Vec<u8>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        line.clear();
+        finding_line::finding(finding, line);
+        line.push(b'\n');
+        write(line, self.view, out)
     }
+}
+
+/// Adds the connections without lines to a summary: serde would take its time for thousands of records.
+fn unlisted(summary: &Summary, line: &mut Vec<u8>) {
+    if summary.unlisted.is_empty() || line.pop() != Some(b'}') {
+        return;
+    }
+    line.extend_from_slice(b",\"unlisted\":[");
+    for (index, record) in summary.unlisted.iter().enumerate() {
+        if index > 0 {
+            line.push(b',');
+        }
+        fast::bare(record, line);
+    }
+    line.extend_from_slice(b"]}");
 }
 
 /// Writes finished JSON, made safe where a terminal reads along.
@@ -74,7 +101,7 @@ impl Report for Ndjson {
     }
 
     fn news(&mut self, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
-        self.line(&Line::Finding(finding), out)
+        self.finding(finding, &mut Vec::new(), out)
     }
 
     fn finish(
@@ -83,10 +110,15 @@ impl Report for Ndjson {
         summary: &Summary,
         out: &mut dyn Write,
     ) -> io::Result<()> {
+        let mut line = Vec::new();
         for finding in findings {
-            self.line(&Line::Finding(finding), out)?;
+            self.finding(finding, &mut line, out)?;
         }
-        self.line(&Line::Summary(summary), out)
+        line.clear();
+        append(&Line::Summary(summary), &mut line);
+        unlisted(summary, &mut line);
+        line.push(b'\n');
+        write(&line, self.view, out)
     }
 }
 
