@@ -5,7 +5,7 @@
 
 use super::facts::{Facts, minute, moment};
 use super::groups::{Target, Value, server_subject};
-use super::names::{certificate_name, common_name, covers, leaf};
+use super::names::{certificate_name, common_name, covers, leaf, listed_names};
 use super::negotiation::usual_scheme;
 use super::quality::FIRST_TLS;
 use super::stack::Stack;
@@ -287,17 +287,23 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     }
     for certificate in &facts.record.certificates {
         let now = facts.record.start;
-        let shown = core::ptr::eq(certificate.as_ref(), leaf)
+        let is_leaf = core::ptr::eq(certificate.as_ref(), leaf);
+        let shown = is_leaf
             || certificate.not_after.is_some_and(|end| end < now)
             || certificate.not_before.is_some_and(|begin| begin > now);
         if shown {
             sheet.fact(facts.frame(), |lang| {
+                let (names, more) = listed_names(certificate, lang);
                 say(lang, "cert-at-time")
                     .with("now", moment(now))
                     .with("card", card(certificate, lang))
                     .and("cert-serial")
                     .with("serial", certificate.serial.as_deref().unwrap_or("?"))
                     .with("digest", certificate.sha256)
+                    .and_if(is_leaf, "cert-for-names")
+                    .with("names", names)
+                    .and_if(is_leaf && more > 0, "cert-names-more")
+                    .with("more", more)
             });
         }
     }
@@ -485,7 +491,10 @@ mod tests {
         assert!(has(&shown(|cert| cert.not_after = days(-1)), id));
         assert!(has(&shown(|cert| cert.not_before = days(1)), id));
         let near = diagnose(&[shown(|cert| cert.not_after = days(10))]);
-        assert_eq!(find(&near, id).unwrap().severity, Severity::Warning);
+        let near = find(&near, id).unwrap();
+        assert_eq!(near.severity, Severity::Warning);
+        let fact = &near.evidence.last().unwrap().fact;
+        assert!(fact.ends_with("; names: www.contoso.com"), "{fact}");
         // Seven days of a ninety-day certificate are near, forty are not.
         let short = |left| {
             shown(|cert| {

@@ -631,11 +631,6 @@ impl Groups {
             .retain(|(key, _)| key.0 != id || key.2 != *subject);
     }
 
-    /// Takes the groups of one finding and cause away.
-    pub(super) fn forget(&mut self, id: &str, cause: &str) {
-        self.groups.retain(|(key, _)| key.0 != id || key.1 != cause);
-    }
-
     /// Keeps of one finding's groups only those with such a subject.
     pub(super) fn keep(&mut self, id: &str, wanted: impl Fn(&Subject) -> bool) {
         self.groups.retain(|(key, _)| key.0 != id || wanted(&key.2));

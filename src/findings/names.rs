@@ -11,7 +11,7 @@ use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
 use super::trace::{Kind, Trace};
-use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Told, Verdict};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Told, Verdict};
 use crate::record::{Certificate, Confidence, Digest, Scope, Severity};
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -171,20 +171,26 @@ fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.client(facts);
     sheet.note_once("certificate", || certificate_name(leaf));
     sheet.fact(facts.frame(), |lang| {
-        let names: Vec<&str> = leaf.san.iter().take(12).map(AsRef::as_ref).collect();
-        let more = leaf.san.len().saturating_sub(names.len());
-        let shown = match names.is_empty() {
-            true => word(lang, "none").to_owned(),
-            false => names.join(", "),
-        };
+        let (names, more) = listed_names(leaf, lang);
         say(lang, "cert-names")
             .with("name", name)
             .with("certificate", certificate_name(leaf))
             .with("thumbprint", leaf.sha1)
-            .with("names", shown)
+            .with("names", names)
             .and_if(more > 0, "cert-names-more")
             .with("more", more)
     });
+}
+
+/// The names that a certificate is for, and how many more it has than are shown.
+pub(super) fn listed_names(leaf: &Certificate, lang: Lang) -> (String, usize) {
+    let names: Vec<&str> = leaf.san.iter().take(12).map(AsRef::as_ref).collect();
+    let more = leaf.san.len().saturating_sub(names.len());
+    let listed = match names.is_empty() {
+        true => word(lang, "none").to_owned(),
+        false => names.join(", "),
+    };
+    (listed, more)
 }
 
 /// What to call a certificate: its subject, or else its first name, or else its thumbprint.

@@ -1,10 +1,11 @@
 //! How good the captures are: what they lack lowers what every other finding can say.
 
-use super::groups::Subject;
+use super::groups::{Subject, Target};
 use super::survey::Report;
 use super::trace::Sort;
 use super::{Entry, Survey, Verdict};
-use crate::record::{Confidence, Outcome, Scope, Severity, Timestamp};
+use crate::record::{Certificate, Confidence, Outcome, Scope, Severity, Timestamp};
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The surveys.
@@ -48,39 +49,79 @@ fn quality(report: &mut Report<'_>) {
     }
 }
 
-/// Three and more unrelated certificates out of date, and none in date: the clock of the capture is wrong, not they.
+/// Three and more unrelated certificates of one capture out of date, and none in date: its clock is wrong, not they. Each
+/// capture is judged by itself, since several can come from several machines.
 fn clock(report: &mut Report<'_>) {
+    const UNRELATED_MIN: usize = 3;
     let past = report.past;
-    let mut wrong: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut wrong: BTreeMap<u32, BTreeMap<&str, usize>> = BTreeMap::new();
+    let mut right: BTreeSet<u32> = BTreeSet::new();
     for (index, trace) in past.all_like(|sort| sort.leaf.is_some()) {
         let Some(leaf) = past.leaf(&trace) else {
             continue;
         };
-        let (Some(begin), Some(end)) = (leaf.not_before, leaf.not_after) else {
-            continue;
-        };
-        if begin > trace.own.start || end < trace.own.start {
-            wrong
-                .entry(leaf.issuer.as_deref().unwrap_or(""))
-                .or_insert(index);
-        } else {
-            return;
+        match is_out_of_date(leaf, trace.own.start) {
+            Some(true) => {
+                let issuers = wrong.entry(trace.capture).or_default();
+                let issuer = leaf.issuer.as_deref().unwrap_or("");
+                issuers.entry(issuer).or_insert(index);
+            }
+            Some(false) => {
+                right.insert(trace.capture);
+            }
+            None => {}
         }
     }
-    if wrong.len() < 3 {
+    wrong.retain(|capture, issuers| issuers.len() >= UNRELATED_MIN && !right.contains(capture));
+    if wrong.is_empty() {
         return;
     }
-    for cause in ["expired", "not-yet-valid", "intermediate-expired"] {
-        report.groups.forget("cert-validity", cause);
+    take_back_dates(report, |capture| wrong.contains_key(&capture));
+    let traces: Vec<usize> = wrong
+        .into_values()
+        .flat_map(BTreeMap::into_values)
+        .collect();
+    tell(
+        report,
+        &traces,
+        Severity::Warning,
+        Confidence::Likely,
+        "clock",
+    );
+}
+
+/// Whether a certificate was not valid at that time; none where it does not say.
+fn is_out_of_date(leaf: &Certificate, now: Timestamp) -> Option<bool> {
+    let (begin, end) = (leaf.not_before?, leaf.not_after?);
+    Some(begin > now || end < now)
+}
+
+/// Certificates that only captures with a wrong clock found out of date are not told of.
+fn take_back_dates(report: &mut Report<'_>, is_wrong: impl Fn(u32) -> bool) {
+    const ID: &str = "cert-validity";
+    let past = report.past;
+    // What the other captures saw of each certificate: whether it was out of date there.
+    let mut elsewhere: HashMap<Subject, bool> = HashMap::new();
+    for (_, trace) in past.all_like(|sort| sort.leaf.is_some() && !is_wrong(sort.capture)) {
+        if let Some(leaf) = past.leaf(&trace) {
+            let subject = Subject::Certificate(leaf.sha256, Target::Server(trace.server));
+            let was = is_out_of_date(leaf, trace.own.start) == Some(true);
+            *elsewhere.entry(subject).or_default() |= was;
+        }
     }
-    let traces: Vec<usize> = wrong.into_values().collect();
-    let capture = past
-        .of(&traces)
-        .next()
-        .map(|(_, trace)| past.capture(&trace).to_string());
-    let verdict = Verdict::new(Severity::Warning, Confidence::Likely, "clock");
-    if let Some(group) = report.tell("capture-quality", verdict, Subject::Capture, &traces, &[]) {
-        group.note("capture", &capture.unwrap_or_default());
+    let is_told_elsewhere = |subject: &Subject, cause: &str| match (subject, cause) {
+        (Subject::Others, _) => !elsewhere.is_empty(),
+        // Traces do not keep the intermediates: having been seen there is enough.
+        (_, "intermediate-expired") => elsewhere.contains_key(subject),
+        _ => elsewhere.get(subject) == Some(&true),
+    };
+    let told = report.groups.of(ID).filter_map(|(subject, group)| {
+        let cause = group.cause();
+        let by_date = matches!(cause, "expired" | "not-yet-valid" | "intermediate-expired");
+        (by_date && !is_told_elsewhere(subject, cause)).then(|| (ID, cause, subject.clone()))
+    });
+    for key in told.collect::<Vec<_>>() {
+        report.groups.lessen(&key, u64::MAX);
     }
 }
 
@@ -263,5 +304,36 @@ mod tests {
         );
         let two = diagnose(&all[..2]);
         assert!(find(&two, "cert-validity").is_some());
+    }
+    #[test]
+    fn one_of_several_captures_has_a_wrong_clock() {
+        const YEAR_S: i64 = 365 * DAY_S;
+        let shown = |issuer: &str, capture: &str, at: i64| {
+            let mut leaf = cert(&format!("CN={issuer}"), &["www.contoso.com"]);
+            leaf.issuer = Some(issuer.into());
+            let made = Make::new().answer(0x0303, 0xc02f).certificate(leaf);
+            made.at(at).with(|record| record.capture = capture.into())
+        };
+        let all = |capture: &str, at: i64| ["A", "B", "C"].map(|issuer| shown(issuer, capture, at));
+        let good = all("good.pcap", 0);
+        let merged = [all("future.pcap", 2 * YEAR_S), good.clone()].concat();
+        let found = diagnose(&merged);
+        assert!(find(&found, "cert-validity").is_none());
+        let told = found.iter().find(|one| one.id == "capture-quality");
+        assert!(told.unwrap().title.contains("future.pcap"), "{told:?}");
+        assert!(!told.unwrap().title.contains("good.pcap"), "{told:?}");
+        // What is out of date in a capture with a right clock is told as ever.
+        let mut expired = shown("D", "good.pcap", 0);
+        std::sync::Arc::make_mut(&mut expired.record.certificates[0]).not_after =
+            Some(Timestamp((START_S - DAY_S) * 1_000_000_000));
+        let found = diagnose(&[merged.as_slice(), &[expired]].concat());
+        assert_eq!(find(&found, "cert-validity").unwrap().count, 1);
+        // Two certificates prove no wrong clock; one in date proves a right one.
+        let two = &all("future.pcap", 2 * YEAR_S)[..2];
+        let found = diagnose(&[two, good.as_slice()].concat());
+        assert!(find(&found, "cert-validity").is_some());
+        let mut mixed = all("mixed.pcap", 2 * YEAR_S).to_vec();
+        mixed.push(shown("E", "mixed.pcap", 0));
+        assert!(find(&diagnose(&mixed), "cert-validity").is_some());
     }
 }
