@@ -15,7 +15,7 @@ use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::keep::{Keeper, KeptPacket};
 use crate::limits::Limits;
-use crate::packet::{Encapsulation, Segment, plain::Glimpse};
+use crate::packet::{Encapsulation, Segment, Undelivered, plain::Glimpse};
 use crate::record::{Stacks, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::{Keyring, OpenLimits};
@@ -125,6 +125,19 @@ impl Shard {
             Some(Kept::Open(connection)) => connection.pass(direction, glimpse, time_ns, point),
             Some(Kept::Closed(_)) => !glimpse.flags.syn(),
             None => false,
+        }
+    }
+
+    /// Takes what ICMP says of a segment.
+    #[cold]
+    pub fn undelivered(
+        &mut self,
+        (key, direction): (FlowKey, Direction),
+        undelivered: &Undelivered,
+        frame: u64,
+    ) {
+        if let Some((_, Kept::Open(connection))) = self.table.find_mut(&key) {
+            connection.undelivered(direction, undelivered, frame);
         }
     }
 

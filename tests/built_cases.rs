@@ -14,7 +14,7 @@ use support::{
     packets::{
         Packet, START_NS, SYN, Talk,
         Who::{Client, Server},
-        datagram,
+        datagram, icmp,
     },
     scene::{Scene, answer, certificates, complete, hello12},
     tls::{self, message, record, vec8},
@@ -241,6 +241,31 @@ fn a_revocation_list_that_cannot_be_fetched() {
         "{told}"
     );
     assert!(!told.contains("crl.contoso.com, which"), "{told}");
+}
+
+/// A SYN that a router answers with ICMP, to a server that also is asked from elsewhere.
+fn forbidden(kind: [u8; 2]) -> Scene {
+    let mut scene = scene();
+    scene.talk("10.0.1.10", "10.0.0.5:443", 1.0, |talk| {
+        let first = talk.first[0];
+        talk.raw(Client, SYN, first, b"");
+        talk.packets
+            .push(icmp(&talk.packets[0], "10.0.1.1", kind, 0));
+    });
+    let der = &certificates()[0].1;
+    scene.talk("10.0.2.20", "10.0.0.5:443", 60.0, |talk| {
+        complete(talk, &hello12("www.contoso.com"), 0x0303, 0xc030, der);
+    });
+    scene
+}
+
+#[test]
+fn a_router_that_forbids_connections() {
+    is_golden("s4-forbidden-by-a-router", &forbidden([3, 13]));
+    // An echo that quotes by chance, and a network that takes only smaller packets: of a SYN that says nothing.
+    for other in [[8, 0], [3, 4]] {
+        is_silent("tcp-connect-failed", &forbidden(other));
+    }
 }
 
 /// A scene in which a SYN is repeated without an answer, for the note on what a capture without DNS cannot show.

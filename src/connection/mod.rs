@@ -19,7 +19,7 @@ use crate::capture::{Catalog, Noted};
 use crate::detect::{self, Talk, Verdict};
 use crate::flow::{Answer, Direction, FlowKey, Lent, Seq, Stream, StreamLimits};
 use crate::limits::Limits;
-use crate::packet::{Encapsulation, Segment, duplicates::Copies, plain::Glimpse};
+use crate::packet::{Encapsulation, Segment, Undelivered, duplicates::Copies, plain::Glimpse};
 use crate::record::{Close, Handshake, Side, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::Keyring;
@@ -400,6 +400,12 @@ impl Connection {
             bytes: self.weight as isize - before as isize,
             due_sooner: self.is_closed() || flags.rst(),
         }
+    }
+
+    /// Keeps what ICMP says of a segment.
+    #[cold]
+    pub fn undelivered(&mut self, sender: Direction, undelivered: &Undelivered, frame: u64) {
+        self.remarks.undelivered(sender, undelivered, frame);
     }
 
     /// Keeps what is said of a packet that was taken before.

@@ -300,6 +300,7 @@ impl Connection {
         let since_start = |ns: i64| Timestamp(ns).micros_since(Timestamp(self.start_ns));
         let tls13 = draft.version() == Some(VersionRank::Tls13);
         Observed {
+            icmp: self.remarks.icmp(client),
             syn_ack_ttl: self.syn_ack_seen.then_some(self.syn_ack_ttl),
             close_ttl: self.first_end.map(|_| self.close_ttl),
             client_mss: seen(self.mss[client as usize]),

@@ -6,7 +6,10 @@ use crate::capture::{
 };
 use crate::flow::Direction;
 use crate::limits::Limits;
-use crate::record::{Comment, ConnectionDirection, DroppedPacket, Recording, Side, copy::text};
+use crate::packet::Undelivered;
+use crate::record::{
+    Comment, ConnectionDirection, DroppedPacket, IcmpError, Recording, Side, copy::text,
+};
 use crate::stats::{Counters, Skip};
 
 /// Remarks on one conversation; most have none.
@@ -20,6 +23,8 @@ struct Kept {
     local: Option<Direction>,
     comments: Vec<Comment>,
     drops: Vec<Dropped>,
+    /// The first segment of which ICMP says that it was not delivered: its sender, and the frame that says so.
+    undelivered: Option<(Direction, Undelivered, u64)>,
 }
 
 #[derive(Debug)]
@@ -97,6 +102,29 @@ impl Remarks {
                 + texts
                 + kept.comments.capacity() * size_of::<Comment>()
                 + kept.drops.capacity() * size_of::<Dropped>()
+        })
+    }
+
+    /// Keeps what ICMP says of a segment from this side; the first one tells enough.
+    #[cold]
+    pub(super) fn undelivered(&mut self, from: Direction, undelivered: &Undelivered, frame: u64) {
+        let kept = self.0.get_or_insert_default();
+        kept.undelivered.get_or_insert((from, *undelivered, frame));
+    }
+
+    /// What the record says of it, `client` being the client's direction.
+    pub(super) fn icmp(&self, client: Direction) -> Option<IcmpError> {
+        let (sender, undelivered, frame) = self.0.as_ref()?.undelivered?;
+        Some(IcmpError {
+            frame,
+            from: undelivered.from,
+            about: match sender == client {
+                true => Side::Client,
+                false => Side::Server,
+            },
+            kind: undelivered.kind,
+            code: undelivered.code,
+            mtu: undelivered.mtu,
         })
     }
 

@@ -3,9 +3,9 @@
 use super::facts::{Facts, version_name};
 use super::groups::server_subject;
 use super::survey::Report;
-use super::text::{say, word};
-use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict, dropped};
-use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Timestamp};
+use super::text::{Say, say, word};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Verdict, dropped};
+use crate::record::{Confidence, Endpoint, IcmpError, Outcome, Scope, Severity, Side, Timestamp};
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
@@ -62,10 +62,40 @@ fn connect_failed(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let cause = match facts.record.outcome {
         Outcome::ConnectionRefused => "refused",
         Outcome::NoSynAck if dropped::syn(facts).is_some() => dropped::CAUSE,
+        // A router's word is enough, however often the client tried.
+        Outcome::NoSynAck if undelivered(facts).is_some_and(|icmp| icmp.is_prohibited()) => {
+            "prohibited"
+        }
+        Outcome::NoSynAck if undelivered(facts).is_some() => "unreachable",
         Outcome::NoSynAck if facts.record.tcp.as_ref()?.syn_retransmits >= 2 => "unanswered",
         _ => return None,
     };
     Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
+}
+
+/// What ICMP says of the client's SYN.
+fn undelivered(facts: &Facts<'_>) -> Option<IcmpError> {
+    let icmp = facts.observed(|observed| observed.icmp)?;
+    (icmp.about == Side::Client && !icmp.is_too_big()).then_some(icmp)
+}
+
+/// Who says what of a segment.
+pub(super) fn icmp_words(lang: Lang, icmp: &IcmpError) -> Say {
+    let key = if icmp.is_prohibited() {
+        "icmp-prohibited"
+    } else if icmp.is_too_big() {
+        "icmp-too-big"
+    } else {
+        "icmp-unreachable"
+    };
+    say(lang, key)
+        .with("router", icmp.from)
+        .with("type", icmp.kind)
+        .with("code", icmp.code)
+        .with(
+            "mtu",
+            icmp.mtu.map_or("?".to_owned(), |mtu| mtu.to_string()),
+        )
 }
 
 fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
@@ -79,6 +109,10 @@ fn describe_connect(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         .and("syn-outcome")
         .with("outcome", facts.record.outcome.as_str())
     });
+    if let Some(icmp) = undelivered(facts) {
+        sheet.note("router", &icmp.from.to_string());
+        sheet.fact(icmp.frame, |lang| icmp_words(lang, &icmp));
+    }
     if let Some(drop) = dropped::syn(facts) {
         let reason = dropped::reason(drop);
         sheet.note("reason", &reason);
@@ -313,6 +347,38 @@ mod tests {
         let silent = no_hello().outcome(Outcome::NoSynAck);
         assert!(!has(&silent, id));
         assert!(has(&silent.tcp(|tcp| tcp.syn_retransmits = 3), id));
+    }
+
+    #[test]
+    fn what_a_router_says_of_the_syn() {
+        let id = "tcp-connect-failed";
+        let no_hello = || Make::new().with(|record| record.client_hello = None);
+        let icmp = |from: &str, about, kind, code| {
+            let from = from.parse().unwrap();
+            no_hello().outcome(Outcome::NoSynAck).observed(|observed| {
+                observed.icmp = Some(IcmpError {
+                    frame: 2,
+                    from,
+                    about,
+                    kind,
+                    code,
+                    mtu: None,
+                });
+            })
+        };
+        let told = |made: &Make| diagnose(std::slice::from_ref(made)).remove(0).title;
+        let forbidden = icmp("10.0.0.1", Side::Client, 3, 13);
+        assert_eq!(
+            &*told(&forbidden),
+            "10.0.0.1 forbids connections to 10.0.0.5:443"
+        );
+        let unreachable = icmp("fe80::1", Side::Client, 1, 0);
+        assert!(told(&unreachable).contains("is not to be reached, says fe80::1"));
+        // Of the server's own packets, of the size, or of a connection that came up all the same.
+        assert!(!has(&icmp("10.0.0.1", Side::Server, 3, 13), id));
+        assert!(!has(&icmp("10.0.0.1", Side::Client, 3, 4), id));
+        let came_up = icmp("10.0.0.1", Side::Client, 3, 1).outcome(Outcome::NoClientHello);
+        assert!(!has(&came_up, id));
     }
 
     #[test]

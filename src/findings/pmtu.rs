@@ -2,9 +2,10 @@
 
 use super::facts::Facts;
 use super::groups::server_subject;
+use super::path::icmp_words;
 use super::text::say;
 use super::{Entry, Rule, Settings, Sheet, Verdict};
-use crate::record::{Confidence, Outcome, Scope, Severity, Side};
+use crate::record::{Confidence, IcmpError, Outcome, Scope, Severity, Side};
 
 /// The rule.
 pub(super) static RULES: &[Rule] = &[Rule::new(
@@ -32,8 +33,19 @@ pub(super) fn blackhole(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let again = facts.observed(|observed| observed.server_flight_retransmits)?;
     let segment = segment_bytes(facts)?;
     let by_client = facts.record.tcp.as_ref()?.closed_by == Some(Side::Client);
+    // Where a router says so, it is no inference.
+    let confidence = match too_big(facts) {
+        Some(_) => Confidence::Certain,
+        None => Confidence::Likely,
+    };
     (by_client && missing >= segment && again >= RETRANSMITS_MIN)
-        .then(|| Verdict::new(Severity::Warning, Confidence::Likely, ""))
+        .then(|| Verdict::new(Severity::Warning, confidence, ""))
+}
+
+/// A router says that the server's packets are too big for the next network.
+fn too_big(facts: &Facts<'_>) -> Option<IcmpError> {
+    let icmp = facts.observed(|observed| observed.icmp)?;
+    (icmp.about == Side::Server && icmp.is_too_big()).then_some(icmp)
 }
 
 /// What the server's full segments hold at least: the lower of both announcements, less the options of each segment
@@ -56,6 +68,9 @@ fn describe(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             .with("count", number(again))
             .with("segment", number(segment_bytes(facts)))
     });
+    if let Some(icmp) = too_big(facts) {
+        sheet.fact(icmp.frame, |lang| icmp_words(lang, &icmp));
+    }
     let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
     if let Some(frame) = close {
         sheet.fact(frame, |lang| say(lang, "flight-given-up"));
@@ -65,7 +80,7 @@ fn describe(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::findings::testing::{Make, diagnose, find, has};
-    use crate::record::{Outcome, Side};
+    use crate::record::{Confidence, IcmpError, Outcome, Side};
 
     fn lost(bytes: u32, again: u32) -> Make {
         Make::new()
@@ -87,6 +102,36 @@ mod tests {
         let found = find(&found, id).unwrap();
         assert!(found.evidence[0].fact.contains("3200 bytes"));
         assert!(has(&lost(1_448, 2), id));
+    }
+
+    #[test]
+    fn a_router_says_that_packets_are_too_big() {
+        let icmp = |about, code| {
+            lost(3_200, 4).observed(|seen| {
+                seen.icmp = Some(IcmpError {
+                    frame: 9,
+                    from: "10.0.0.1".parse().unwrap(),
+                    about,
+                    kind: 3,
+                    code,
+                    mtu: Some(1_400),
+                });
+            })
+        };
+        let confidence = |made: Make| {
+            let found = diagnose(&[made]);
+            find(&found, "pmtu-blackhole").unwrap().confidence
+        };
+        assert_eq!(confidence(icmp(Side::Server, 4)), Confidence::Certain);
+        assert_eq!(confidence(icmp(Side::Server, 1)), Confidence::Likely);
+        assert_eq!(confidence(icmp(Side::Client, 4)), Confidence::Likely);
+        let found = diagnose(&[icmp(Side::Server, 4)]);
+        let evidence = &find(&found, "pmtu-blackhole").unwrap().evidence;
+        assert!(
+            evidence
+                .iter()
+                .any(|one| one.frame == 9 && one.fact.contains("1400 bytes"))
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The key of a conversation: both endpoints, in an order that does not depend on the direction.
 
-use crate::packet::{Addresses, Segment};
+use crate::packet::{Addresses, Segment, Undelivered};
 use std::net::IpAddr;
 
 /// Which of the key's endpoints sent a packet.
@@ -76,6 +76,12 @@ impl FlowKey {
     pub fn of(segment: &Segment<'_>) -> (Self, Direction) {
         let (source, destination) = (segment.source_port, segment.destination_port);
         Self::new(segment.addresses, source, destination)
+    }
+
+    /// The key of a segment of which ICMP speaks, and which of its endpoints sent it.
+    pub fn undelivered(undelivered: &Undelivered) -> (Self, Direction) {
+        let (source, destination) = (undelivered.source_port, undelivered.destination_port);
+        Self::new(undelivered.addresses, source, destination)
     }
 
     /// The key of a packet, and which of its endpoints sent it.

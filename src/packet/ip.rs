@@ -5,8 +5,10 @@
 //! offload): its payload reaches to the end. Sources: RFC 791, RFC 8200, RFC 9293, RFC 768.
 
 use super::wire::{behind, u8_at, u32_at};
-use super::{Addresses, Datagram, Decoded, Encapsulation, Fragment, Segment, Tag, TcpFlags};
-use super::{link, tunnel};
+use super::{
+    Addresses, Datagram, Decoded, Encapsulation, Fragment, Segment, Tag, TcpFlags, Undelivered,
+};
+use super::{icmp, link, tunnel};
 use crate::{limits::Limits, stats::Skip};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
 
@@ -253,6 +255,8 @@ fn beside_tcp<'a>(
     let is_v4 = matches!(carrier.addresses, Addresses::V4 { .. });
     match protocol {
         UDP => udp(body, carrier, around, limits),
+        1 if is_v4 => undelivered(icmp::v4(bytes, carrier.addresses.ips().0)),
+        58 if !is_v4 => undelivered(icmp::v6(bytes, carrier.addresses.ips().0)),
         4 => {
             let tag = if is_v4 { Tag::IpInIp } else { Tag::FourInSix };
             around.enter(tag, 0, limits)?;
@@ -285,6 +289,12 @@ fn beside_tcp<'a>(
         137 => link::mpls(bytes, around, limits),
         _ => Err(Skip::NotTcpUdp),
     }
+}
+
+/// Other messages of ICMP, and cut ones, are of no interest.
+#[cold]
+fn undelivered<'a>(read: Result<Undelivered, Skip>) -> Result<Decoded<'a>, Skip> {
+    read.map(Decoded::Undelivered).map_err(|_| Skip::NotTcpUdp)
 }
 
 /// UDP; its header is eight bytes, whatever they say.

@@ -1,4 +1,4 @@
-//! Stage 2: a packet becomes a TCP segment or a UDP datagram, or a named reason why not.
+//! Stage 2: a packet becomes a TCP segment, a UDP datagram or what ICMP says of a segment, or a named reason why not.
 //!
 //! Everything borrows from the capture block. Headers are read by `etherparse`'s layer slices, one by
 //! one; lengths that the snap length or an offloading driver made wrong are judged here, so that no
@@ -7,6 +7,7 @@
 pub mod duplicates;
 mod encapsulation;
 pub mod fragments;
+mod icmp;
 pub mod ip;
 pub mod link;
 pub mod plain;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use encapsulation::{Encapsulation, Layer, Tag};
 pub use fragments::Reassembler;
+pub use icmp::Undelivered;
 
 use crate::{capture::LinkType, limits::Limits, stats::Skip};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -178,6 +180,8 @@ pub enum Decoded<'a> {
     Tcp(Segment<'a>),
     /// UDP.
     Udp(Datagram<'a>),
+    /// ICMP: a TCP segment was not delivered.
+    Undelivered(Undelivered),
     /// A part of an IP packet, which [`Reassembler`] may put together with others.
     Fragment(Fragment<'a>),
 }

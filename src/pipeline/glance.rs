@@ -131,6 +131,15 @@ impl Job {
                 }
                 Ok(())
             }
+            Ok(Decoded::Undelivered(undelivered)) => {
+                let place = FlowKey::undelivered(&undelivered);
+                let frame = packet.frame;
+                if let Some(shard) = shards.get_mut(shard_of(&place.0).wrapping_sub(first_shard)) {
+                    shard.undelivered(place, &undelivered, frame);
+                }
+                // It says something of a conversation, and is no part of it.
+                Err(Left::Over(Skip::NotTcpUdp))
+            }
             Ok(Decoded::Fragment(_)) => Err(Left::Fragment),
             Err(why) => Err(Left::Over(why)),
         }

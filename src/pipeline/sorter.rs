@@ -139,6 +139,10 @@ impl<'a> Sorter<'a> {
                         hand_out(shard_of_datagram(first, &datagram), None);
                     }
                 }
+                Ok(Decoded::Undelivered(undelivered)) => {
+                    hand_out(shard_of(&FlowKey::undelivered(&undelivered).0), None);
+                    self.pass_over(&job.block, index, Skip::NotTcpUdp);
+                }
                 Ok(Decoded::Fragment(_)) => {
                     if self.reassemble(&mut job.block, index) {
                         next = index;

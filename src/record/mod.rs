@@ -38,7 +38,7 @@ pub use http::{
 };
 pub use inside::{Inside, PostHandshake};
 pub use lookups::{Clients as DnsClients, Lookups};
-pub use observed::Observed;
+pub use observed::{IcmpError, Observed};
 pub use ocsp::Ocsp;
 pub use quic::Quic;
 pub use recording::{Comment, ConnectionDirection, DroppedPacket, Recording};

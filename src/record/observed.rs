@@ -6,11 +6,55 @@
 use super::Side;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// An ICMP message that a segment of the connection was not delivered (RFC 792, RFC 4443).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IcmpError {
+    /// Its packet.
+    pub frame: u64,
+    /// Who sent it: a router or a host.
+    pub from: IpAddr,
+    /// Whose segment it was.
+    pub about: Side,
+    /// ICMP type.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// ICMP code.
+    pub code: u8,
+    /// The largest packet that the next network takes, where the segment was too large.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mtu: Option<u32>,
+}
+
+impl IcmpError {
+    /// The segment was too large for a network, and must not be cut into pieces.
+    #[must_use]
+    pub fn is_too_big(&self) -> bool {
+        match self.from {
+            IpAddr::V4(_) => (self.kind, self.code) == (3, 4),
+            IpAddr::V6(_) => self.kind == 2,
+        }
+    }
+
+    /// A rule of a router or of a host forbids it (RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1, RFC 4443 section
+    /// 3.1).
+    #[must_use]
+    pub fn is_prohibited(&self) -> bool {
+        match self.from {
+            IpAddr::V4(_) => self.kind == 3 && matches!(self.code, 9 | 10 | 13),
+            IpAddr::V6(_) => self.kind == 1 && matches!(self.code, 1 | 5 | 6),
+        }
+    }
+}
 
 /// Particulars of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Observed {
+    /// What ICMP said of a segment that was not delivered; the first such message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpError>,
     /// Time to live (or hop limit) of the server's SYN-ACK.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syn_ack_ttl: Option<u8>,

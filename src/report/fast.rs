@@ -300,6 +300,7 @@ fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
     let Some(seen) = observed else { return };
     out.extend_from_slice(b",\"observed\":{");
     let start = out.len();
+    optional("icmp", seen.icmp.as_ref(), out);
     numbers(b",\"syn_ack_ttl\":", seen.syn_ack_ttl, out);
     numbers(b",\"close_ttl\":", seen.close_ttl, out);
     numbers(b",\"client_mss\":", seen.client_mss, out);

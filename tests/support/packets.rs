@@ -125,6 +125,21 @@ pub(crate) fn datagram(time_ns: i64, from: &str, to: &str, payload: &[u8]) -> Pa
     Packet::new(time_ns, ethernet(&ip(from.ip(), to.ip(), 17, &udp)))
 }
 
+/// A router's ICMP message about a frame: its type, code, and what stands in bytes 4 to 7.
+pub(crate) fn icmp(about: &Packet, router: &str, [kind, code]: [u8; 2], word: u32) -> Packet {
+    let router: IpAddr = router.parse().unwrap();
+    let quoted = &about.bytes[14..];
+    let (to, protocol): (IpAddr, u8) = match router {
+        IpAddr::V4(_) => (<[u8; 4]>::try_from(&quoted[12..16]).unwrap().into(), 1),
+        IpAddr::V6(_) => (<[u8; 16]>::try_from(&quoted[8..24]).unwrap().into(), 58),
+    };
+    let mut message = vec![kind, code, 0, 0];
+    message.extend(word.to_be_bytes());
+    message.extend(&quoted[..quoted.len().min(48)]);
+    let bytes = ethernet(&ip(router, to, protocol, &message));
+    Packet::new(about.time_ns + 2_000_000, bytes)
+}
+
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
