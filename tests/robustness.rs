@@ -366,6 +366,11 @@ fn lists_are_capped() {
     let shape = &run.only().client_hello.as_ref().unwrap().shape;
     assert_eq!(shape.cipher_suites.len(), 10);
     assert_eq!(shape.supported_groups.as_ref().unwrap().len(), 10);
+    // The fingerprints are of all that was offered; the text would be the lists once more.
+    let whole = of(&talk, &with(|limits| limits.list_entries_max = 20_000));
+    let all = &whole.only().client_hello.as_ref().unwrap().shape;
+    assert_eq!((shape.ja3, &shape.ja4), (all.ja3, &all.ja4));
+    assert!(shape.ja3_string.is_empty() && all.ja3_string.len() > 100_000);
 }
 
 #[test]

@@ -271,6 +271,10 @@ fn client_shape(
 ) -> ClientHelloShape {
     let list = |list: Option<U16List<'_>>| list.map(|list| codes(list.iter(), list_max));
     let ja3_string = fingerprint::ja3_string(hello, details);
+    let ja3 = Digest(fingerprint::md5(&ja3_string));
+    let is_whole = hello.cipher_suites.iter().nth(list_max).is_none()
+        && hello.extensions.iter().nth(list_max).is_none()
+        && (details.supported_groups).is_none_or(|list| list.iter().nth(list_max).is_none());
     ClientHelloShape {
         record_version: record_version.map(Code16),
         legacy_version: Code16(hello.legacy_version),
@@ -301,8 +305,13 @@ fn client_shape(
         extended_master_secret: details.extended_master_secret,
         renegotiation_info: details.renegotiation_info,
         fallback_scsv: details.fallback_scsv,
-        ja3: Digest(fingerprint::md5(&ja3_string)),
-        ja3_string: ja3_string.into(),
+        ja3,
+        ja3_string: if is_whole {
+            ja3_string.into()
+        } else {
+            // It is the lists once more: of large ones it would be most of the record.
+            Box::default()
+        },
         ja4: fingerprint::ja4(hello, details, carrier).into(),
         client_stack: None,
         rendered: super::Rendered::default(),

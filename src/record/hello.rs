@@ -123,9 +123,11 @@ pub struct ClientHelloShape {
     /// TLS_FALLBACK_SCSV is offered (RFC 7507): this hello repeats a failed one at a lower version.
     #[serde(skip_serializing_if = "is_false", default)]
     pub fallback_scsv: bool,
-    /// MD5 of `ja3_string`.
+    /// MD5 of the JA3 string.
     pub ja3: Digest<16>,
-    /// The JA3 string: version, suites, extensions, groups, point formats, GREASE left out.
+    /// The JA3 string: version, suites, extensions, groups, point formats, GREASE left out. Of a list
+    /// of more than 512 entries the record has the first ones only, and this is left out.
+    #[serde(skip_serializing_if = "str::is_empty", default)]
     pub ja3_string: Box<str>,
     /// JA4 (TLS client fingerprint).
     pub ja4: Box<str>,
