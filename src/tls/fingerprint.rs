@@ -24,13 +24,15 @@ fn dashed(out: &mut String, numbers: impl Iterator<Item = u16>) {
     }
 }
 
-/// A number as four hex digits.
-fn hex_digits(number: u16) -> [u8; 4] {
-    [12, 8, 4, 0].map(|shift| {
-        let nibble = (number >> shift & 0xf) as u8;
-        nibble + if nibble < 10 { b'0' } else { b'a' - 10 }
-    })
-}
+/// The two hex digits of each byte: hostile hellos have tens of thousands of numbers to write.
+const HEX: [[u8; 2]; 256] = {
+    let (digits, mut all, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
+    while byte < 256 {
+        all[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 /// The JA3 string of a ClientHello.
 pub fn ja3_string(hello: &ClientHelloView<'_>, details: &ClientHelloDetails<'_>) -> String {
@@ -173,8 +175,8 @@ fn push_alpn(out: &mut String, name: Option<&[u8]>) {
 fn hex_list(numbers: &[u16]) -> Vec<u8> {
     let mut out = Vec::with_capacity(numbers.len() * 5);
     for &number in numbers {
-        out.extend_from_slice(&hex_digits(number));
-        out.push(b',');
+        let [[a, b], [c, d]] = number.to_be_bytes().map(|byte| HEX[usize::from(byte)]);
+        out.extend_from_slice(&[a, b, c, d, b',']);
     }
     out.pop();
     out
