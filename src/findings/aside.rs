@@ -34,6 +34,8 @@ pub(super) struct Plain {
     pub(super) place: Place,
     /// `Host` without its port, in lower case.
     pub(super) host: Option<Arc<str>>,
+    /// The host that the proxy's client asked for, where the proxy says so; without its port, in lower case.
+    pub(super) forwarded_host: Option<Arc<str>>,
     /// Method and path, where they tell something.
     pub(super) line: Option<Box<str>>,
     /// The path is one of Exchange's or AD FS'.
@@ -99,7 +101,9 @@ fn host_bytes(host: &Option<Arc<str>>) -> usize {
 
 impl Weigh for Plain {
     fn heap_bytes(&self) -> usize {
-        host_bytes(&self.host) + self.line.as_deref().map_or(0, str::len)
+        host_bytes(&self.host)
+            + host_bytes(&self.forwarded_host)
+            + self.line.as_deref().map_or(0, str::len)
     }
 }
 
@@ -315,6 +319,10 @@ impl Aside {
         let best = told.max_by_key(|one| (is_exchange(&one.path), came_by_https(one)));
         if let Some(request) = best.filter(|_| !leads_away) {
             let host = self.host(request);
+            // Each proxy of a chain adds its own; the first is what the client asked for.
+            let forwarded = request.forwarded_host.as_deref();
+            let forwarded = forwarded.and_then(|hosts| hosts.split(',').next());
+            let forwarded_host = forwarded.map(|host| self.shared(host.trim()));
             let (exchange, by_https) = (is_exchange(&request.path), came_by_https(request));
             let bearer = |scheme: &str| scheme == "Bearer";
             let asked = http.responses.iter().flat_map(|one| &one.authenticate);
@@ -325,6 +333,7 @@ impl Aside {
             let entry = Plain {
                 place: place(record, request.frame),
                 host,
+                forwarded_host,
                 line: (exchange || by_https)
                     .then(|| format!("{} {}", request.method, request.path).into()),
                 exchange,
@@ -381,16 +390,21 @@ impl Aside {
     }
 
     fn host(&mut self, request: &HttpRequest) -> Option<Arc<str>> {
-        let host = host_name(request.host.as_deref()?).to_ascii_lowercase();
+        Some(self.shared(request.host.as_deref()?))
+    }
+
+    /// A host without its port, stored once.
+    fn shared(&mut self, host: &str) -> Arc<str> {
+        let host = host_name(host).to_ascii_lowercase();
         if let Some(known) = self.hosts.get(host.as_str()) {
-            return Some(Arc::clone(known));
+            return Arc::clone(known);
         }
         let shared: Arc<str> = host.into();
         if self.hosts.len() < HOSTS_MAX {
             self.hosts_bytes += shared.len() + 3 * size_of::<Arc<str>>();
             self.hosts.insert(Arc::clone(&shared));
         }
-        Some(shared)
+        shared
     }
 }
 

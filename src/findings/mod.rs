@@ -11,6 +11,7 @@ mod backend;
 mod baseline;
 mod binding;
 mod certificate;
+mod clear_legs;
 mod dialogue;
 mod dropped;
 mod facts;
@@ -208,6 +209,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     baseline::SURVEYS,
     proxy::SURVEYS,
     offload::SURVEYS,
+    clear_legs::SURVEYS,
     sign_in::SURVEYS,
     dialogue::SURVEYS,
     inventory::SURVEYS,

@@ -9,7 +9,7 @@ use super::binding;
 use super::groups::Subject;
 use super::survey::{Report, severity_if};
 use super::text::say;
-use super::{Entry, Survey, Verdict};
+use super::{Entry, Lang, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Evidence, Scope};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -155,6 +155,24 @@ fn tell(report: &mut Report<'_>, proxy: IpAddr, server: Endpoint, legs: &[Leg<'_
     }
 }
 
+/// One line about a request in clear.
+pub(super) fn plain_words(plain: &Plain, lang: Lang) -> String {
+    let mut fact = say(lang, "plain-request")
+        .with("client", plain.place.client)
+        .with("server", plain.place.server)
+        .with("line", plain.line.as_deref().unwrap_or("HTTP"))
+        .and_if(plain.by_https, "plain-by-https");
+    if let Some(host) = plain.host.as_deref() {
+        fact = fact.and("plain-host").with("host", host);
+    }
+    // Most proxies keep the host: then it is told once.
+    let forwarded = plain.forwarded_host.as_deref();
+    if let Some(forwarded) = forwarded.filter(|_| plain.forwarded_host != plain.host) {
+        fact = fact.and("plain-forwarded").with("forwarded", forwarded);
+    }
+    fact.text()
+}
+
 /// The worst requests, each with its TLS connection, and what log-ons in them are bound to.
 fn evidence(report: &Report<'_>, legs: &[Leg<'_>]) -> Vec<Evidence> {
     let past = report.past;
@@ -166,18 +184,10 @@ fn evidence(report: &Report<'_>, legs: &[Leg<'_>]) -> Vec<Evidence> {
         let front = leg.front.and_then(|front| past.trace(front));
         evidence.extend(front.map(|front| past.evidence(&front)));
         let plain = leg.plain;
-        let mut fact = say(lang, "plain-request")
-            .with("client", plain.place.client)
-            .with("server", plain.place.server)
-            .with("line", plain.line.as_deref().unwrap_or("HTTP"))
-            .and_if(plain.by_https, "plain-by-https");
-        if let Some(host) = plain.host.as_deref() {
-            fact = fact.and("plain-host").with("host", host);
-        }
         evidence.push(Evidence {
             capture: Arc::clone(&plain.place.capture),
             frame: plain.place.frame,
-            fact: fact.text().into(),
+            fact: plain_words(plain, lang).into(),
         });
     }
     let of_these = |bound: &&super::aside::Bound| {

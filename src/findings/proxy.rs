@@ -19,12 +19,12 @@ use std::{
 };
 
 /// Time in which a back connection belongs to a front one.
-const PAIR_US: i64 = 2_000_000;
+pub(super) const PAIR_US: i64 = 2_000_000;
 /// Coincidences before a pair is believed.
-const PAIRS_MIN: usize = 3;
+pub(super) const PAIRS_MIN: usize = 3;
 
 /// Front connections before a call that are looked at.
-const RECENT: usize = 8;
+pub(super) const RECENT: usize = 8;
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[
@@ -96,7 +96,7 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
 }
 
 /// Addresses that may be a proxy's: servers that call others, and configured ones.
-fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
+pub(super) fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
     let past = report.past;
     let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
     let calling = past.clients.addresses.iter().copied();
@@ -340,7 +340,7 @@ fn names(report: &mut Report<'_>) {
         for (index, trace) in past.of(&leg.back) {
             match past.name(&trace) {
                 Some(name) if name.eq_ignore_ascii_case(&leg.name) => kept = true,
-                Some(name) if is_allowed(report, &leg, name) => {}
+                Some(name) if is_allowed(report, leg.proxy, name) => {}
                 Some(name) => others.entry(name.into()).or_default().push(index),
                 None if trace.flags.has_no_names => {}
                 None => nameless.push(index),
@@ -365,7 +365,7 @@ fn names(report: &mut Report<'_>) {
 }
 
 /// Hosts at which a token for another name was refused: a rewritten name matters there.
-fn refused_hosts(report: &mut Report<'_>) -> BTreeSet<String> {
+pub(super) fn refused_hosts(report: &mut Report<'_>) -> BTreeSet<String> {
     let refused = report.groups.of("hma-bearer-diagnostics");
     refused
         .filter(|(_, group)| matches!(group.cause(), "audience-host" | "audience"))
@@ -377,19 +377,22 @@ fn refused_hosts(report: &mut Report<'_>) -> BTreeSet<String> {
 }
 
 /// The administrator says that this proxy asks for the name on purpose.
-fn is_allowed(report: &Report<'_>, leg: &Leg, name: &str) -> bool {
+pub(super) fn is_allowed(report: &Report<'_>, proxy: IpAddr, name: &str) -> bool {
     let mut proxies = report.settings.proxies.iter();
     proxies.any(|known| {
         let mut names = known.names_behind.iter();
-        known.ip == leg.proxy && names.any(|allowed| allowed.eq_ignore_ascii_case(name))
+        known.ip == proxy && names.any(|allowed| allowed.eq_ignore_ascii_case(name))
     })
+}
+
+/// Tokens of modern authentication are for this name, as far as is known.
+pub(super) fn signs_in(report: &Report<'_>, name: &str) -> bool {
+    name.to_ascii_lowercase().starts_with("autodiscover.") || report.settings.signs_in(name)
 }
 
 fn tell_rewrite(report: &mut Report<'_>, leg: &Leg, other: &str, traces: &[usize], refused: bool) {
     let lang = report.past.lang;
-    let signs_in = leg.name.to_ascii_lowercase().starts_with("autodiscover.")
-        || report.settings.signs_in(&leg.name);
-    let severity = severity_if(signs_in || refused);
+    let severity = severity_if(signs_in(report, &leg.name) || refused);
     let verdict = Verdict::new(severity, Confidence::Possible, "");
     let subject = say(lang, "rewrite-subject")
         .with("front", &leg.name)
