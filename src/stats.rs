@@ -5,7 +5,7 @@
 use crate::record::{Dns, Handshake, Outcome, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 /// Why bytes, packets or connections were passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -265,7 +265,7 @@ pub struct Summary {
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
     /// Connections without TLS that have no line of their own, as records: findings rest on them, too, and so saved records
-    /// give the same findings again. At most [`UNLISTED_MAX`]; only NDJSON has them, which can be read back.
+    /// give the same findings again. At most 10,000. Only where NDJSON is read back: it writes them itself, as they come.
     #[serde(skip_serializing, default)]
     pub unlisted: Vec<Handshake>,
     /// Wall time of the run in microseconds.
@@ -274,19 +274,13 @@ pub struct Summary {
     pub version: String,
 }
 
-/// Connections that a summary holds as records at most.
-pub const UNLISTED_MAX: usize = 10_000;
-/// The key for connections beyond it, among what was skipped.
+/// The key for connections for which a summary has no room, among what was skipped.
 pub const UNLISTED_BEYOND_CAP: &str = "unlisted_beyond_cap";
 
 impl Summary {
-    /// Holds a connection that has no line of its own.
-    pub fn hold_unlisted(&mut self, record: Cow<'_, Handshake>) {
-        if self.unlisted.len() < UNLISTED_MAX {
-            self.unlisted.push(record.into_owned());
-        } else {
-            count(&mut self.skipped, UNLISTED_BEYOND_CAP);
-        }
+    /// Counts a connection that has no line of its own, and for which there is no room.
+    pub fn count_beyond_cap(&mut self) {
+        count(&mut self.skipped, UNLISTED_BEYOND_CAP);
     }
 
     /// Counts one record.

@@ -6,12 +6,8 @@
 mod support;
 
 use assert_cmd::Command;
-use std::{borrow::Cow, fs, path::Path};
+use std::{fs, path::Path};
 use support::{Folder, captures};
-use tlscope::{
-    record::Line,
-    stats::{Summary, UNLISTED_BEYOND_CAP, UNLISTED_MAX},
-};
 
 fn tlscope() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tlscope"));
@@ -76,21 +72,6 @@ fn read_back(saved: &str) {
         summary
     };
     assert_eq!(summary(&again), summary(saved));
-}
-
-#[test]
-fn connections_for_which_a_summary_has_no_room_are_counted() {
-    let saved = analyse_all();
-    let Line::Handshake(record) = serde_json::from_str(lines(&saved, "handshake")[0]).unwrap()
-    else {
-        panic!("a line of another kind");
-    };
-    let mut summary = Summary::default();
-    for _ in 0..UNLISTED_MAX + 3 {
-        summary.hold_unlisted(Cow::Borrowed(&record));
-    }
-    assert_eq!(summary.unlisted.len(), UNLISTED_MAX);
-    assert_eq!(summary.skipped[UNLISTED_BEYOND_CAP], 3);
 }
 
 #[test]

@@ -12,7 +12,6 @@ use super::{
 };
 use anyhow::Context;
 use std::{
-    borrow::Cow,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -26,7 +25,7 @@ use tlscope::{
     pipeline::{self, Input, Options, Progress},
     record::Finding,
     report::{Report, View},
-    stats::Summary,
+    stats::{Summary, UNLISTED_BEYOND_CAP},
     tls::keylog::Secrets,
 };
 
@@ -256,15 +255,11 @@ fn read(
     let at_once = args.reporting.format.streams && endless;
 
     let mut write_failed = false;
-    // Only NDJSON can be read back.
-    let keeps_all = args.reporting.format.name == "ndjson";
-    let mut unlisted = Summary::default();
+    let mut beyond_cap = 0_u64;
     let result = pipeline::run(inputs, &options, progress, &mut |taken| {
         diagnosis.add_judged(taken.record, &taken.verdicts);
         if !taken.shown {
-            if keeps_all {
-                unlisted.hold_unlisted(Cow::Borrowed(taken.record));
-            }
+            beyond_cap += u64::from(!report.unlisted(taken.record));
             return Ok(());
         }
         let written = report
@@ -276,8 +271,10 @@ fn read(
     drop(bar);
     match result {
         Ok((mut summary, errors)) => {
-            summary.unlisted = unlisted.unlisted;
-            summary.skipped.extend(unlisted.skipped);
+            if beyond_cap > 0 {
+                let key = UNLISTED_BEYOND_CAP.to_owned();
+                summary.skipped.insert(key, beyond_cap);
+            }
             Ok((summary, errors))
         }
         Err(error) if write_failed => Err(output.fault(error)),

@@ -7,7 +7,6 @@ use super::{
     say,
 };
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read},
@@ -173,13 +172,12 @@ impl Reading {
     /// Adds what a run said of its captures; handshakes and findings are counted anew.
     fn merge(&mut self, other: Summary) {
         let summary = &mut self.summary;
-        let keeps_all = self.render.is_some(); // to be read back once more
         for mut record in other.unlisted {
             record.findings.clear();
             let verdicts = findings::judge(&mut record, &self.settings);
             self.diagnosis.add_judged(&record, &verdicts);
-            if keeps_all {
-                summary.hold_unlisted(Cow::Owned(record));
+            if !self.report.unlisted(&record) {
+                summary.count_beyond_cap();
             }
         }
         summary.captures.extend(other.captures);

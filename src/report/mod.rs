@@ -85,6 +85,12 @@ pub trait Report {
         out: &mut dyn Write,
     ) -> io::Result<()>;
 
+    /// Takes a connection that is not shown; `false` where there is no room for it. Only a format that is read back keeps
+    /// them.
+    fn unlisted(&mut self, _record: &Handshake) -> bool {
+        true
+    }
+
     /// Takes a finding that begins, changed or ended while interfaces are watched. Formats without lines have no place
     /// for it.
     fn news(&mut self, _finding: &Finding, _out: &mut dyn Write) -> io::Result<()> {

@@ -45,11 +45,22 @@ pub(super) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
 }
 
 pub(super) fn new(view: View) -> Box<dyn Report> {
-    Box::new(Ndjson { view })
+    Box::new(Ndjson {
+        view,
+        unlisted: Vec::new(),
+        room: UNLISTED_MAX,
+    })
 }
+
+/// Connections that a summary holds as records at most.
+const UNLISTED_MAX: usize = 10_000;
 
 struct Ndjson {
     view: View,
+    /// Connections without lines, as JSON objects with commas between.
+    unlisted: Vec<u8>,
+    /// For so many more there is room.
+    room: usize,
 }
 
 impl Ndjson {
@@ -64,21 +75,15 @@ impl Ndjson {
         line.push(b'\n');
         write(line, self.view, out)
     }
-}
 
-/// Adds the connections without lines to a summary: serde would take its time for thousands of records.
-fn unlisted(summary: &Summary, line: &mut Vec<u8>) {
-    if summary.unlisted.is_empty() || line.pop() != Some(b'}') {
-        return;
-    }
-    line.extend_from_slice(b",\"unlisted\":[");
-    for (index, record) in summary.unlisted.iter().enumerate() {
-        if index > 0 {
-            line.push(b',');
+    /// Adds the connections without lines to a summary.
+    fn put_unlisted(&self, line: &mut Vec<u8>) {
+        if !self.unlisted.is_empty() && line.pop() == Some(b'}') {
+            line.extend_from_slice(b",\"unlisted\":[");
+            line.extend_from_slice(&self.unlisted);
+            line.extend_from_slice(b"]}");
         }
-        fast::bare(record, line);
     }
-    line.extend_from_slice(b"]}");
 }
 
 /// Writes finished JSON, made safe where a terminal reads along.
@@ -100,6 +105,18 @@ impl Report for Ndjson {
         write(rendered, self.view, out)
     }
 
+    fn unlisted(&mut self, record: &Handshake) -> bool {
+        let Some(room) = self.room.checked_sub(1) else {
+            return false;
+        };
+        self.room = room;
+        if !self.unlisted.is_empty() {
+            self.unlisted.push(b',');
+        }
+        fast::bare(record, &mut self.unlisted);
+        true
+    }
+
     fn news(&mut self, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
         self.finding(finding, &mut Vec::new(), out)
     }
@@ -116,7 +133,7 @@ impl Report for Ndjson {
         }
         line.clear();
         append(&Line::Summary(summary), &mut line);
-        unlisted(summary, &mut line);
+        self.put_unlisted(&mut line);
         line.push(b'\n');
         write(&line, self.view, out)
     }
@@ -177,5 +194,22 @@ mod tests {
         assert!(text.contains(r#""sni":"a\u009b31m\u202eb""#), "{text}");
         let back: record::Line = serde_json::from_str(&text).unwrap();
         assert_eq!(back, record::Line::Handshake(Box::new(record)));
+    }
+
+    #[test]
+    fn connections_without_lines_stand_in_the_summary_as_far_as_there_is_room() {
+        let record = sample::established();
+        let mut report = new(View::default());
+        for _ in 0..UNLISTED_MAX {
+            assert!(report.unlisted(&record));
+        }
+        assert!(!report.unlisted(&record));
+        let mut out = Vec::new();
+        report.finish(&[], &Summary::default(), &mut out).unwrap();
+        let crate::record::Line::Summary(summary) = serde_json::from_slice(&out).unwrap() else {
+            panic!("a line of another kind");
+        };
+        assert_eq!(summary.unlisted.len(), UNLISTED_MAX);
+        assert_eq!(summary.unlisted[0], record);
     }
 }
