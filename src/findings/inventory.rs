@@ -448,6 +448,10 @@ fn mixed_offers(report: &mut Report<'_>) {
                 })
                 .collect();
             group.set("rows", &rows.join("; "));
+            // What can be done about the oldest one: they stand in order of their offers.
+            let oldest = traces.first().and_then(|index| past.trace(*index));
+            let stack = oldest.and_then(|trace| past.hello(&trace)?.stack());
+            group.note("stack_kind", Stack::cause(stack));
         }
     }
 }

@@ -91,7 +91,7 @@ fn a_page_reads_from_the_worst_to_the_details() {
         "192.0.2.10:443",
         "\nCLIENTS\n",
         "\nNAMES\n",
-        "\nNOT ANALYSED\n",
+        "\nLEFT OUT\n",
         " 1  connections without TLS",
         "12  packets other than IPv4 and IPv6",
     ];
@@ -254,7 +254,7 @@ fn quiet_leaves_nothing_but_findings() {
     };
     let text = page(&records, &findings, &summary, view);
     assert!(text.starts_with("ERROR  HTTP/2"), "{text}");
-    assert!(!text.contains("SERVERS") && !text.contains("NOT ANALYSED"));
+    assert!(!text.contains("SERVERS") && !text.contains("LEFT OUT"));
     assert_eq!(page(&records, &[], &summary, view), "");
 }
 
@@ -309,7 +309,7 @@ fn a_page_in_japanese_has_no_english_words_of_its_own() {
                 "エラー  禁止された暗号",
                 "所見: エラー 1 件",
                 "\nサーバー\n",
-                "\n解析対象外\n",
+                "\n省略したもの\n",
                 "対処:",
                 "補足: lost",
             ] {
