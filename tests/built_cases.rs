@@ -12,12 +12,12 @@ use support::{
     files::Pcap,
     golden,
     packets::{
-        Packet, START_NS, SYN, Talk,
+        ACK, Packet, START_NS, SYN, Talk,
         Who::{Client, Server},
         datagram, icmp,
     },
     scene::{Scene, answer, certificates, complete, hello12},
-    tls::{self, message, record, vec8},
+    tls::{self, Hello, message, record, vec8},
 };
 
 /// The certificates of the bundled captures are valid then: 2026-11-27.
@@ -214,7 +214,7 @@ fn revocation(dns_answers: bool) -> Scene {
 }
 
 /// A handshake whose client takes twelve seconds before its key exchange.
-fn slow(talk: &mut Talk, hello: &tls::Hello, der: &[u8]) {
+fn slow(talk: &mut Talk, hello: &Hello, der: &[u8]) {
     let mut second = record(22, 0x0303, &message(16, &vec8(&[7; 32])));
     second.extend(tls::finished());
     talk.open()
@@ -265,6 +265,61 @@ fn a_router_that_forbids_connections() {
     // An echo that quotes by chance, and a network that takes only smaller packets: of a SYN that says nothing.
     for other in [[8, 0], [3, 4]] {
         is_silent("tcp-connect-failed", &forbidden(other));
+    }
+}
+
+/// Two networks reach a sign-in service over TLS 1.3: from one the answer comes at once, and with another suite.
+fn from_next_door(near_ms: i64, near_suite: u16) -> Scene {
+    let hello = Hello {
+        sni: Some("login.microsoftonline.com"),
+        ..Hello::default()
+    };
+    let mut scene = scene();
+    for (n, (client, ms, suite)) in [
+        ("10.0.1.10", near_ms, near_suite),
+        ("10.0.1.11", near_ms, near_suite),
+        ("10.0.2.10", 21, 0x1302),
+        ("10.0.3.10", 34, 0x1302),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        scene.talk(client, "192.0.2.80:443", n as f64 * 30.0, |talk| {
+            hidden(talk, &hello, ms, suite);
+        });
+    }
+    scene
+}
+
+/// A handshake over TLS 1.3 with a server that is so far away.
+fn hidden(talk: &mut Talk, hello: &Hello, ms: i64, suite: u16) {
+    let [client, server] = talk.first;
+    let mut answer = record(22, 0x0303, &tls::server_hello_tls13(suite, 0x0304));
+    answer.extend(record(23, 0x0303, &[0xee; 2_900]));
+    talk.raw(Client, SYN, client, b"")
+        .wait_ms(ms)
+        .raw(Server, SYN | ACK, server, b"")
+        .segment(Client, ACK, 0, b"")
+        .send(Client, &hello.record())
+        .wait_ms(ms)
+        .send_cut(Server, &answer, 1_400)
+        .send(Client, &record(23, 0x0303, &[0xff; 53]))
+        .send(Client, &record(23, 0x0303, &[1; 600]))
+        .wait_ms(ms)
+        .send(Server, &record(23, 0x0303, &[2; 1_200]))
+        .wait_ms(1_500)
+        .close();
+}
+
+#[test]
+fn a_sign_in_service_that_answers_from_next_door() {
+    is_golden("s3-answer-from-next-door", &from_next_door(0, 0x1301));
+    // A front end of the service nearby, which answers as all do; or another make, as far away as the others.
+    for (near_ms, near_suite) in [(0, 0x1302), (19, 0x1301)] {
+        is_silent(
+            "tls-interception-suspected",
+            &from_next_door(near_ms, near_suite),
+        );
     }
 }
 
