@@ -104,8 +104,8 @@ fn alike(first: &Finding, others: &[&Finding], captures: Captures, page: &mut Pa
             line.push_str(": ");
             line.push_str(&clean(&other.title));
         }
-        let times = page.words.count(other.count, "handshake");
-        line.push_str(&format!(" ({times}"));
+        let cases = page.words.count(other.count, "case");
+        line.push_str(&format!(" ({cases}"));
         if let Some(evidence) = other.evidence.first() {
             let capture = captures.name(&evidence.capture);
             line.push_str(&format!(", {capture}:{}", evidence.frame));
@@ -133,8 +133,9 @@ fn one<'f>(finding: &'f Finding, captures: Captures, printed: &mut Printed<'f>, 
     page.hang_painted(style(finding.severity), &mark, &title);
     page.hang(INDENT, &clean(&finding.subject));
     let when = words.span(finding.first_seen, finding.last_seen);
-    let handshakes = words.count(finding.count, "handshake");
-    let values = [("handshakes", handshakes.as_str()), ("when", when.as_str())];
+    // Not all findings are about handshakes: some rest on plain connections, or on questions to DNS.
+    let cases = words.count(finding.count, "case");
+    let values = [("cases", cases.as_str()), ("when", when.as_str())];
     page.hang(INDENT, &words.fill("findings.seen", &values));
     evidence(finding, captures, page);
     if !finding.affects.is_empty() {

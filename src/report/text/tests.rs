@@ -78,7 +78,7 @@ fn a_page_reads_from_the_worst_to_the_details() {
         "\nFINDINGS: 1 error\n",
         "ERROR  HTTP/2 negotiated with a prohibited cipher suite  [h2-blocklisted-cipher]",
         "  mail.contoso.com on 192.0.2.10:443\n",
-        "  1,234 handshakes, 2026-11-20 10:00:00 to 10:05:12 UTC\n",
+        "  1,234 cases, 2026-11-20 10:00:00 to 10:05:12 UTC\n",
         "    owa.pcapng:17  server took",
         "    and 2 more\n",
         "  Affected:\n    - Chrome",
@@ -149,7 +149,7 @@ fn one_cause_is_told_once() {
     assert_fits(&text, 80);
     assert_eq!(text.matches("What to do:").count(), 2, "{text}");
     assert!(
-        text.contains("  The same, 14 more:\n    - 192.0.2.0:443 (2 handshakes, owa.pcapng:17)\n"),
+        text.contains("  The same, 14 more:\n    - 192.0.2.0:443 (2 cases, owa.pcapng:17)\n"),
         "{text}"
     );
     assert!(text.contains("    and 4 more"), "{text}");

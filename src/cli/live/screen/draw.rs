@@ -331,7 +331,7 @@ pub(super) fn particulars(finding: &Finding) -> String {
         "{}\n{}\n{}\n",
         finding.title,
         finding.subject,
-        counted(finding.count, "handshake")
+        counted(finding.count, "case")
     );
     for evidence in &finding.evidence {
         let _ = writeln!(
