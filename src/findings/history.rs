@@ -337,7 +337,7 @@ fn group(facts: &Facts<'_>) -> Option<u16> {
     share.or_else(|| exchange?.group).map(|group| group.0)
 }
 
-fn flags(facts: &Facts<'_>) -> Flags {
+pub(super) fn flags(facts: &Facts<'_>) -> Flags {
     let record = facts.record;
     let hello = facts.client_hello;
     let defect = |wanted: Defect| record.defects.contains(&wanted);

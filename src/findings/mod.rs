@@ -342,7 +342,10 @@ impl Diagnosis {
                     *verdict,
                     subject(&facts, *verdict),
                     (&record.capture, record.start),
-                    |sheet| describe(&facts, *verdict, sheet),
+                    |sheet| {
+                        describe(&facts, *verdict, sheet);
+                        quality::tell_lacks(&facts, *verdict, sheet);
+                    },
                 ),
             }
         }

@@ -4,6 +4,7 @@ use super::Lang;
 use super::facts::{moment, suite_name, version_name};
 use super::history::Hello;
 use super::lists::{ByNumber, Clients, Listed, Members};
+use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
 use super::trace::{Kind, Own, Sort, Trace};
@@ -417,6 +418,9 @@ impl Past {
         if let Some((_, code)) = trace.alert {
             let alert = format!("{code} {}", AlertDescription(code));
             story = story.and("story-alert").with("alert", alert);
+        }
+        if let Some(lacks) = lacks(&trace.flags, lang) {
+            story = story.and("story-lacks").with("lacks", lacks);
         }
         story.text()
     }

@@ -1,9 +1,12 @@
 //! How good the captures are: what they lack lowers what every other finding can say.
 
+use super::facts::Facts;
 use super::groups::{Subject, Target};
+use super::history::flags;
 use super::survey::Report;
-use super::trace::Sort;
-use super::{Entry, Survey, Verdict};
+use super::text::{say, word};
+use super::trace::{Flags, Sort};
+use super::{Entry, Lang, Sheet, Survey, Verdict};
 use crate::record::{Certificate, Confidence, Outcome, Scope, Severity, Timestamp};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +22,36 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
     run: quality,
 }];
 
+type Lacks = fn(&Flags) -> bool;
+
+/// What a capture can lack of a connection, and how to tell.
+const LACKS: [(&str, Lacks); 4] = [
+    ("one-direction", |flags| flags.one_direction),
+    ("gaps", |flags| flags.gap),
+    ("snap-length", |flags| flags.snap_length),
+    ("mid-stream", |flags| flags.mid_stream),
+];
+
+/// What the capture lacks of a connection, in words; none where it lacks nothing.
+pub(super) fn lacks(flags: &Flags, lang: Lang) -> Option<String> {
+    let lacking = LACKS.iter().filter(|(_, has)| has(flags));
+    let words: Vec<&str> = lacking.map(|(cause, _)| word(lang, cause)).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// A finding that is not certain names what the capture lacks of the connection.
+pub(super) fn tell_lacks(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
+    if verdict.confidence == Confidence::Certain || facts.whole {
+        return;
+    }
+    let flags = flags(facts);
+    if LACKS.iter().any(|(_, has)| has(&flags)) {
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "capture-lacks").with("lacks", lacks(&flags, lang).unwrap_or_default())
+        });
+    }
+}
+
 /// `capture-quality`: what the captures lack, and what follows for the rest.
 fn quality(report: &mut Report<'_>) {
     clock(report);
@@ -26,15 +59,9 @@ fn quality(report: &mut Report<'_>) {
     backwards(report);
     without_dns(report);
     let past = report.past;
-    type Fits = fn(&Sort) -> bool;
-    let defects: [(&'static str, Fits); 4] = [
-        ("one-direction", |kind| kind.flags.one_direction),
-        ("gaps", |kind| kind.flags.gap),
-        ("snap-length", |kind| kind.flags.snap_length),
-        ("mid-stream", |kind| kind.flags.mid_stream),
-    ];
     let total = past.len();
-    for (cause, fits) in defects {
+    for (cause, has) in LACKS {
+        let fits = |sort: &Sort| has(&sort.flags);
         let traces: Vec<usize> = past.all_like(fits).map(|(index, _)| index).collect();
         if traces.is_empty() {
             continue;
@@ -248,6 +275,30 @@ mod tests {
         assert!(cause(&found, "clock was not set"));
         assert!(find(&found, "cert-validity").is_none());
         assert!(diagnose(&[made]).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_certain_names_what_the_capture_lacks() {
+        let asks = |suites: &[u16]| {
+            let suites = suites.iter().map(|suite| crate::record::Code16(*suite));
+            let suites: Vec<_> = suites.collect();
+            let made = Make::new().sni("outlook.office365.com");
+            made.hello(move |hello| {
+                std::sync::Arc::make_mut(&mut hello.shape).cipher_suites = suites;
+            })
+        };
+        let cut = |made: Make| made.with(|record| record.defects.push(Defect::SnapLength));
+        let named = |made: Make, id: &str| {
+            let found = diagnose(&[made]);
+            let mut evidence = find(&found, id).unwrap().evidence.iter();
+            evidence.any(|one| one.fact.contains("cut packets"))
+        };
+        let id = "o365-no-common-cipher";
+        assert!(named(cut(asks(&[0x0005])), id));
+        assert!(!named(asks(&[0x0005]), id));
+        // What is in the capture proves it: what is not does not matter.
+        let certain = Make::new().answer(0x0303, 0x0005);
+        assert!(!named(cut(certain), "weak-cipher-negotiated"));
     }
 
     #[test]
