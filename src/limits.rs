@@ -21,7 +21,8 @@
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Size of a capture block in bytes; a larger packet or pcapng block makes its block grow to
-    /// [`Limits::packet_bytes_max`] at most.
+    /// [`Limits::packet_bytes_max`] at most. Half a processor's cache, so that what is read is still there when it is worked
+    /// on. However many threads: where a block ends conversations are looked at that are over.
     pub block_bytes: usize,
     /// Largest packet (or pcapng block) that is believed, in bytes.
     pub packet_bytes_max: usize,
@@ -90,26 +91,10 @@ pub struct Limits {
     pub sightings_max: usize,
 }
 
-impl Limits {
-    /// Of a block that one thread reads and then works on, more is in the processor's cache if it is small. Threads that hand
-    /// blocks to each other do better with large ones.
-    #[must_use]
-    pub fn for_threads(self, threads: usize) -> Self {
-        const SMALL_BYTES: usize = 256 << 10;
-        match threads {
-            0 | 1 => Self {
-                block_bytes: self.block_bytes.min(SMALL_BYTES),
-                ..self
-            },
-            _ => self,
-        }
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            block_bytes: 1 << 20,
+            block_bytes: 512 << 10,
             packet_bytes_max: 16 << 20,
             blocks_in_flight: 8,
             kept_bytes_max: 32 << 20,

@@ -313,7 +313,7 @@ struct Job {
     captures: Arc<Catalog>,
     /// Number of its first packet in the run.
     order: u64,
-    /// About the time of its packets, for expiry.
+    /// About the time of its first packet, for expiry.
     time_ns: i64,
     /// The packets of each lane; empty where one thread does all.
     parts: Vec<Vec<Looked>>,

@@ -99,6 +99,45 @@ fn small_blocks() {
     }
 }
 
+/// A server that takes four minutes to answer, in a capture of which a block can span days: where blocks end must not decide
+/// what is over.
+#[test]
+fn quiet_captures_in_blocks_of_any_size() {
+    let flights = tls::flights(&Hello::default());
+    let mut packets: Vec<Packet> = Vec::new();
+    for number in 0..40_i64 {
+        let mut talk = Talk::new(
+            &format!("192.0.2.9:{}", 40_000 + number),
+            "198.51.100.9:443",
+        );
+        talk.time_ns += number * 3_600_000_000_000;
+        talk.open();
+        for (who, bytes) in &flights {
+            if *who == Who::Server {
+                talk.wait_ms(240_000);
+            }
+            talk.send(*who, bytes);
+        }
+        packets.extend(talk.close().packets.clone());
+    }
+    let sorted = |block_bytes: usize| {
+        let mut options = run::options();
+        options.limits.block_bytes = block_bytes;
+        let run = run::packets_with(&packets, &options);
+        let records = run.records.iter();
+        let mut told: Vec<_> = records
+            .map(|record| (record.start, record.end, format!("{:?}", record.outcome)))
+            .collect();
+        told.sort();
+        told
+    };
+    let whole = sorted(1 << 20);
+    assert_eq!(whole.len(), 40);
+    for block_bytes in [700, 1_500, 4_000, 9_000, 30_000] {
+        assert_eq!(sorted(block_bytes), whole, "{block_bytes}");
+    }
+}
+
 #[test]
 fn at_the_memory_cap() {
     let folder = Folder::new("determinism-memory");

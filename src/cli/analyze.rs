@@ -230,11 +230,10 @@ fn read(
         ref secrets,
         ..
     } = job;
-    let threads = threads(args.threads);
     let options = Options {
         tls_ports: job.settings.tls_ports.clone(),
-        threads,
-        limits: job.limits.clone().for_threads(threads),
+        threads: threads(args.threads),
+        limits: job.limits.clone(),
         all_connections: args.all_connections,
         settings: job.settings.clone(),
         render: args.reporting.format.render,

@@ -75,6 +75,8 @@ impl Desk {
         let Some(message) = Message::parse(bytes) else {
             return counters.skip(Skip::Udp);
         };
+        // Not only from time to time: whether a question is asked again or anew must not depend on when that is.
+        self.tick(arrival.time_ns, limits);
         let asked = Asked {
             client: parties.client,
             server: parties.server,

@@ -365,7 +365,8 @@ impl<'a> Reader<'a> {
     fn job(&mut self, block: Block) -> Job {
         let order = self.order;
         self.order += block.packets.len() as u64;
-        // The middle one of three times: a single absurd time stamp expires nothing.
+        // Of three times the least, for expiry, and the middle one, for the clock: a single absurd time stamp moves neither
+        // far. What a block of a quiet capture goes on with, at its begin, must not be over because of its end.
         let at = |index: usize| block.packets.get(index).map_or(0, |packet| packet.time_ns);
         let count = block.packets.len();
         let mut times = match count {
@@ -381,7 +382,7 @@ impl<'a> Reader<'a> {
             block,
             captures: Arc::clone(&self.captures),
             order,
-            time_ns: times[1],
+            time_ns: times[0],
             parts: Vec::new(),
         }
     }
