@@ -138,28 +138,40 @@ fn told_by_request<'r>(report: &mut Report<'r>) -> BTreeSet<(IpAddr, Names<'r>)>
     found.into_keys().collect()
 }
 
-/// The legs of hosts that are asked, and ask others, in order of time.
+/// Hosts of plain connections that are asked, and ask others.
+fn proxies(report: &Report<'_>) -> BTreeSet<IpAddr> {
+    let plain = || report.aside.plain.iter().map(|plain| &plain.place);
+    let clients: BTreeSet<IpAddr> = plain().map(|place| place.client).collect();
+    let servers: BTreeSet<IpAddr> = plain().map(|place| place.server.ip).collect();
+    let callers = callers(report);
+    let is_proxy =
+        |ip: &IpAddr| callers.contains(ip) || (clients.contains(ip) && servers.contains(ip));
+    clients.union(&servers).copied().filter(is_proxy).collect()
+}
+
+/// Their legs, in order of time.
 fn legs<'r>(report: &Report<'r>) -> BTreeMap<IpAddr, Legs<'r>> {
     let (past, aside) = (report.past, report.aside);
-    let callers = callers(report);
     let mut legs: BTreeMap<IpAddr, Legs<'r>> = BTreeMap::new();
-    let mut touched = BTreeSet::new();
+    let proxies = proxies(report);
+    if proxies.is_empty() {
+        return legs;
+    }
+    let has = |ip: &IpAddr| proxies.contains(ip);
     for plain in aside.plain.iter() {
         let (client, server) = (plain.place.client, plain.place.server.ip);
-        touched.extend([client, server]);
-        if let Some(host) = plain.host.as_deref() {
-            legs.entry(client)
-                .or_default()
-                .back
-                .push(plain_leg(plain, host));
-            legs.entry(server)
-                .or_default()
-                .front
-                .push(plain_leg(plain, host));
+        let Some(host) = plain.host.as_deref() else {
+            continue;
+        };
+        if has(&client) {
+            let slot = legs.entry(client).or_default();
+            slot.back.push(plain_leg(plain, host));
+        }
+        if has(&server) {
+            let slot = legs.entry(server).or_default();
+            slot.front.push(plain_leg(plain, host));
         }
     }
-    touched.retain(|ip| callers.contains(ip) || legs.get(ip).is_some_and(Legs::has_both));
-    let has = |ip: &IpAddr| touched.contains(ip);
     for (index, trace) in past.all_like(|sort| sort.name.is_some()) {
         let Some(name) = past.name(&trace) else {
             continue;
@@ -173,18 +185,12 @@ fn legs<'r>(report: &Report<'r>) -> BTreeMap<IpAddr, Legs<'r>> {
             slot.back.push(tls_leg(index, &trace, name));
         }
     }
-    legs.retain(|ip, legs| has(ip) && legs.has_both());
+    legs.retain(|_, legs| !legs.front.is_empty() && !legs.back.is_empty());
     for legs in legs.values_mut() {
         legs.front.sort_by_key(|leg| leg.start);
         legs.back.sort_by_key(|leg| leg.start);
     }
     legs
-}
-
-impl Legs<'_> {
-    fn has_both(&self) -> bool {
-        !self.front.is_empty() && !self.back.is_empty()
-    }
 }
 
 fn plain_leg<'p>(plain: &'p Plain, name: &'p str) -> Leg<'p> {
