@@ -7,9 +7,12 @@ use super::survey::Report;
 use super::text::{say, word};
 use super::trace::{Flags, Sort};
 use super::{Entry, Lang, Sheet, Survey, Verdict};
-use crate::record::{Certificate, Confidence, Outcome, Scope, Severity, Timestamp};
-use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::record::{Certificate, Confidence, Endpoint, Outcome, Scope, Severity, Timestamp};
+use hashbrown::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[Survey {
@@ -204,12 +207,22 @@ fn without_dns(report: &mut Report<'_>) {
     if !dns.lookups.is_empty() || dns.queries > 0 || dns.forgotten > 0 {
         return;
     }
+    // Where a router says why a connection failed, DNS would tell no more.
+    let told = report.groups.of("tcp-connect-failed");
+    let told: HashSet<(IpAddr, Endpoint)> = told
+        .filter(|(_, group)| matches!(group.cause(), "prohibited" | "unreachable"))
+        .filter_map(|(subject, _)| match subject {
+            Subject::Pair(client, server) => Some((*client, *server)),
+            _ => None,
+        })
+        .collect();
     let tls_ports = &report.settings.tls_ports;
     let failed = past.all_whose(|kind| {
         kind.outcome == Outcome::NoSynAck
             && kind.flags.whole
             && tls_ports.contains(&kind.server.port)
     });
+    let failed = failed.filter(|(_, trace)| !told.contains(&(trace.own.client, trace.server)));
     let traces: Vec<usize> = failed.map(|(index, _)| index).collect();
     tell(
         report,
