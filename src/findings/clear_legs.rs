@@ -14,7 +14,7 @@ use super::trace::Trace;
 use super::{ProxyLegs, Survey, Verdict};
 use crate::record::{Confidence, Evidence, Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -48,6 +48,9 @@ struct Legs<'p> {
     back: Vec<Leg<'p>>,
 }
 
+/// Pairs of names of one proxy that are told apart: a capture can be made in which each request has another.
+const NAMES_MAX: usize = 16_384;
+
 /// The name outside, and the one behind.
 type Names<'p> = (&'p str, &'p str);
 
@@ -65,8 +68,12 @@ fn hosts(report: &mut Report<'_>) {
     let told = told_by_request(report);
     for (proxy, legs) in legs(report) {
         let configured = report.settings.proxies.iter().find(|one| one.ip == proxy);
+        let mut asked: HashMap<&str, usize> = HashMap::new();
+        for leg in &legs.front {
+            *asked.entry(leg.name).or_default() += 1;
+        }
         for (names, found) in rewritten(&legs, configured) {
-            let all = legs.front.iter().filter(|leg| leg.name == names.0).count();
+            let all = asked.get(names.0).copied().unwrap_or(0);
             let times = found.front.len().min(found.back.len());
             let mostly = configured.is_some() || found.front.len() * 10 >= all * 6;
             let known = told.contains(&(proxy, names)) || is_allowed(report, proxy, names.1);
@@ -228,7 +235,9 @@ fn rewritten<'p>(
             }
             if front.name.eq_ignore_ascii_case(back.name) {
                 kept.insert(front.name);
-            } else if belongs(front, back, configured) {
+            } else if belongs(front, back, configured)
+                && (found.len() < NAMES_MAX || found.contains_key(&(front.name, back.name)))
+            {
                 let slot = found.entry((front.name, back.name)).or_default();
                 slot.front.insert(front.start);
                 if slot.back.last().is_none_or(|last| last.start != back.start) {
