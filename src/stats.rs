@@ -265,7 +265,7 @@ pub struct Summary {
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
     /// Connections without TLS that have no line of their own, as records: findings rest on them, too, and so saved records
-    /// give the same findings again. At most 10,000. Only where NDJSON is read back: it writes them itself, as they come.
+    /// give the same findings again. At most 10,000, and 16 MiB. Only where NDJSON is read back: it writes them itself, as they come.
     #[serde(skip_serializing, default)]
     pub unlisted: Vec<Handshake>,
     /// Wall time of the run in microseconds.

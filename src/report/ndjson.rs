@@ -54,6 +54,8 @@ pub(super) fn new(view: View) -> Box<dyn Report> {
 
 /// Connections that a summary holds as records at most.
 const UNLISTED_MAX: usize = 10_000;
+/// Bytes of them at most, so that the line can be read back.
+const UNLISTED_BYTES_MAX: usize = 16 << 20;
 
 struct Ndjson {
     view: View,
@@ -106,10 +108,10 @@ impl Report for Ndjson {
     }
 
     fn unlisted(&mut self, record: &Handshake) -> bool {
-        let Some(room) = self.room.checked_sub(1) else {
+        if self.room == 0 || self.unlisted.len() >= UNLISTED_BYTES_MAX {
             return false;
-        };
-        self.room = room;
+        }
+        self.room -= 1;
         if !self.unlisted.is_empty() {
             self.unlisted.push(b',');
         }
