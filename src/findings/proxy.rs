@@ -419,13 +419,15 @@ fn tell_names<'r>(
     subject: Say,
     traces: &[usize],
 ) -> Option<&'r mut Group> {
-    let group = report.tell(
-        "proxy-name-rewrite",
-        verdict,
-        Subject::Named(subject.text().into()),
-        traces,
-        leg.front.get(..1).unwrap_or(&[]),
-    )?;
+    let past = report.past;
+    let front = leg.front.first().and_then(|index| past.trace(*index));
+    let backs = past.of(traces).map(|(_, trace)| trace);
+    // The front leg first: beside it the others prove something.
+    let evidence = front.into_iter().chain(backs.take(2));
+    let evidence = evidence.map(|trace| past.evidence(&trace)).collect();
+    let subject = Subject::Named(subject.text().into());
+    let group = report.tell("proxy-name-rewrite", verdict, subject, traces, &[])?;
+    group.replace_examples(verdict.severity, evidence);
     group.set("front", &leg.name);
     Some(group)
 }
