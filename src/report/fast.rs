@@ -5,14 +5,13 @@
 //! are put together, and the numbers that each connection has of its own are written plainly. The line is, byte for byte, the one that serde makes of the same record: a test holds
 //! them against each other for all bundled captures.
 
-use super::{finding_line::string, ndjson::append};
+use super::{json_string::string, ndjson::append};
 use crate::record::{
     Alert, Certificate, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange, Observed,
     Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
 };
 use serde::Serialize;
 use std::{
-    borrow::Cow,
     io::Write as _,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -124,7 +123,7 @@ fn flag(text: &[u8], value: bool, out: &mut Vec<u8>) {
 }
 
 /// `before` is all that stands before the number: comma, key and colon.
-fn number<I: itoa::Integer>(before: &[u8], value: I, out: &mut Vec<u8>) {
+pub(super) fn number<I: itoa::Integer>(before: &[u8], value: I, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -135,24 +134,15 @@ fn numbers<I: itoa::Integer>(before: &[u8], value: Option<I>, out: &mut Vec<u8>)
     }
 }
 
-/// A string; those with a character that JSON escapes are put together from pieces.
-fn text(before: &[u8], value: &str, out: &mut Vec<u8>) {
+pub(super) fn text(before: &[u8], value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
-    // Without a way out in the middle, the processor looks at many bytes at a time.
-    let odd = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    if !value.bytes().fold(false, |found, byte| found | odd(byte)) {
-        out.push(b'"');
-        out.extend_from_slice(value.as_bytes());
-        out.push(b'"');
-    } else {
-        string(value, out);
-    }
+    string(value, out);
 }
 
-fn texts(before: &[u8], values: &[Cow<'_, str>], out: &mut Vec<u8>) {
+pub(super) fn texts<T: AsRef<str>>(before: &[u8], values: &[T], out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     for (index, value) in values.iter().enumerate() {
-        text(if index == 0 { b"" } else { b"," }, value, out);
+        text(if index == 0 { b"" } else { b"," }, value.as_ref(), out);
     }
     out.push(b']');
 }

@@ -8,6 +8,7 @@
 mod fast;
 mod finding_line;
 mod json;
+mod json_string;
 mod ndjson;
 pub mod sanitize;
 
