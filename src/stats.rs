@@ -265,7 +265,8 @@ pub struct Summary {
     /// What was passed over and why; zero counts are left out.
     pub skipped: BTreeMap<String, u64>,
     /// Connections without TLS that have no line of their own, as records: findings rest on them, too, and so saved records
-    /// give the same findings again. At most 10,000, and 16 MiB. Only where NDJSON is read back: it writes them itself, as they come.
+    /// give the same findings again. At most 10,000, and 16 MiB. Only where NDJSON is read back: it writes them itself, as
+    /// they come.
     #[serde(skip_serializing, default)]
     pub unlisted: Vec<Handshake>,
     /// Wall time of the run in microseconds.
@@ -278,9 +279,12 @@ pub struct Summary {
 pub const UNLISTED_BEYOND_CAP: &str = "unlisted_beyond_cap";
 
 impl Summary {
-    /// Counts a connection that has no line of its own, and for which there is no room.
-    pub fn count_beyond_cap(&mut self) {
-        count(&mut self.skipped, UNLISTED_BEYOND_CAP);
+    /// Counts connections that have no line of their own, and for which there is no room.
+    pub fn count_beyond_cap(&mut self, connections: u64) {
+        if connections > 0 {
+            let count = self.skipped.entry(UNLISTED_BEYOND_CAP.to_owned());
+            *count.or_default() += connections;
+        }
     }
 
     /// Counts one record.

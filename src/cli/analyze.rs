@@ -25,7 +25,7 @@ use tlscope::{
     pipeline::{self, Input, Options, Progress},
     record::Finding,
     report::{Report, View},
-    stats::{Summary, UNLISTED_BEYOND_CAP},
+    stats::Summary,
     tls::keylog::Secrets,
 };
 
@@ -270,10 +270,7 @@ fn read(
     drop(bar);
     match result {
         Ok((mut summary, errors)) => {
-            if beyond_cap > 0 {
-                let key = UNLISTED_BEYOND_CAP.to_owned();
-                summary.skipped.insert(key, beyond_cap);
-            }
+            summary.count_beyond_cap(beyond_cap);
             Ok((summary, errors))
         }
         Err(error) if write_failed => Err(output.fault(error)),

@@ -147,9 +147,7 @@ impl Reading {
     fn line(&mut self, line: Line) -> anyhow::Result<()> {
         match line {
             Line::Handshake(mut record) => {
-                record.findings.clear();
-                let verdicts = findings::judge(&mut record, &self.settings);
-                self.diagnosis.add_judged(&record, &verdicts);
+                self.judge(&mut record);
                 self.summary.count(&record);
                 if !self.captures.contains(&*record.capture) {
                     self.captures.insert(record.capture.to_string());
@@ -169,17 +167,22 @@ impl Reading {
         }
     }
 
+    /// Judges a record anew.
+    fn judge(&mut self, record: &mut Handshake) {
+        record.findings.clear();
+        let verdicts = findings::judge(record, &self.settings);
+        self.diagnosis.add_judged(record, &verdicts);
+    }
+
     /// Adds what a run said of its captures; handshakes and findings are counted anew.
     fn merge(&mut self, other: Summary) {
-        let summary = &mut self.summary;
+        let mut beyond_cap = 0;
         for mut record in other.unlisted {
-            record.findings.clear();
-            let verdicts = findings::judge(&mut record, &self.settings);
-            self.diagnosis.add_judged(&record, &verdicts);
-            if !self.report.unlisted(&record) {
-                summary.count_beyond_cap();
-            }
+            self.judge(&mut record);
+            beyond_cap += u64::from(!self.report.unlisted(&record));
         }
+        let summary = &mut self.summary;
+        summary.count_beyond_cap(beyond_cap);
         summary.captures.extend(other.captures);
         summary.packets += other.packets;
         summary.bytes += other.bytes;
