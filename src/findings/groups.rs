@@ -74,28 +74,28 @@ pub(super) enum Subject {
 
 impl Subject {
     /// The words for it; the tallies say what else is known.
-    fn words(&self, group: &Group, lang: Lang) -> String {
+    fn words(&self, shown: &Shown, lang: Lang) -> String {
         match self {
-            Self::Server(server) => match group.shown("name") {
+            Self::Server(server) => match shown.get("name") {
                 Some(names) => format!("{server} ({names})"),
                 None => server.to_string(),
             },
             Self::Client(client, target) => format!("{client} → {target}"),
-            Self::Pair(client, server) => match group.shown("name") {
+            Self::Pair(client, server) => match shown.get("name") {
                 Some(names) => format!("{client} → {server} ({names})"),
                 None => format!("{client} → {server}"),
             },
-            Self::Certificate(_, name) => match group.shown("certificate") {
+            Self::Certificate(_, name) => match shown.get("certificate") {
                 Some(certificate) => format!("{name}: {certificate}"),
                 None => name.to_string(),
             },
             Self::Named(name) => name.to_string(),
-            Self::Capture => group.shown("capture").unwrap_or_default(),
+            Self::Capture => shown.get("capture").unwrap_or_default().to_owned(),
             Self::Others => {
                 let some = ["client", "clients", "server", "servers", "name"];
-                let shown = some.iter().find_map(|tally| group.shown(tally));
+                let first = some.iter().find_map(|tally| shown.get(tally));
                 let others = word(lang, OTHERS);
-                shown.map_or_else(|| others.to_owned(), |shown| format!("{others}: {shown}"))
+                first.map_or_else(|| others.to_owned(), |first| format!("{others}: {first}"))
             }
         }
     }
@@ -205,6 +205,21 @@ impl Tally {
             let _ = write!(words, ", … (+{more}{plus})");
         }
         words
+    }
+}
+
+/// The values of each placeholder, as people read them: put into words once, for they stand in several lines.
+struct Shown(Vec<(&'static str, String)>);
+
+impl Shown {
+    fn of(tallies: &[(&'static str, Tally)]) -> Self {
+        let tallies = tallies.iter();
+        Self(tallies.map(|(key, tally)| (*key, tally.shown())).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        let (_, words) = self.0.iter().find(|(known, _)| *known == key)?;
+        Some(words)
     }
 }
 
@@ -354,29 +369,20 @@ impl Group {
         self.confidence = self.confidence.max(verdict.confidence);
     }
 
-    /// The values of a placeholder, as people read them.
-    fn shown(&self, key: &str) -> Option<String> {
-        let (_, tally) = self.tallies.iter().find(|(known, _)| *known == key)?;
-        Some(tally.shown())
-    }
-
     fn finding(self, subject: &Subject, settings: &Settings) -> Finding {
         let id = self.entry.id;
-        let subject = subject.words(&self, settings.lang);
-        // A value stands in several lines.
-        let tallies = self.tallies.iter();
-        let shown: Vec<(&str, String)> =
-            tallies.map(|(key, tally)| (*key, tally.shown())).collect();
+        let shown = Shown::of(&self.tallies);
+        let subject = subject.words(&shown, settings.lang);
         let fill = |key: &str, out: &mut String| match key {
             "count" => write!(out, "{}", self.count).is_ok(),
             "subject" => {
                 out.push_str(&subject);
                 true
             }
-            _ => {
-                let found = shown.iter().find(|(known, _)| *known == key);
-                found.inspect(|(_, words)| out.push_str(words)).is_some()
-            }
+            _ => shown
+                .get(key)
+                .inspect(|words| out.push_str(words))
+                .is_some(),
         };
         let words = text::words(id, self.cause, settings.lang, &fill);
         Finding {

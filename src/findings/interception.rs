@@ -61,7 +61,7 @@ fn makers(report: &mut Report<'_>) {
         let (Some(name), Some(leaf)) = (past.name(&kind), past.leaf(&kind)) else {
             continue;
         };
-        let Some(index) = past.by_kind.of(number).first() else {
+        let Some((index, _)) = past.first_of(number) else {
             continue;
         };
         let Some(issuer) = leaf.issuer.as_deref() else {
@@ -77,7 +77,7 @@ fn makers(report: &mut Report<'_>) {
                 .entry(issuer)
                 .or_default()
                 .entry(domain)
-                .or_insert(*index);
+                .or_insert(index);
         }
     }
     for (issuer, domains) in issuers {
@@ -221,11 +221,10 @@ pub(super) fn interception(report: &mut Report<'_>) {
         .by_first_of_sort()
         .filter(|(_, kind)| kind.name.is_some())
     {
-        let first = past.by_kind.of(number).first();
-        let first = first.and_then(|index| past.trace(*index));
         let sort = past.kinds.sort_number(number);
         let slot = sort.and_then(|sort| named.get_mut(sort));
-        if let (Some(leaf), Some(first), Some(slot)) = (kind.leaf, first, slot) {
+        let first = past.first_of(number);
+        if let (Some(leaf), Some((_, first)), Some(slot)) = (kind.leaf, first, slot) {
             let cause = known.entry((leaf, kind.name));
             *slot = *cause.or_insert_with(|| cause_of(report, &first));
         }
@@ -233,9 +232,8 @@ pub(super) fn interception(report: &mut Report<'_>) {
     let mut causes = past.kinds.by_sort(&named, None);
     let mut nameless = HashMap::new();
     for (number, kind) in past.by_first().filter(|(_, kind)| kind.name.is_none()) {
-        let first = past.by_kind.of(number).first();
-        let first = first.and_then(|index| past.trace(*index));
-        if let (Some(leaf), Some(first), Some(slot)) = (kind.leaf, first, causes.get_mut(number)) {
+        let (first, slot) = (past.first_of(number), causes.get_mut(number));
+        if let (Some(leaf), Some((_, first)), Some(slot)) = (kind.leaf, first, slot) {
             let cause = nameless.entry((leaf, kind.server));
             *slot = *cause.or_insert_with(|| cause_of(report, &first));
         }

@@ -139,14 +139,18 @@ impl Past {
     /// The first kind of each sort, in the order of their first traces.
     pub(super) fn by_first_of_sort(&self) -> impl Iterator<Item = (usize, Kind<'_>)> {
         let mut is_known = vec![false; self.kinds.sorts.len()];
-        let mut is_new = move |number: &usize| {
-            let sort = self.kinds.sort_number(*number);
+        let mut is_new = move |number: usize| {
+            let sort = self.kinds.sort_number(number);
             let known = sort.and_then(|sort| is_known.get_mut(sort));
             known.is_some_and(|known| !core::mem::replace(known, true))
         };
-        let numbers = self.by_first.iter().map(|number| *number as usize);
-        let numbers = numbers.filter(move |number| is_new(number));
-        numbers.filter_map(|number| Some((number, self.kinds.get(number)?)))
+        self.by_first().filter(move |(number, _)| is_new(*number))
+    }
+
+    /// The first trace of a kind.
+    pub(super) fn first_of(&self, kind: usize) -> Option<(usize, Trace<'_>)> {
+        let index = *self.by_kind.of(kind).first()?;
+        Some((index, self.trace(index)?))
     }
 
     /// The traces of a list.
