@@ -64,8 +64,7 @@ fn hellos(report: &mut Report<'_>) {
     let past = report.past;
     for drop in report.aside.drops.iter() {
         let place = &drop.place;
-        let pair = (place.client, place.server);
-        let list = past.pairs.get(&pair).map_or(&[][..], Vec::as_slice);
+        let list = past.pairs.of(place.client, place.server);
         let found = past.of(list).find(|(index, trace)| {
             trace.own.start == place.start
                 && trace.outcome == Outcome::HelloUnanswered

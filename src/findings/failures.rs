@@ -98,7 +98,10 @@ pub(super) fn silence_severity(
 fn resets(report: &mut Report<'_>) {
     let past = report.past;
     let mut answered: BTreeMap<Endpoint, Members> = BTreeMap::new();
-    for ((client, server), list) in past.troubled_pairs() {
+    for (client, server, list) in past
+        .pairs
+        .with(&[Outcome::HelloReset, Outcome::HelloClosed])
+    {
         let failed = pick(report, list, |index, trace| {
             matches!(trace.outcome, Outcome::HelloReset | Outcome::HelloClosed)
                 && trace.failed_at_hello()
@@ -108,9 +111,9 @@ fn resets(report: &mut Report<'_>) {
         let Some((_, example)) = past.of(&failed).next() else {
             continue;
         };
-        let all = past.kinds_at(server);
+        let all = past.kinds_at(&server);
         let served = &*answered
-            .entry(*server)
+            .entry(server)
             .or_insert_with(|| past.members(all, |kind| kind.answer.is_some()));
         let in_path = in_path(report, &failed);
         let cause = match (in_path, example.own.close) {
@@ -124,7 +127,7 @@ fn resets(report: &mut Report<'_>) {
             Confidence::Certain
         };
         let verdict = Verdict::new(Severity::Error, confidence, cause);
-        let subject = Subject::Pair(*client, *server);
+        let subject = Subject::Pair(client, server);
         if let Some(group) = report.tell(
             "hello-reset",
             verdict,
@@ -229,7 +232,7 @@ fn larger(past: &Past, failed: &[usize], served: &[usize]) -> Option<u32> {
 /// `hello-unanswered`.
 fn silence(report: &mut Report<'_>) {
     let past = report.past;
-    for ((client, server), list) in past.troubled_pairs() {
+    for (client, server, list) in past.pairs.with(&[Outcome::HelloUnanswered]) {
         let silent = pick(report, list, |index, trace| {
             trace.outcome == Outcome::HelloUnanswered
                 && trace.failed_at_hello()
@@ -264,7 +267,7 @@ fn silence(report: &mut Report<'_>) {
         if let Some(group) = report.tell(
             "hello-unanswered",
             verdict,
-            Subject::Pair(*client, *server),
+            Subject::Pair(client, server),
             &silent,
             &[],
         ) {
@@ -279,7 +282,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
     let limit = i64::try_from(report.settings.closed_before_hello_ms)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000);
-    for ((client, server), list) in past.troubled_pairs() {
+    for (client, server, list) in past.pairs.with(&[Outcome::NoClientHello]) {
         let closed = pick(report, list, |index, trace| {
             trace.outcome == Outcome::NoClientHello
                 && trace.flags.whole
@@ -288,7 +291,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
                 && !report.is_probe(index)
                 && !report.is_explained(index)
         });
-        if closed.len() < 3 || !past.speaks_tls(server) {
+        if closed.len() < 3 || !past.speaks_tls(&server) {
             continue;
         }
         let series = closed.len() >= report.settings.series_min as usize;
@@ -301,7 +304,7 @@ fn closed_before_hello(report: &mut Report<'_>) {
         report.tell(
             "closed-before-hello",
             verdict,
-            Subject::Pair(*client, *server),
+            Subject::Pair(client, server),
             &closed,
             &good,
         );

@@ -14,7 +14,7 @@ use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -66,23 +66,27 @@ fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
 }
 
-/// What one client tried towards one name (or address, where it sent none), as far as `wanted`, at least `least` times.
-/// `may_be` tells which sorts of handshakes can be `wanted` at all.
+/// What each of these clients tried towards one name (or address, where it sent none), as far as `wanted`, at least
+/// `least` times. `clients` are marked by number; `may_be` tells which sorts of handshakes can be `wanted` at all.
 fn by_client_and_target(
     report: &Report<'_>,
     least: usize,
+    clients: &[bool],
     may_be: impl Fn(&Sort) -> bool,
     wanted: impl Fn(&Trace<'_>) -> bool,
 ) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
+    let kinds = past
+        .kinds_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation && may_be(sort));
     let mut tries: HashMap<_, Vec<usize>> = HashMap::new();
-    for (index, trace) in
-        past.all_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation && may_be(sort))
-    {
-        if wanted(&trace) {
+    for (index, (client, kind)) in past.clients.of.iter().zip(&past.kind_of).enumerate() {
+        if clients.get(*client as usize) == Some(&true)
+            && kinds.get(*kind as usize) == Some(&true)
+            && let Some(trace) = past.trace(index).filter(&wanted)
+        {
             let server = trace.name.is_none().then_some(trace.server);
             tries
-                .entry((trace.own.client, trace.name, server))
+                .entry((*client, trace.name, server))
                 .or_default()
                 .push(index);
         }
@@ -157,15 +161,8 @@ fn retries(report: &mut Report<'_>) {
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000_000);
     // Who never failed so that a lower try could follow has no part in this.
-    let provoked: HashSet<IpAddr> = past
-        .all_like(provokes_fallback)
-        .map(|(_, trace)| trace.own.client)
-        .collect();
-    if provoked.is_empty() {
-        return;
-    }
-    let is_provoked = |trace: &Trace<'_>| provoked.contains(&trace.own.client);
-    for ((client, target), list) in by_client_and_target(report, 2, |_| true, is_provoked) {
+    let provoked = past.clients_like(provokes_fallback);
+    for ((client, target), list) in by_client_and_target(report, 2, &provoked, |_| true, |_| true) {
         let mut rungs: Vec<usize> = Vec::new();
         let (mut signalled, mut refused) = (false, false);
         for pair in list.windows(2) {
@@ -265,22 +262,13 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         None => asks_dns,
     };
     let is_old = |offer: Option<VersionRank>| offer.is_some() && offer < Some(VersionRank::Tls12);
-    let old: HashSet<IpAddr> = past
-        .all_like(|sort| is_old(sort.offer_max) && may_be(sort))
-        .map(|(_, trace)| trace.own.client)
-        .collect();
-    if old.is_empty() {
-        return;
-    }
+    let old = past.clients_like(|sort| is_old(sort.offer_max) && may_be(sort));
     let is_strict = |trace: &Trace<'_>| {
-        if !old.contains(&trace.own.client) {
-            return false;
-        }
         // Without a server name, by the name that the client asked DNS for.
         let name = || past.dns_name(trace);
         trace.name.is_some() || name().is_some_and(|name| hosts::is_strict(name, report.settings))
     };
-    for ((client, target), list) in by_client_and_target(report, 1, may_be, is_strict) {
+    for ((client, target), list) in by_client_and_target(report, 1, &old, may_be, is_strict) {
         let old: Vec<usize> = past
             .of(&list)
             .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))
@@ -309,10 +297,8 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         }
         for server in servers.into_iter().filter(|_| all) {
             let subject = Subject::Pair(client, server);
-            let only_this = past.pairs.get(&(client, server));
-            if only_this
-                .is_some_and(|pair| pair.iter().all(|index| old.binary_search(index).is_ok()))
-            {
+            let pair = past.pairs.of(client, server);
+            if !pair.is_empty() && pair.iter().all(|index| old.binary_search(index).is_ok()) {
                 report
                     .groups
                     .take_back("protocol-version-rejected", &subject);

@@ -11,7 +11,7 @@ use super::text::say;
 use super::trace::Kind;
 use super::{Entry, Lang, Survey, Verdict, hosts};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity, Timestamp};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// The surveys.
@@ -119,13 +119,10 @@ fn certificates(report: &mut Report<'_>) {
         names.push((farm.name.clone(), kinds.into()));
     }
     for (name, kinds) in names {
-        let mut members: HashMap<Endpoint, Vec<usize>> = HashMap::new();
-        for (number, kind) in past.kinds_of(&kinds) {
-            let internal = report.settings.internal_ports.contains(&kind.server.port);
-            if kind.leaf.is_some() && !internal {
-                members.entry(kind.server).or_default().push(number);
-            }
-        }
+        let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
+            kind.leaf.is_some() && !report.settings.internal_ports.contains(&kind.server.port)
+        });
+        let members = past.by_server(shows.map(|(number, _)| number).collect());
         for ecdsa in [false, true] {
             let runs: BTreeMap<Endpoint, Vec<Shown>> = members
                 .iter()

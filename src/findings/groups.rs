@@ -645,13 +645,21 @@ impl Groups {
     /// The findings, worst first, then by count, then by subject; each with what tells it from all others, whatever
     /// its words become.
     pub(super) fn finish_keyed(self, settings: &Settings) -> Vec<(Box<str>, Finding)> {
-        let mut findings: Vec<(Box<str>, Finding)> = self
-            .groups
-            .into_iter()
-            .map(|((id, cause, subject), group)| {
-                let key = format!("{id}/{cause}/{subject:?}");
-                (key.into(), group.finding(&subject, settings))
-            })
+        self.finish_with(settings, |(id, cause, subject)| {
+            format!("{id}/{cause}/{subject:?}").into()
+        })
+    }
+
+    /// As [`Groups::finish_keyed`], without that.
+    pub(super) fn finish(self, settings: &Settings) -> Vec<Finding> {
+        let findings = self.finish_with(settings, |_| ());
+        findings.into_iter().map(|((), finding)| finding).collect()
+    }
+
+    fn finish_with<T>(self, settings: &Settings, key_of: impl Fn(&Key) -> T) -> Vec<(T, Finding)> {
+        let groups = self.groups.into_iter();
+        let mut findings: Vec<(T, Finding)> = groups
+            .map(|(key, group)| (key_of(&key), group.finding(&key.2, settings)))
             .collect();
         findings.sort_by(|(_, a), (_, b)| {
             b.severity

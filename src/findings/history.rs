@@ -11,7 +11,7 @@ mod shared;
 
 use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
-use super::lists::{self, ByNumber, Clients, Gathering, Listed, endpoint_rank};
+use super::lists::{ByNumber, Clients, Gathering, Listed, Pairs, endpoint_rank};
 use super::past::Past;
 use super::resolved::Resolved;
 use super::stack::Stack;
@@ -279,7 +279,7 @@ impl History {
             others: self.others,
             servers: members.by(|kind| Some(kind.server), endpoint_rank),
             by_name: members.by(|kind| kind.name, |name| *name),
-            pairs: lists::notable_pairs(&clients, &by_client, &kind_of, &kinds),
+            pairs: Pairs::new(&clients, &by_client, &kind_of, &kinds),
             by_kind: ByNumber::new(&kind_of, kinds.len()),
             by_client,
             clients,

@@ -231,7 +231,7 @@ pub(super) fn interception(report: &mut Report<'_>) {
     }
     let mut causes = past.kinds.by_sort(&named, None);
     let mut nameless = HashMap::new();
-    for (number, kind) in past.by_first().filter(|(_, kind)| kind.name.is_none()) {
+    for (number, kind) in past.by_first_like(|sort| sort.name.is_none() && sort.leaf.is_some()) {
         let (first, slot) = (past.first_of(number), causes.get_mut(number));
         if let (Some(leaf), Some((_, first)), Some(slot)) = (kind.leaf, first, slot) {
             let cause = nameless.entry((leaf, kind.server));

@@ -4,7 +4,7 @@
 //! These are the quiet ones: mostly worth knowing, and the base on which other findings are trusted.
 
 use super::facts::{suite_name, version_name};
-use super::groups::Subject;
+use super::groups::{Group, Subject};
 use super::history::Hello;
 use super::http2::is_permitted;
 use super::lists::ip_rank;
@@ -17,7 +17,7 @@ use super::trace::{Kind, Sort};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -223,29 +223,34 @@ fn better_versions(report: &mut Report<'_>) {
             group.raise(Verdict::new(Severity::Warning, Confidence::Certain, ""));
         }
     }
+    let limited = |sort: &Sort| {
+        sort.negotiated.is_some()
+            && sort.negotiated == sort.offer_max
+            && sort.offer_max <= Some(VersionRank::Tls11)
+            && past
+                .answer(sort)
+                .is_some_and(|answer| answer.downgrade_sentinel.is_none())
+    };
+    let old = past.kinds_like(limited);
+    let is_old = |kind: &usize| old.get(*kind) == Some(&true);
     for (server, all) in &past.servers {
-        old_clients(report, *server, &all.kinds);
+        let kinds: Vec<usize> = all.kinds.iter().copied().filter(is_old).collect();
+        if !kinds.is_empty() {
+            old_clients(report, *server, &all.kinds, &kinds);
+        }
     }
 }
 
 /// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
-/// TLS 1.1 and below, since a client of TLS 1.2 is well.
-fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize]) {
+/// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer.
+fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize], old: &[usize]) {
     let past = report.past;
-    let is_old = |kind: &Kind| {
-        kind.negotiated.is_some()
-            && kind.negotiated == kind.offer_max
-            && kind.offer_max <= Some(VersionRank::Tls11)
-            && past
-                .answer(kind)
-                .is_some_and(|answer| answer.downgrade_sentinel.is_none())
-    };
     let better = past
         .firsts(kinds)
         .find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12));
     let Some((better, _)) = better else { return };
     let mut clients: BTreeMap<(IpAddr, Cow<'_, str>), Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.of(&past.traces_of(kinds, is_old)) {
+    for (index, trace) in past.of(&past.traces_of(old, |_| true)) {
         let key = (trace.own.client, past.reached(&trace));
         clients.entry(key).or_default().push(index);
     }
@@ -366,94 +371,117 @@ fn hello_retry(report: &mut Report<'_>) {
     }
 }
 
-/// `same-client-mixed-offers`: programs of different age on one address.
-fn mixed_offers(report: &mut Report<'_>) {
-    let past = report.past;
-    // Numbers of the names, which order themselves as these do.
-    let names = past
-        .hellos
-        .iter()
-        .map(|hello| hello.stack().map(Stack::name));
+/// A client program, as far as its hellos tell: what it offers, and the number of its stack, which order themselves as
+/// their names do.
+type Program = (VersionRank, Option<usize>);
+
+fn is_old(offer: VersionRank) -> bool {
+    offer < VersionRank::Tls12
+}
+
+/// By kind, who sent the hello; none where the hello repeats a failed one at a lower version.
+fn programs(past: &Past) -> Vec<Option<Program>> {
+    let names = past.hellos.iter();
+    let names = names.map(|hello| hello.stack().map(Stack::name));
     let known: BTreeSet<&str> = names.clone().flatten().collect();
     let known: HashMap<&str, usize> = known.into_iter().zip(0..).collect();
     let stacks: Vec<Option<usize>> = names.map(|name| known.get(name?).copied()).collect();
-    type Program = (VersionRank, Option<usize>);
-    let program = |kind: &Sort| {
-        let offer = kind.offer_max?;
-        let scsv = past.hello(kind)?.shape.fallback_scsv;
-        let stack = stacks.get(usize::try_from(kind.hello?).ok()?)?;
+    let program = |sort: &Sort| {
+        let offer = sort.offer_max?;
+        let scsv = past.hello(sort)?.shape.fallback_scsv;
+        let stack = stacks.get(usize::try_from(sort.hello?).ok()?)?;
         (!scsv).then_some((offer, *stack))
     };
-    let programs: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
-    let program = |index: usize| {
-        let kind = usize::try_from(*past.kind_of.get(index)?).ok()?;
-        programs
-            .get(past.kinds.sort_number(kind)?)
-            .copied()
-            .flatten()
-    };
-    // Few clients have an old offer at all.
-    let old: HashSet<u32> = past
-        .all_like(|sort| sort.offer_max < Some(VersionRank::Tls12) && sort.offer_max.is_some())
-        .filter_map(|(index, _)| past.clients.of.get(index).copied())
+    let of_sort: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
+    // Few captures have an old offer at all.
+    match of_sort.iter().flatten().any(|(offer, _)| is_old(*offer)) {
+        true => past.kinds.by_sort(&of_sort, None),
+        false => Vec::new(),
+    }
+}
+
+/// Clients that made an old offer and a higher one, by address, with their numbers.
+fn mixed_clients(past: &Past, program: impl Fn(usize) -> Option<Program>) -> Vec<(IpAddr, usize)> {
+    // By client, its lowest and its highest offer.
+    let mut offers: Vec<Option<(VersionRank, VersionRank)>> =
+        vec![None; past.clients.addresses.len()];
+    for (index, client) in past.clients.of.iter().enumerate() {
+        if let Some((offer, _)) = program(index)
+            && let Some(slot) = offers.get_mut(*client as usize)
+        {
+            let (low, high) = slot.get_or_insert((offer, offer));
+            *low = offer.min(*low);
+            *high = offer.max(*high);
+        }
+    }
+    let clients = past.clients.addresses.iter().zip(&offers).enumerate();
+    let mut mixed: Vec<(IpAddr, usize)> = clients
+        .filter(|(_, (_, offers))| offers.is_some_and(|(low, high)| is_old(low) && low < high))
+        .map(|(number, (address, _))| (*address, number))
         .collect();
-    let is_mixed = |client: u32| {
-        let all = past.by_client.of(client as usize).iter();
-        let offers = all.filter_map(|index| Some(program(*index)?.0));
-        let (low, high) = offers.fold((None, None), |(low, high), offer| {
-            (
-                Some(low.map_or(offer, |low: VersionRank| low.min(offer))),
-                high.max(Some(offer)),
-            )
-        });
-        low < Some(VersionRank::Tls12) && low < high
-    };
-    let mixed = old.into_iter().filter(|client| is_mixed(*client));
-    let mut mixed: Vec<(IpAddr, usize)> = mixed
-        .filter_map(|client| {
-            let client = usize::try_from(client).ok()?;
-            Some((*past.clients.addresses.get(client)?, client))
-        })
-        .collect();
-    if mixed.is_empty() {
+    mixed.sort_unstable_by_key(|(address, _)| ip_rank(address));
+    mixed
+}
+
+/// `same-client-mixed-offers`: programs of different age on one address.
+fn mixed_offers(report: &mut Report<'_>) {
+    const ID: &str = "same-client-mixed-offers";
+    let past = report.past;
+    let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
+    let programs = programs(past);
+    if programs.is_empty() {
         return;
     }
-    mixed.sort_unstable_by_key(|(address, _)| ip_rank(address));
-    for (client, number) in mixed {
-        let mut found: Vec<(Program, usize)> = Vec::new();
-        for index in past.by_client.of(number) {
+    let program = |index: usize| programs.get(*past.kind_of.get(index)? as usize).copied()?;
+    // Adds the first trace of each program of a client.
+    let mut firsts = Vec::new();
+    let mut add_firsts = |client: usize, traces: &mut Vec<usize>| {
+        firsts.clear();
+        for index in past.by_client.of(client) {
             if let Some(program) = program(*index)
-                && !found.iter().any(|(known, _)| *known == program)
+                && !firsts.iter().any(|(known, _)| *known == program)
             {
-                found.push((program, *index));
+                firsts.push((program, *index));
             }
         }
-        found.sort_unstable();
-        let traces: Vec<usize> = found.into_iter().map(|(_, index)| index).collect();
-        let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
-        if report.count_further("same-client-mixed-offers", verdict, &traces) {
-            continue;
-        }
+        firsts.sort_unstable();
+        traces.extend(firsts.iter().map(|(_, index)| *index));
+    };
+    let mut clients = mixed_clients(past, program).into_iter();
+    while !report.is_further(ID, verdict)
+        && let Some((client, number)) = clients.next()
+    {
+        let mut traces = Vec::new();
+        add_firsts(number, &mut traces);
         let subject = Subject::Named(client.to_string().into());
-        if let Some(group) = report.tell("same-client-mixed-offers", verdict, subject, &traces, &[])
-        {
-            let rows: Vec<String> = past
-                .of(&traces)
-                .map(|(_, trace)| {
-                    let stack = past.hello(&trace).and_then(Hello::stack).map_or_else(
-                        || word(past.lang, "unknown stack").to_owned(),
-                        |stack| stack.words(past.lang),
-                    );
-                    format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
-                })
-                .collect();
-            group.set("rows", &rows.join("; "));
-            // What can be done about the oldest one: they stand in order of their offers.
-            let oldest = traces.first().and_then(|index| past.trace(*index));
-            let stack = oldest.and_then(|trace| past.hello(&trace)?.stack());
-            group.note("stack_kind", Stack::cause(stack));
+        if let Some(group) = report.tell(ID, verdict, subject, &traces, &[]) {
+            tell_programs(past, group, &traces);
         }
     }
+    let mut further = Vec::new();
+    for (_, number) in clients {
+        add_firsts(number, &mut further);
+    }
+    report.count_further(ID, verdict, &further);
+}
+
+/// The programs of one client, the one with the oldest offer first.
+fn tell_programs(past: &Past, group: &mut Group, traces: &[usize]) {
+    let rows: Vec<String> = past
+        .of(traces)
+        .map(|(_, trace)| {
+            let stack = past.hello(&trace).and_then(Hello::stack).map_or_else(
+                || word(past.lang, "unknown stack").to_owned(),
+                |stack| stack.words(past.lang),
+            );
+            format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
+        })
+        .collect();
+    group.set("rows", &rows.join("; "));
+    // What can be done about the oldest one.
+    let oldest = traces.first().and_then(|index| past.trace(*index));
+    let stack = oldest.and_then(|trace| past.hello(&trace)?.stack());
+    group.note("stack_kind", Stack::cause(stack));
 }
 
 /// `health-probe`: told once for each pair, so that nobody wonders, and left out elsewhere.
@@ -606,6 +634,11 @@ mod tests {
         let old = Make::new().offer(0x0301).answer(0x0301, 0xc014);
         let new = Make::new().answer(0x0303, 0xc02f);
         assert!(find(&diagnose(&[old.clone(), new.clone()]), id).is_some());
+        // The old offer stands first in the words; the first one seen is the first in time all the same.
+        let found = diagnose(&[new.clone().at(0), old.clone().at(9)]);
+        let (found, first) = (find(&found, id).unwrap(), new.clone().at(0).record.start);
+        assert_eq!(found.first_seen, first);
+        assert!(found.last_seen > first);
         assert!(find(&diagnose(&[old.client("10.0.0.2"), new.clone()]), id).is_none());
         assert!(
             find(

@@ -64,10 +64,7 @@ fn dhe_ratio(report: &mut Report<'_>) {
         if group.cause() != "dhe-padding" {
             continue;
         }
-        let list = past
-            .pairs
-            .get(&(*client, *server))
-            .map_or(&[][..], Vec::as_slice);
+        let list = past.pairs.of(*client, *server);
         let dhe = |trace: &Trace| {
             past.suite(trace)
                 .and_then(CipherSuite::entry)

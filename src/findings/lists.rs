@@ -2,8 +2,8 @@
 
 use super::history::PAIR_NOTABLE;
 use super::trace::{Kind, Own, Sort};
-use crate::record::Endpoint;
-use core::hash::Hash;
+use crate::record::{Endpoint, Outcome};
+use core::{hash::Hash, ops::Range};
 use hashbrown::HashMap;
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -195,42 +195,171 @@ impl Clients {
 
 /// Handshakes of one client with one server, in number or by their outcome, that a survey has questions about. Most
 /// clients of a large capture have a few good handshakes each: to list them all cost more than all surveys.
-pub(super) fn notable_pairs(
-    clients: &Clients,
-    by_client: &ByNumber,
-    kind_of: &[u32],
-    kinds: &Listed,
-) -> BTreeMap<(IpAddr, Endpoint), Vec<usize>> {
-    let is_complete: Vec<bool> = kinds.sorts.iter().map(Sort::is_complete).collect();
-    let is_complete = kinds.by_sort(&is_complete, true);
-    let completes = |index: &usize| {
-        let kind = kind_of.get(*index).map(|kind| *kind as usize);
-        kind.and_then(|kind| is_complete.get(kind)) == Some(&true)
-    };
-    let server = |index: usize| Some(kinds.get(*kind_of.get(index)? as usize)?.server);
-    let mut found: Vec<((IpAddr, Endpoint), Vec<usize>)> = Vec::new();
-    for (number, client) in clients.addresses.iter().enumerate() {
-        let all = by_client.of(number);
-        if all.len() < PAIR_NOTABLE && all.iter().all(completes) {
-            continue;
-        }
-        // In order of time within each server: this sort leaves equal ones as they are.
-        let mut by_server: Vec<(Endpoint, usize)> = all
-            .iter()
-            .filter_map(|index| Some((server(*index)?, *index)))
-            .collect();
-        by_server.sort_by_key(|(server, _)| endpoint_rank(server));
-        for same in by_server.chunk_by(|a, b| a.0 == b.0) {
-            let is_notable =
-                same.len() >= PAIR_NOTABLE || !same.iter().all(|(_, index)| completes(index));
-            if let Some((server, _)) = same.first().filter(|_| is_notable) {
-                let list = same.iter().map(|(_, index)| *index).collect();
-                found.push(((*client, *server), list));
+#[derive(Debug)]
+pub(super) struct Pairs {
+    /// By client, and of one client by server, as addresses order themselves.
+    pairs: Vec<Pair>,
+    /// Indexes of traces, those of one pair together and in order of time.
+    traces: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Pair {
+    client: IpAddr,
+    server: Endpoint,
+    /// Where its traces stand.
+    traces: Range<usize>,
+    /// How they ended.
+    outcomes: Outcomes,
+}
+
+/// A set of outcomes: most surveys ask for some, and can pass over a pair that has none of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcomes(u16);
+
+impl Outcomes {
+    fn of(outcomes: &[Outcome]) -> Self {
+        let bits = outcomes.iter().map(|outcome| 1 << *outcome as u16);
+        Self(bits.fold(0, |all, bit| all | bit))
+    }
+
+    fn incomplete() -> Self {
+        let all = Outcome::ALL.into_iter();
+        let incomplete: Vec<Outcome> = all.filter(|outcome| !outcome.is_complete()).collect();
+        Self::of(&incomplete)
+    }
+
+    fn meet(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl Pairs {
+    pub(super) fn new(
+        clients: &Clients,
+        by_client: &ByNumber,
+        kind_of: &[u32],
+        kinds: &Listed,
+    ) -> Self {
+        let incomplete = Outcomes::incomplete();
+        let places = ranked(kinds.endpoints.iter().map(endpoint_rank));
+        // By kind, the place of its server among all, and how it ended.
+        let outcomes = kinds.sorts.iter().map(|sort| Outcomes::of(&[sort.outcome]));
+        let outcomes: Vec<Outcomes> = outcomes.collect();
+        let of_kind = kinds.kinds.iter().map(|(server, sort)| {
+            let place = places.place_of.get(*server as usize);
+            let outcome = outcomes.get(*sort as usize);
+            place.copied().zip(outcome.copied()).unwrap_or_default()
+        });
+        let of_kind: Vec<(u32, Outcomes)> = of_kind.collect();
+        let seen = |index: &usize| {
+            let kind = kind_of.get(*index).map(|kind| *kind as usize);
+            kind.and_then(|kind| of_kind.get(kind))
+                .copied()
+                .unwrap_or_default()
+        };
+        let mut found = Self {
+            pairs: Vec::new(),
+            traces: Vec::new(),
+        };
+        let mut by_server: Vec<(u32, usize, Outcomes)> = Vec::new();
+        for number in ranked(clients.addresses.iter().map(ip_rank)).numbers {
+            let all = by_client.of(number as usize);
+            let client = clients.addresses.get(number as usize);
+            let is_incomplete = |index: &usize| seen(index).1.meet(incomplete);
+            if all.len() < PAIR_NOTABLE && !all.iter().any(is_incomplete) {
+                continue;
+            }
+            // In order of time within each server.
+            by_server.clear();
+            by_server.extend(all.iter().map(|index| {
+                let (place, outcome) = seen(index);
+                (place, *index, outcome)
+            }));
+            by_server.sort_unstable_by_key(|(place, index, _)| (*place, *index));
+            for same in by_server.chunk_by(|a, b| a.0 == b.0) {
+                let outcomes = Outcomes(same.iter().fold(0, |all, (.., one)| all | one.0));
+                let number = same
+                    .first()
+                    .and_then(|one| places.numbers.get(one.0 as usize));
+                let server = number.and_then(|number| kinds.endpoints.get(*number as usize));
+                if let Some((client, server)) = client.zip(server)
+                    && (same.len() >= PAIR_NOTABLE || outcomes.meet(incomplete))
+                {
+                    let begin = found.traces.len();
+                    found.traces.extend(same.iter().map(|(_, index, _)| *index));
+                    found.pairs.push(Pair {
+                        client: *client,
+                        server: *server,
+                        traces: begin..found.traces.len(),
+                        outcomes,
+                    });
+                }
             }
         }
+        found
     }
-    found.sort_unstable_by_key(|((client, server), _)| (ip_rank(client), endpoint_rank(server)));
-    found.into_iter().collect()
+
+    fn traces(&self, pair: &Pair) -> &[usize] {
+        self.traces.get(pair.traces.clone()).unwrap_or(&[])
+    }
+
+    /// The traces of one pair, if they are notable.
+    pub(super) fn of(&self, client: IpAddr, server: Endpoint) -> &[usize] {
+        let rank = |client: &IpAddr, server: &Endpoint| (ip_rank(client), endpoint_rank(server));
+        let wanted = rank(&client, &server);
+        let found =
+            (self.pairs).binary_search_by_key(&wanted, |pair| rank(&pair.client, &pair.server));
+        let pair = found.ok().and_then(|place| self.pairs.get(place));
+        pair.map_or(&[], |pair| self.traces(pair))
+    }
+
+    /// The traces of each pair.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &[usize]> {
+        self.pairs.iter().map(|pair| self.traces(pair))
+    }
+
+    /// Pairs of which a handshake ended in one of these ways.
+    pub(super) fn with(
+        &self,
+        outcomes: &[Outcome],
+    ) -> impl Iterator<Item = (IpAddr, Endpoint, &[usize])> {
+        self.meeting(Outcomes::of(outcomes))
+    }
+
+    /// Pairs with a handshake that did not complete.
+    pub(super) fn troubled(&self) -> impl Iterator<Item = (IpAddr, Endpoint, &[usize])> {
+        self.meeting(Outcomes::incomplete())
+    }
+
+    fn meeting(&self, wanted: Outcomes) -> impl Iterator<Item = (IpAddr, Endpoint, &[usize])> {
+        let found = self
+            .pairs
+            .iter()
+            .filter(move |pair| pair.outcomes.meet(wanted));
+        found.map(|pair| (pair.client, pair.server, self.traces(pair)))
+    }
+}
+
+/// Numbers in the order of what they stand for, and the place of each among them.
+struct Ranked {
+    numbers: Vec<u32>,
+    place_of: Vec<u32>,
+}
+
+fn ranked<R: Ord>(ranks: impl Iterator<Item = R>) -> Ranked {
+    let mut by_rank: Vec<(R, u32)> = ranks.zip(0..).collect();
+    by_rank.sort_unstable();
+    let mut place_of = vec![0; by_rank.len()];
+    for ((_, number), place) in by_rank.iter().zip(0..) {
+        if let Some(slot) = place_of.get_mut(*number as usize) {
+            *slot = place;
+        }
+    }
+    Ranked {
+        numbers: by_rank.into_iter().map(|(_, number)| number).collect(),
+        place_of,
+    }
 }
 
 /// IPv4 before IPv6, as addresses order themselves.
@@ -269,6 +398,39 @@ mod tests {
             .collect();
         all.sort_by_key(endpoint_rank);
         assert!(all.is_sorted());
+    }
+
+    #[test]
+    fn pairs_are_found_by_their_names_and_by_how_they_ended() {
+        use crate::findings::{Settings, facts::Facts, history::History, testing::Make};
+        use crate::record::Dns;
+        let mut history = History::new(&Settings::default());
+        let good = || Make::new().answer(0x0303, 0xc02f);
+        let reset = || Make::new().outcome(Outcome::HelloReset);
+        let made = [
+            good().client("10.0.0.9").at(0),
+            reset().client("10.0.0.2").at(1),
+            good().client("10.0.0.2").server("10.0.0.5:25").at(2),
+            good().client("10.0.0.2").at(3),
+            reset().client("10.0.0.1").server("[::1]:443").at(4),
+        ];
+        for one in &made {
+            history.add(&Facts::of(&one.record));
+        }
+        let past = history.past(Settings::default().lang, Dns::default());
+        let pair = |index: usize| (made[index].record.client.ip, made[index].record.server);
+        let of = |index: usize| past.pairs.of(pair(index).0, pair(index).1);
+        // Good ones alone are not notable.
+        assert!(of(0).is_empty() && of(2).is_empty());
+        assert_eq!(of(1), [1, 3]);
+        let with = |outcomes: &[Outcome]| -> Vec<_> {
+            let found = past.pairs.with(outcomes);
+            found.map(|(client, server, _)| (client, server)).collect()
+        };
+        assert_eq!(with(&[Outcome::HelloReset]), [pair(4), pair(1)]);
+        assert_eq!(with(&[Outcome::Established]), [pair(1)]);
+        assert!(with(&[Outcome::HelloClosed]).is_empty());
+        assert_eq!(past.pairs.troubled().count(), 2);
     }
 
     #[test]

@@ -366,11 +366,15 @@ impl Diagnosis {
     /// The findings, worst first, then by count, then by subject: the same records give the same list.
     #[must_use]
     pub fn finish(self) -> Vec<Finding> {
-        let findings = self.finish_keyed();
-        findings.into_iter().map(|(_, finding)| finding).collect()
+        self.surveyed(Groups::finish)
     }
 
     fn finish_keyed(self) -> Vec<(Box<str>, Finding)> {
+        self.surveyed(Groups::finish_keyed)
+    }
+
+    /// Runs the surveys, and then what makes findings of the groups.
+    fn surveyed<T>(self, finish: impl FnOnce(Groups, &Settings) -> T) -> T {
         let Self {
             settings,
             mut groups,
@@ -387,7 +391,7 @@ impl Diagnosis {
         for survey in surveys() {
             (survey.run)(&mut report);
         }
-        groups.finish_keyed(&settings)
+        finish(groups, &settings)
     }
 }
 

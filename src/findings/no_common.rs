@@ -44,7 +44,13 @@ fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
 fn no_common_cipher(report: &mut Report<'_>) {
     let past = report.past;
     let mut ledgers: BTreeMap<Endpoint, Ledger> = BTreeMap::new();
-    for ((client, server), list) in past.troubled_pairs() {
+    // Upon the hello, and not by silence.
+    let ends = [
+        Outcome::HelloReset,
+        Outcome::HelloClosed,
+        Outcome::ServerAlert,
+    ];
+    for (client, server, list) in past.pairs.with(&ends) {
         let failed = pick(report, list, |index, trace| {
             trace.failed_at_hello()
                 && trace.outcome != Outcome::HelloUnanswered
@@ -54,8 +60,8 @@ fn no_common_cipher(report: &mut Report<'_>) {
         if failed.is_empty() {
             continue;
         }
-        let all = past.kinds_at(server);
-        let ledger = ledgers.entry(*server).or_insert_with(|| past.ledger(all));
+        let all = past.kinds_at(&server);
+        let ledger = ledgers.entry(server).or_insert_with(|| past.ledger(all));
         let Some(can) = ledger.can else { continue };
         let empty = pick(report, &failed, |_, trace| {
             let version = trace.offer_max.map_or(can, |offered| offered.min(can));
@@ -72,7 +78,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
                     .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
         });
         let Some((_, example)) = past.of(&empty).next() else {
-            no_common_group(report, (*client, *server), &failed, ledger);
+            no_common_group(report, (client, server), &failed, ledger);
             continue;
         };
         let alerted = example.outcome == Outcome::ServerAlert;
@@ -89,7 +95,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
         if let Some(group) = report.tell(
             "no-common-cipher",
             verdict,
-            Subject::Pair(*client, *server),
+            Subject::Pair(client, server),
             &empty,
             &contrast,
         ) {

@@ -3,7 +3,7 @@
 use super::Lang;
 use super::facts::{moment, suite_name, version_name};
 use super::history::Hello;
-use super::lists::{ByNumber, Clients, Listed, Members};
+use super::lists::{ByNumber, Clients, Listed, Members, Pairs};
 use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
@@ -43,7 +43,7 @@ pub(super) struct Past {
     /// Traces and their kinds by server endpoint.
     pub(super) servers: BTreeMap<Endpoint, Members>,
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
-    pub(super) pairs: BTreeMap<(IpAddr, Endpoint), Vec<usize>>,
+    pub(super) pairs: Pairs,
     /// Traces and their kinds by the number of the server name.
     pub(super) by_name: BTreeMap<u32, Members>,
     /// What DNS told.
@@ -95,6 +95,11 @@ impl Past {
         (0..self.len()).filter_map(|index| Some((index, self.trace(index)?)))
     }
 
+    /// What each trace has of its own, in order of time.
+    pub(super) fn all_own(&self) -> impl Iterator<Item = (usize, &Own)> {
+        (0..self.len()).filter_map(|index| Some((index, self.own(index)?)))
+    }
+
     /// All traces of kinds that fit, in order of time; reads no others.
     pub(super) fn all_whose(
         &self,
@@ -109,17 +114,33 @@ impl Past {
         &self,
         fits: impl Fn(&Sort) -> bool,
     ) -> impl DoubleEndedIterator<Item = (usize, Trace<'_>)> {
+        self.all_marked(self.kinds_like(fits))
+    }
+
+    /// By kind whether it is like this, whoever the server is. Empty where none is.
+    pub(super) fn kinds_like(&self, fits: impl Fn(&Sort) -> bool) -> Vec<bool> {
         let marks: Vec<bool> = self.kinds.sorts.iter().map(fits).collect();
-        self.all_marked(match marks.contains(&true) {
+        match marks.contains(&true) {
             true => self.kinds.by_sort(&marks, false),
             false => Vec::new(),
-        })
+        }
     }
 
     /// All kinds, in the order of their first traces.
     pub(super) fn by_first(&self) -> impl Iterator<Item = (usize, Kind<'_>)> {
         let numbers = self.by_first.iter().map(|number| *number as usize);
         numbers.filter_map(|number| Some((number, self.kinds.get(number)?)))
+    }
+
+    /// All kinds that are like this, whoever the server is, in the order of their first traces.
+    pub(super) fn by_first_like(
+        &self,
+        fits: impl Fn(&Sort) -> bool,
+    ) -> impl Iterator<Item = (usize, Kind<'_>)> {
+        let marks = self.kinds_like(fits);
+        let numbers = self.by_first.iter().map(|number| *number as usize);
+        let fitting = numbers.filter(move |number| marks.get(*number) == Some(&true));
+        fitting.filter_map(|number| Some((number, self.kinds.get(number)?)))
     }
 
     /// All traces of kinds that are marked by their numbers, in order of time; reads no others.
@@ -194,6 +215,17 @@ impl Past {
             .filter_map(|number| Some((*number, self.kinds.get(*number)?)))
     }
 
+    /// Kinds by their server, those of the first traces first.
+    pub(super) fn by_server(&self, mut kinds: Vec<usize>) -> Vec<(Endpoint, Vec<usize>)> {
+        // Numbers are given in that order.
+        kinds.sort_unstable();
+        let server = |number: &usize| self.kinds.get(*number).map(|kind| kind.server);
+        kinds
+            .chunk_by(|one, other| server(one) == server(other))
+            .filter_map(|same| Some((server(same.first()?)?, same.to_vec())))
+            .collect()
+    }
+
     /// Those of some kinds that fit, with their traces.
     pub(super) fn members(&self, kinds: &[usize], fits: impl Fn(&Kind<'_>) -> bool) -> Members {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
@@ -226,6 +258,23 @@ impl Past {
         number.map_or(&[], |number| self.by_client.of(*number as usize))
     }
 
+    /// By number, the clients with a handshake like this. Empty where there is none.
+    pub(super) fn clients_like(&self, fits: impl Fn(&Sort) -> bool) -> Vec<bool> {
+        let kinds = self.kinds_like(fits);
+        if kinds.is_empty() {
+            return Vec::new();
+        }
+        let mut marks = vec![false; self.clients.addresses.len()];
+        for (client, kind) in self.clients.of.iter().zip(&self.kind_of) {
+            if kinds.get(*kind as usize) == Some(&true)
+                && let Some(mark) = marks.get_mut(*client as usize)
+            {
+                *mark = true;
+            }
+        }
+        marks
+    }
+
     /// From where on a list of traces is of this time or later.
     pub(super) fn since<'l>(&self, list: &'l [usize], start: Timestamp) -> &'l [usize] {
         let before = |index: &usize| self.own(*index).is_some_and(|own| own.start < start);
@@ -239,24 +288,6 @@ impl Past {
     ) -> impl Iterator<Item = (usize, Kind<'p>)> {
         let found = self.kinds_of(kinds);
         found.filter_map(|(number, kind)| Some((*self.by_kind.of(number).first()?, kind)))
-    }
-
-    /// Some handshake of a list did not complete.
-    pub(super) fn any_incomplete(&self, list: &[usize]) -> bool {
-        let incomplete = |index: &usize| {
-            let kind = self.kind(*index);
-            kind.is_some_and(|kind| !kind.is_complete())
-        };
-        list.iter().any(incomplete)
-    }
-
-    /// Pairs with a handshake that did not complete.
-    pub(super) fn troubled_pairs(
-        &self,
-    ) -> impl Iterator<Item = (&(IpAddr, Endpoint), &Vec<usize>)> {
-        self.pairs
-            .iter()
-            .filter(|(_, list)| self.any_incomplete(list))
     }
 
     /// Servers with a handshake that did not complete.

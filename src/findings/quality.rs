@@ -183,15 +183,18 @@ fn backwards(report: &mut Report<'_>) {
     // By capture, what has the highest frame so far: a packet of it was recorded at its end at the latest.
     let mut furthest: Vec<Option<(u64, Timestamp)>> = vec![None; past.captures.len()];
     let mut traces = Vec::new();
-    for (index, trace) in past.all() {
+    let captures: Vec<u32> = past.kinds.sorts.iter().map(|sort| sort.capture).collect();
+    let captures = past.kinds.by_sort(&captures, u32::MAX);
+    for (index, own) in past.all_own() {
+        let kind = past.kind_of.get(index).map(|kind| *kind as usize);
+        let capture = kind.and_then(|kind| captures.get(kind));
+        let slot = capture.and_then(|capture| furthest.get_mut(*capture as usize));
         // Of a trace its frame is not before its start.
-        let Some(slot) = furthest.get_mut(trace.capture as usize) else {
-            continue;
-        };
-        let slot = slot.get_or_insert((0, trace.own.start));
-        if trace.own.frame > slot.0 {
-            *slot = (trace.own.frame, trace.own.end);
-        } else if trace.own.frame > 0 && trace.own.start.micros_since(slot.1) > STEP_US {
+        let Some(slot) = slot else { continue };
+        let slot = slot.get_or_insert((0, own.start));
+        if own.frame > slot.0 {
+            *slot = (own.frame, own.end);
+        } else if own.frame > 0 && own.start.micros_since(slot.1) > STEP_US {
             traces.push(index);
         }
     }

@@ -10,7 +10,7 @@ use super::names::certificate_name;
 use super::negotiation::{is_signed_otherwise, lacks_key_type};
 use super::past::Past;
 use super::survey::{Report, pick};
-use super::trace::{Kind, Trace};
+use super::trace::{AT_HELLO, Kind, Trace};
 use super::{Survey, Verdict};
 use crate::record::{Certificate, Code16, Confidence, Endpoint, Severity, Side};
 use crate::tls::code_points::VersionRank;
@@ -48,7 +48,7 @@ fn is_dropped(trace: &Trace<'_>) -> bool {
 fn dropped_hellos(report: &mut Report<'_>) {
     let past = report.past;
     let mut by_server: BTreeMap<Endpoint, Shown<'_>> = BTreeMap::new();
-    for ((client, server), list) in past.troubled_pairs() {
+    for (client, server, list) in past.pairs.with(&AT_HELLO) {
         let dropped = pick(report, list, |index, trace| {
             is_dropped(trace)
                 && !report.is_explained(index)
@@ -58,9 +58,9 @@ fn dropped_hellos(report: &mut Report<'_>) {
         if dropped.is_empty() {
             continue;
         }
-        let kinds = past.kinds_at(server);
+        let kinds = past.kinds_at(&server);
         let certificates = by_server
-            .entry(*server)
+            .entry(server)
             .or_insert_with(|| shown(past, kinds));
         let misfits = |trace: &Trace<'_>| {
             schemes(past, trace).is_some_and(|schemes| {
@@ -78,7 +78,7 @@ fn dropped_hellos(report: &mut Report<'_>) {
             continue;
         }
         let verdict = Verdict::new(Severity::Error, Confidence::Likely, "dropped");
-        let subject = Subject::Pair(*client, *server);
+        let subject = Subject::Pair(client, server);
         let id = "sigalg-cert-mismatch";
         if let Some(group) = report.tell(id, verdict, subject, &traces, &[*served]) {
             group.set("server", &server.to_string());

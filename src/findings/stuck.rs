@@ -29,9 +29,10 @@ pub(super) fn stuck(report: &mut Report<'_>) {
     let minimum = report.settings.series_min as usize;
     // Something worked, then came an outage, and then a change.
     let long_enough = past
-        .troubled_pairs()
-        .filter(|(_, list)| list.len() > 2 * minimum);
-    for ((client, server), list) in long_enough {
+        .pairs
+        .troubled()
+        .filter(|(_, _, list)| list.len() > 2 * minimum);
+    for (client, server, list) in long_enough {
         let Some((before, outage, after, relapsed)) = phases(report, list, minimum)
             .map(|(before, outage, after)| (before, outage, after, false))
             .or_else(|| {
@@ -55,10 +56,10 @@ pub(super) fn stuck(report: &mut Report<'_>) {
             .of(after)
             .all(|(_, trace)| trace.offer_max.is_some_and(|offer| offer < usual));
         let long = lasts >= i64::try_from(report.settings.series_span_s).unwrap_or(i64::MAX);
-        if !(silent || lower) || !long || others_changed(report, *server, *client, after, usual) {
+        if !(silent || lower) || !long || others_changed(report, server, client, after, usual) {
             continue;
         }
-        let healthy = healthy_peer(report, *server, *client, after, usual);
+        let healthy = healthy_peer(report, server, client, after, usual);
         if relapsed && healthy.is_none() {
             continue; // the outage may go on: nothing tells that the server is well again
         }
@@ -70,7 +71,7 @@ pub(super) fn stuck(report: &mut Report<'_>) {
         if let Some(group) = report.tell(
             "client-stuck-on-fallback",
             verdict,
-            Subject::Pair(*client, *server),
+            Subject::Pair(client, server),
             after,
             &contrast,
         ) {

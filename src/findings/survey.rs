@@ -87,21 +87,19 @@ impl<'r> Report<'r> {
         self.groups.open(entry(id)?, verdict, subject)
     }
 
-    /// Counts traces of a subject that was not told of before, where all further subjects are told as one and that one says
-    /// enough already; else does nothing. For surveys with thousands of subjects: it spares their words.
-    pub(super) fn count_further(
-        &mut self,
-        id: &'static str,
-        verdict: Verdict,
-        traces: &[usize],
-    ) -> bool {
-        let Some(group) = self.groups.further(id, verdict) else {
-            return false;
-        };
-        if let Some((first, last)) = span(self.past, traces) {
+    /// All further subjects of a finding are told as one, and that one says enough already: what is left is to count them.
+    pub(super) fn is_further(&mut self, id: &'static str, verdict: Verdict) -> bool {
+        self.groups.further(id, verdict).is_some()
+    }
+
+    /// Counts traces of subjects that were not told of before, if [`Report::is_further`]. For surveys with thousands of
+    /// subjects: it spares their words.
+    pub(super) fn count_further(&mut self, id: &'static str, verdict: Verdict, traces: &[usize]) {
+        if let Some((first, last)) = span(self.past, traces)
+            && let Some(group) = self.groups.further(id, verdict)
+        {
             group.count(traces.len() as u64, first, last);
         }
-        true
     }
 
     /// Makes or adds to a finding about `traces`; `contrast` are shown beside the first of them. `None` where the finding
@@ -146,7 +144,7 @@ impl<'r> Report<'r> {
     /// Health probes: one source, six or more in a row at a regular interval, no payload or a hello and then a close.
     fn find_probes(&mut self) {
         let past = self.past;
-        for list in past.pairs.values().filter(|list| list.len() >= PROBES_MIN) {
+        for list in past.pairs.lists().filter(|list| list.len() >= PROBES_MIN) {
             // Equal ones: a check asks in the same way each time, by TCP alone or with one kind of hello.
             let mut hellos: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
             for (index, trace) in past.of(list).filter(|(_, trace)| looks_like_probe(trace)) {
@@ -176,11 +174,11 @@ impl<'r> Report<'r> {
     }
 }
 
-/// The time of the first of some traces, and the latest time: traces are numbered in order of time.
+/// The first and the last time of some traces: these are numbered in order of time.
 fn span(past: &Past, traces: &[usize]) -> Option<(Timestamp, Timestamp)> {
     let start = |index: usize| Some(past.trace(index)?.own.start);
-    let last = traces.iter().copied().max()?;
-    Some((start(*traces.first()?)?, start(last)?))
+    let (first, last) = (traces.iter().min()?, traces.iter().max()?);
+    Some((start(*first)?, start(*last)?))
 }
 
 fn looks_like_probe(kind: &Kind) -> bool {

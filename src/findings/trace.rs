@@ -134,19 +134,21 @@ impl Deref for Kind<'_> {
     }
 }
 
+/// How a handshake ends where the server does not answer the hello, or ends it upon that.
+pub(super) const AT_HELLO: [Outcome; 4] = [
+    Outcome::HelloUnanswered,
+    Outcome::HelloReset,
+    Outcome::HelloClosed,
+    Outcome::ServerAlert,
+];
+
 impl Sort {
     /// The server never answered the hello, or ended the handshake upon it.
     pub(super) fn failed_at_hello(&self) -> bool {
         self.flags.whole
             && self.hello.is_some()
             && self.answer.is_none()
-            && matches!(
-                self.outcome,
-                Outcome::HelloReset
-                    | Outcome::HelloClosed
-                    | Outcome::HelloUnanswered
-                    | Outcome::ServerAlert
-            )
+            && AT_HELLO.contains(&self.outcome)
     }
 
     /// Reset, closed or left without an answer: no alert tells why.
