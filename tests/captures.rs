@@ -807,7 +807,7 @@ fn seen_from_outside(record: &Handshake) -> Handshake {
     record.stopped_after = None;
     record.findings.clear();
     if version(&record) == 0x0304 {
-        record.certificates.clear();
+        record.certificates = tlscope::record::Chain::default();
         let hello = record.server_hello.as_mut().unwrap();
         Arc::make_mut(&mut hello.shape).alpn = None;
     }

@@ -4,7 +4,7 @@ use super::opened::Reading;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::record::{
-    Alert, Certificate, ClientHello, Code16, Defect, KeyExchange, Ocsp, Psk, ServerHello, Side,
+    Alert, Chain, ClientHello, Code16, Defect, KeyExchange, Ocsp, Psk, ServerHello, Side,
     Timestamp,
     copy::{Interner, Place},
     ocsp,
@@ -21,7 +21,6 @@ use crate::tls::{
     sslv2,
     wire::U16List,
 };
-use std::sync::Arc;
 
 /// The counter of what secrets did not open.
 fn skip_of(trouble: Trouble) -> Skip {
@@ -83,8 +82,8 @@ pub(super) struct Draft {
     pub server_hello: Option<Box<ServerHello>>,
     pub session_id: Option<Box<[u8]>>,
     pub key_exchange: Option<KeyExchange>,
-    pub certificates: Vec<Arc<Certificate>>,
-    pub client_certificates: Vec<Arc<Certificate>>,
+    pub certificates: Chain,
+    pub client_certificates: Chain,
     pub certificate_requested: bool,
     pub ocsp_stapled: bool,
     pub ocsp: Option<Box<Ocsp>>,
@@ -149,7 +148,6 @@ impl Draft {
             .map_or(0, |sni| sni.len());
         boxed
             + sni
-            + 16 * (self.certificates.len() + self.client_certificates.len())
             + self.alerts.len() * size_of::<Alert>()
             + self.ocsp.as_ref().map_or(0, |_| size_of::<Ocsp>())
             + self.opened.as_ref().map_or(0, |opened| opened.heap_bytes())
@@ -411,7 +409,7 @@ impl Draft {
                 };
                 self.event(direction, Event::ServerHello(view), seen, desk);
                 if !hello.certificate.is_empty() {
-                    self.certificates = vec![desk.interner.certificate(hello.certificate)];
+                    self.certificates = desk.interner.leaf(hello.certificate);
                 }
             }
             sslv2::Hello::MasterKey(kind) => {
@@ -501,11 +499,7 @@ impl Draft {
     ) {
         self.stopped_after = Some(HandshakeType::CERTIFICATE);
         let side = self.side(direction);
-        let owned = list
-            .iter()
-            .take(desk.limits.certificates_max)
-            .map(|der| desk.interner.certificate(der))
-            .collect();
+        let owned = desk.interner.chain(list, desk.limits.certificates_max);
         if side == Side::Client {
             self.client_certificate_empty = Some(list.is_empty());
             self.client_certificates = owned;

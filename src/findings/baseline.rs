@@ -201,11 +201,7 @@ mod tests {
         silent(&[new(-100), old()], &[new(0)]);
         silent(&[old()], &[new(0).server("10.0.0.6:443")]);
         silent(&[old()], &[new(0).sni("x.contoso.com")]);
-        let ecdsa = new(0).with(|record| {
-            let mut leaf = (*record.certificates[0]).clone();
-            leaf.key = Some("ecdsa-p256".into());
-            record.certificates[0] = leaf.into();
-        });
+        let ecdsa = new(0).leaf(|leaf| leaf.key = Some("ecdsa-p256".into()));
         silent(&[old()], &[ecdsa]);
         silent(&[], &[new(0)]);
     }

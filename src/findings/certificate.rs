@@ -13,12 +13,12 @@ use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
-use crate::record::{Certificate, Confidence, Marks, Scope, Severity, Side, Timestamp};
+use crate::record::{Certificate, ChainMarks, Confidence, Marks, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -186,19 +186,23 @@ pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
 
 /// `cert-validity`, by the leaf or any certificate that was sent with it.
 fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    leaf(facts)?;
+    let leaf = leaf(facts)?;
     // Without a clock there is no time to compare with.
     if is_internal(facts, settings) || facts.record.start < FIRST_TLS {
         return None;
     }
-    let chain = facts.record.certificates.iter();
-    // Of equally grave ones the leaf's counts, which stands first.
-    let worst = chain
-        .enumerate()
-        .filter_map(|(index, certificate)| {
-            aged(certificate, index == 0, facts.record.start, settings)
-        })
-        .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?;
+    let now = facts.record.start;
+    let valid = chain_marks(facts)?.valid;
+    let worst = if valid.is_some_and(|(begin, end)| begin <= now && now <= end) {
+        // Of the others no more is asked.
+        aged(leaf, true, now, settings)?
+    } else {
+        let chain = facts.record.certificates.iter().enumerate();
+        // Of equally grave ones the leaf's counts, which stands first.
+        chain
+            .filter_map(|(index, certificate)| aged(certificate, index == 0, now, settings))
+            .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?
+    };
     Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
 }
 
@@ -263,6 +267,25 @@ pub(super) fn marks(certificate: &Certificate) -> &Marks {
     })
 }
 
+/// What is asked of the server's chain for each handshake; none where it showed none.
+pub(super) fn chain_marks<'a>(facts: &Facts<'a>) -> Option<&'a ChainMarks> {
+    facts.record.certificates.marks(|chain| {
+        let signed = chain.iter().filter(|one| !one.self_signed);
+        let schemes: BTreeSet<u16> = signed.filter_map(|one| marks(one).scheme).collect();
+        let begins: Option<Vec<_>> = chain.iter().map(|one| one.not_before).collect();
+        let ends: Option<Vec<_>> = chain.iter().map(|one| one.not_after).collect();
+        let weak = chain.iter().filter_map(|one| marks(one).weakness);
+        ChainMarks {
+            schemes: schemes.into_iter().collect(),
+            weakness: weak.max_by_key(|found| found.0),
+            valid: begins.zip(ends).and_then(|(begins, ends)| {
+                Some((begins.into_iter().max()?, ends.into_iter().min()?))
+            }),
+            disorder: disorder(chain),
+        }
+    })
+}
+
 /// A public authority issued it.
 pub(super) fn is_public(certificate: &Certificate) -> bool {
     marks(certificate).is_public
@@ -315,12 +338,7 @@ fn weak(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     if is_internal(facts, settings) {
         return None;
     }
-    let worst = facts
-        .record
-        .certificates
-        .iter()
-        .filter_map(|certificate| marks(certificate).weakness)
-        .max_by_key(|found| found.0)?;
+    let worst = chain_marks(facts)?.weakness?;
     Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
 }
 
@@ -399,27 +417,25 @@ fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     if is_internal(facts, settings) || leaf.self_signed {
         return None;
     }
-    let certificates = &facts.record.certificates;
-    // The leaf's issuer does not come next, but later.
-    let is_issuer = |other: &Arc<Certificate>| other.subject == leaf.issuer;
-    let mut behind = certificates.iter().skip(1);
-    if behind.next().is_some_and(|next| !is_issuer(next)) && behind.any(is_issuer) {
-        return Some(Verdict::new(
-            Severity::Warning,
-            Confidence::Certain,
-            "out-of-order",
-        ));
-    }
-    if certificates.len() == 1 {
+    if facts.record.certificates.len() == 1 {
         return leaf_alone(facts, leaf);
     }
+    let (severity, cause) = chain_marks(facts)?.disorder?;
+    Some(Verdict::new(severity, Confidence::Certain, cause))
+}
+
+/// What is wrong with the order of a leaf and more, or with which ones were sent.
+fn disorder(chain: &[Arc<Certificate>]) -> Option<(Severity, &'static str)> {
+    let (leaf, others) = chain.split_first()?;
+    // The leaf's issuer does not come next, but later.
+    let is_issuer = |other: &Arc<Certificate>| other.subject == leaf.issuer;
+    let mut behind = others.iter();
+    if behind.next().is_some_and(|next| !is_issuer(next)) && behind.any(is_issuer) {
+        return Some((Severity::Warning, "out-of-order"));
+    }
     // Each client has the root already, or does not trust it: it costs bytes in each handshake.
-    let has_root = certificates.iter().skip(1).any(|other| other.self_signed);
-    has_root.then_some(Verdict::new(
-        Severity::Info,
-        Confidence::Certain,
-        "root-included",
-    ))
+    let has_root = others.iter().any(|other| other.self_signed);
+    has_root.then_some((Severity::Info, "root-included"))
 }
 
 /// A leaf alone proves nothing: a root may have issued it itself. The client's word does; and where the certificate says
@@ -585,15 +601,11 @@ mod tests {
             .answer(0x0303, 0xc02f)
             .certificate(cert("CN=www.contoso.com", &["www.contoso.com"]));
         assert!(!has(&alone, id));
-        let mut fetched = alone.clone();
-        std::sync::Arc::make_mut(&mut fetched.record.certificates[0]).ca_issuers = true;
+        let fetched = alone.clone().leaf(|leaf| leaf.ca_issuers = true);
         assert!(has(&fetched, id));
         // By its issuer's name a root issued it.
-        let by_root = fetched.clone().with(|record| {
-            let mut leaf = (*record.certificates[0]).clone();
-            leaf.issuer = Some("CN=Contoso Root CA".into());
-            record.certificates[0] = leaf.into();
-        });
+        let by_root =
+            (fetched.clone()).leaf(|leaf| leaf.issuer = Some("CN=Contoso Root CA".into()));
         assert!(!has(&by_root, id));
         let refuse = |made: Make| made.alert(Side::Client, 48).outcome(Outcome::ClientAlert);
         let severity = |made: Make| find(&diagnose(&[made]), id).map(|found| found.severity);

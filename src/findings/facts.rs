@@ -175,15 +175,16 @@ fn is_whole(record: &Handshake) -> bool {
 /// The highest version of a hello: that of supported_versions, else `legacy_version`, which can't say more than TLS 1.2
 /// (RFC 8446 section 4.2.1).
 pub(super) fn offer_max(hello: &ClientHello) -> Option<VersionRank> {
-    match &hello.shape.supported_versions {
+    let shape = &hello.shape;
+    *shape.offer_max.get(|| match &shape.supported_versions {
         Some(versions) => versions
             .iter()
             .filter_map(|version| Version(version.0).rank())
             .max(),
-        None => Version(hello.shape.legacy_version.0)
+        None => Version(shape.legacy_version.0)
             .rank()
             .map(|rank| rank.min(VersionRank::Tls12)),
-    }
+    })
 }
 
 /// A time for people, as `2026-11-25 15:36:39.107` (UTC): Wireshark shows it so, too.

@@ -18,8 +18,8 @@ use super::stack::Stack;
 use super::trace::{Flags, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
-    Certificate, ClientHelloShape, Close, Defect, Digest, Dns, Handshake, Protocol, ServerHello,
-    ServerHelloShape,
+    Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Handshake, Protocol,
+    ServerHello, ServerHelloShape,
 };
 use crate::tls::code_points::is_grease;
 use hashbrown::HashMap;
@@ -67,6 +67,8 @@ pub(super) struct History {
     hellos: Vec<Hello>,
     answer_numbers: Shapes<ServerHelloShape>,
     answers: Vec<Arc<ServerHelloShape>>,
+    /// By address, chains that are shared, with the number of the leaf. They are held, so that each address stays its own.
+    chains: HashMap<usize, (Chain, Option<u32>)>,
     certificate_numbers: HashMap<Digest<32>, u32>,
     certificates: Vec<Arc<Certificate>>,
     /// Certificates that were first seen behind a leaf.
@@ -97,6 +99,7 @@ impl History {
             hellos: Vec::new(),
             answer_numbers: Shapes::new(),
             answers: Vec::new(),
+            chains: HashMap::new(),
             certificate_numbers: HashMap::new(),
             certificates: Vec::new(),
             others: Vec::new(),
@@ -170,9 +173,6 @@ impl History {
         let record = facts.record;
         let hello = facts.client_hello;
         let alert = record.alerts.iter().find(|alert| is_fatal(alert));
-        for other in record.certificates.iter().skip(1) {
-            self.certificate(other, false);
-        }
         Sort {
             capture: self.capture(&record.capture),
             name: facts
@@ -183,10 +183,7 @@ impl History {
             answer: facts
                 .server_hello
                 .and_then(|hello| self.answer(&hello.shape)),
-            leaf: record
-                .certificates
-                .first()
-                .and_then(|leaf| self.certificate(leaf, true)),
+            leaf: self.leaf(&record.certificates),
             group: group(facts),
             mss: facts.observed(|observed| observed.server_mss).unwrap_or(0),
             outcome: record.outcome,
@@ -231,6 +228,22 @@ impl History {
             self.answers.push(Arc::clone(shape));
         }
         Some(number)
+    }
+
+    /// The number of a chain's leaf; all behind it get numbers, too.
+    fn leaf(&mut self, chain: &Chain) -> Option<u32> {
+        let address = chain.address()?;
+        if let Some((_, leaf)) = self.chains.get(&address) {
+            return *leaf;
+        }
+        for other in chain.iter().skip(1) {
+            self.certificate(other, false);
+        }
+        let leaf = self.certificate(chain.first()?, true);
+        if chain.is_shared() && self.chains.len() < INTERNED_MAX {
+            self.chains.insert(address, (chain.clone(), leaf));
+        }
+        leaf
     }
 
     fn certificate(&mut self, certificate: &Arc<Certificate>, is_leaf: bool) -> Option<u32> {

@@ -337,11 +337,7 @@ mod tests {
             shown("10.0.2.7", "CN=two", 900_000),
         ]);
         let public = two.clone().map(|made| {
-            made.with(|record| {
-                let mut leaf = (*record.certificates[0]).clone();
-                leaf.issuer = Some("CN=R3, O=Let's Encrypt, C=US".into());
-                record.certificates[0] = leaf.into();
-            })
+            made.leaf(|leaf| leaf.issuer = Some("CN=R3, O=Let's Encrypt, C=US".into()))
         });
         silent(&public);
         silent(&two.map(|made| made.server("10.0.0.80:443")));

@@ -279,7 +279,7 @@ mod tests {
                 .with(|record| record.certificate_requested = true)
         };
         let refused = asked()
-            .with(|record| record.client_certificates.push(cert("CN=joe", &[]).into()))
+            .client_certificate(cert("CN=joe", &[]))
             .alert(Side::Server, 48)
             .outcome(Outcome::ServerAlert);
         assert!(has(&refused, id));
@@ -300,9 +300,7 @@ mod tests {
             assert!(!has(&whole, id), "{names} {bytes}");
         }
         // The server refuses for another reason; the client gives up itself.
-        let sent = |made: Make| {
-            made.with(|record| record.client_certificates.push(cert("CN=joe", &[]).into()))
-        };
+        let sent = |made: Make| made.client_certificate(cert("CN=joe", &[]));
         let version = sent(asked()).alert(Side::Server, 70);
         assert!(!has(&version.outcome(Outcome::ServerAlert), id));
         let client = sent(asked()).alert(Side::Client, 48);

@@ -204,7 +204,10 @@ pub(super) fn certificate_name(certificate: &Certificate) -> String {
 
 /// Whether a subject alternative name covers the name (RFC 9525 section 6.3).
 pub(super) fn covers(certificate: &Certificate, name: &str) -> bool {
-    certificate.san.iter().any(|pattern| matches(pattern, name))
+    // Mostly it stands there as it is, and there can be hundreds.
+    let mut patterns = certificate.san.iter();
+    (!name.starts_with('*') && patterns.any(|pattern| **pattern == *name))
+        || certificate.san.iter().any(|pattern| matches(pattern, name))
 }
 
 /// The common name of the subject.

@@ -3,7 +3,7 @@
 //! Each is raised from what one record proves; where the reason needs other handshakes (what else did this server
 //! accept?), a survey in `failures` speaks.
 
-use super::certificate::marks;
+use super::certificate::{chain_marks, marks};
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::names::{certificate_name, leaf};
@@ -178,10 +178,12 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         return None;
     }
     let schemes = facts.client_hello?.shape.signature_algorithms.as_deref()?;
-    leaf(facts)?;
+    let leaf = leaf(facts)?;
+    let mut usual = chain_marks(facts)?.schemes.iter();
     let mut chain = facts.record.certificates.iter();
-    let mismatch = chain.any(|certificate| is_signed_otherwise(certificate, schemes));
-    let key_type = leaf(facts).is_some_and(|leaf| lacks_key_type(leaf, schemes));
+    let mismatch = !usual.all(|scheme| schemes.contains(&Code16(*scheme)))
+        && chain.any(|certificate| is_signed_otherwise(certificate, schemes));
+    let key_type = lacks_key_type(leaf, schemes);
     if !mismatch && !key_type {
         return None;
     }
@@ -345,11 +347,9 @@ mod tests {
         assert!(!has(&shown("1.2.3.4"), id));
         let ecdsa = |schemes: &[u16]| {
             let schemes: Vec<Code16> = schemes.iter().map(|code| Code16(*code)).collect();
-            let mut made = shown("sha256WithRSAEncryption")
-                .shape(|shape| shape.signature_algorithms = Some(schemes));
-            std::sync::Arc::make_mut(&mut made.record.certificates[0]).key =
-                Some("ecdsa-p256".into());
-            made
+            shown("sha256WithRSAEncryption")
+                .shape(|shape| shape.signature_algorithms = Some(schemes))
+                .leaf(|leaf| leaf.key = Some("ecdsa-p256".into()))
         };
         assert!(has(&ecdsa(&[0x0401]), id));
         assert!(!has(&ecdsa(&[0x0401, 0x0403]), id));

@@ -394,9 +394,9 @@ mod tests {
         assert!(told.unwrap().title.contains("future.pcap"), "{told:?}");
         assert!(!told.unwrap().title.contains("good.pcap"), "{told:?}");
         // What is out of date in a capture with a right clock is told as ever.
-        let mut expired = shown("D", "good.pcap", 0);
-        std::sync::Arc::make_mut(&mut expired.record.certificates[0]).not_after =
-            Some(Timestamp((START_S - DAY_S) * 1_000_000_000));
+        let expired = shown("D", "good.pcap", 0).leaf(|leaf| {
+            leaf.not_after = Some(Timestamp((START_S - DAY_S) * 1_000_000_000));
+        });
         let found = diagnose(&[merged.as_slice(), &[expired]].concat());
         assert_eq!(find(&found, "cert-validity").unwrap().count, 1);
         // Two certificates prove no wrong clock; one in date proves a right one.

@@ -125,11 +125,7 @@ mod tests {
         // It ends sooner, or is for another name, or another kind of key, or the same certificate.
         assert!(!told(&[old.clone(), new(&[NAME], -2)]));
         assert!(!told(&[old.clone(), new(&["mail.contoso.com"], 300)]));
-        let ecdsa = new(&[NAME], 300).with(|record| {
-            let mut leaf = (*record.certificates[0]).clone();
-            leaf.key = Some("ecdsa-p256".into());
-            record.certificates[0] = leaf.into();
-        });
+        let ecdsa = new(&[NAME], 300).leaf(|leaf| leaf.key = Some("ecdsa-p256".into()));
         assert!(!told(&[old.clone(), ecdsa]));
         let near = shown("10.0.0.5:443", "CN=old", &[NAME], 5);
         assert!(!told(&[near.clone(), near.server("10.0.0.7:443")]));

@@ -127,7 +127,7 @@ mod tests {
         // The client offers it; the server has a certificate that fits; it was never seen to have any.
         assert!(told(&[sha512(), reset(&[0x0401, 0x0601])]).is_none());
         let sha256 = served("rsa-2048", "sha256WithRSAEncryption").with(|record| {
-            record.certificates = vec![cert("CN=two", &["www.contoso.com"]).into()];
+            record.certificates = vec![cert("CN=two", &["www.contoso.com"]).into()].into();
         });
         assert!(told(&[sha512(), sha256, old()]).is_none());
         assert!(told(&[old()]).is_none());

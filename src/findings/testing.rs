@@ -2,9 +2,9 @@
 
 use super::{Diagnosis, Settings, judge};
 use crate::record::{
-    Alert, Certificate, ClientHello, ClientHelloShape, Close, Code16, Digest, Endpoint, Finding,
-    Handshake, Observed, Outcome, Protocol, Sentinel, ServerHello, ServerHelloShape, Side, Stacks,
-    Tcp, Timestamp, Timing, Transport,
+    Alert, Certificate, Chain, ClientHello, ClientHelloShape, Close, Code16, Digest, Endpoint,
+    Finding, Handshake, Observed, Outcome, Protocol, Sentinel, ServerHello, ServerHelloShape, Side,
+    Stacks, Tcp, Timestamp, Timing, Transport,
 };
 use std::sync::Arc;
 
@@ -88,6 +88,7 @@ impl Make {
             certificate_compression: None,
             client_stack: None,
             rendered: crate::record::Rendered::default(),
+            offer_max: crate::record::Once::default(),
         };
         let hello = ClientHello {
             frame: 4,
@@ -124,8 +125,8 @@ impl Make {
                 second_client_hello: None,
                 server_hello: None,
                 key_exchange: None,
-                certificates: Vec::new(),
-                client_certificates: Vec::new(),
+                certificates: Chain::default(),
+                client_certificates: Chain::default(),
                 certificate_requested: false,
                 ocsp_stapled: false,
                 ocsp: None,
@@ -283,7 +284,22 @@ impl Make {
     }
 
     pub(super) fn certificate(mut self, certificate: Certificate) -> Self {
-        self.record.certificates.push(Arc::new(certificate));
+        let chain = &mut self.record.certificates;
+        chain.edit(|chain| chain.push(Arc::new(certificate)));
+        self
+    }
+
+    /// Changes the server's own certificate.
+    pub(super) fn leaf(mut self, change: impl FnOnce(&mut Certificate)) -> Self {
+        let chain = &mut self.record.certificates;
+        chain.edit(|chain| change(Arc::make_mut(&mut chain[0])));
+        self
+    }
+
+    /// The client shows a certificate.
+    pub(super) fn client_certificate(mut self, certificate: Certificate) -> Self {
+        let chain = &mut self.record.client_certificates;
+        chain.edit(|chain| chain.push(Arc::new(certificate)));
         self
     }
 

@@ -5,10 +5,11 @@
 //! begins anew.
 
 use super::{
-    Certificate, ClientHello, ClientHelloShape, Code16, Digest, PskIdentity, Sentinel, ServerHello,
-    ServerHelloShape, Stacks,
+    Certificate, Chain, ClientHello, ClientHelloShape, Code16, Digest, PskIdentity, Sentinel,
+    ServerHello, ServerHelloShape, Stacks,
 };
 use crate::tls::{
+    certificate::CertificateList,
     client_hello::{ClientHelloDetails, ClientHelloView, Extensions},
     code_points::{CipherSuite, Version},
     fingerprint::{self, Carrier},
@@ -29,6 +30,7 @@ pub struct Interner {
     /// Shapes to which decrypted EncryptedExtensions added the protocol.
     completed: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
     certificates: HashMap<Box<[u8]>, Arc<Certificate>>,
+    chains: HashMap<Box<[u8]>, Chain>,
     scratch: Vec<u8>,
     max: usize,
     keep_der: bool,
@@ -52,6 +54,7 @@ impl Interner {
             servers: HashMap::new(),
             completed: HashMap::new(),
             certificates: HashMap::new(),
+            chains: HashMap::new(),
             scratch: Vec::new(),
             max,
             keep_der: false,
@@ -88,7 +91,7 @@ impl Interner {
         let build = || {
             let mut shape = client_shape(hello, &details, record_version, carrier, list_max);
             shape.client_stack = stacks.recognise(&shape).map(Box::new);
-            shape
+            Arc::new(shape)
         };
         let shape = remember(&mut self.clients, &self.scratch, self.max, build);
         Box::new(ClientHello {
@@ -115,7 +118,7 @@ impl Interner {
         let details = hello.details();
         let sentinel = sentinel(hello, &details);
         server_shape_key(&mut self.scratch, hello, &details, sentinel);
-        let build = || server_shape(hello, &details, sentinel, list_max);
+        let build = || Arc::new(server_shape(hello, &details, sentinel, list_max));
         let shape = remember(&mut self.servers, &self.scratch, self.max, build);
         Box::new(ServerHello {
             frame: place.frame,
@@ -135,44 +138,73 @@ impl Interner {
             self.scratch.extend_from_slice(&number.to_be_bytes());
         }
         self.scratch.extend_from_slice(alpn);
-        let build = || ServerHelloShape {
-            alpn: Some(text(alpn)),
-            rendered: super::Rendered::default(),
-            ..shape.clone()
+        let build = || {
+            Arc::new(ServerHelloShape {
+                alpn: Some(text(alpn)),
+                rendered: super::Rendered::default(),
+                ..shape.clone()
+            })
         };
         remember(&mut self.completed, &self.scratch, self.max, build)
     }
 
-    /// An owned certificate.
-    pub fn certificate(&mut self, der: &[u8]) -> Arc<Certificate> {
-        let keep_der = self.keep_der;
-        let read = || {
-            let mut certificate = super::certificate::read(der);
-            certificate.der = keep_der.then(|| der.into());
-            certificate
+    /// The first `most` certificates of a list.
+    pub fn chain(&mut self, list: CertificateList<'_>, most: usize) -> Chain {
+        let (certificates, max, keep_der) = (&mut self.certificates, self.max / 4, self.keep_der);
+        let mut read = || {
+            let ders = list.iter().take(most);
+            let read = ders.map(|der| certificate(certificates, der, max, keep_der));
+            Chain::from(read.collect::<Vec<_>>())
         };
-        remember(&mut self.certificates, der, self.max / 4, read)
+        match list.alike() {
+            Some(key) => remember(&mut self.chains, key, max, read),
+            None => read(),
+        }
+    }
+
+    /// A chain of one.
+    pub fn leaf(&mut self, der: &[u8]) -> Chain {
+        vec![certificate(
+            &mut self.certificates,
+            der,
+            self.max / 4,
+            self.keep_der,
+        )]
+        .into()
     }
 }
 
-/// The value for this key, built if it is new.
-fn remember<V>(
-    known: &mut HashMap<Box<[u8]>, Arc<V>>,
+fn certificate(
+    known: &mut HashMap<Box<[u8]>, Arc<Certificate>>,
+    der: &[u8],
+    max: usize,
+    keep_der: bool,
+) -> Arc<Certificate> {
+    remember(known, der, max, || {
+        let mut certificate = super::certificate::read(der);
+        certificate.der = keep_der.then(|| der.into());
+        Arc::new(certificate)
+    })
+}
+
+/// The value for this key, built if it is new. Copies are cheap.
+fn remember<V: Clone>(
+    known: &mut HashMap<Box<[u8]>, V>,
     key: &[u8],
     max: usize,
     build: impl FnOnce() -> V,
-) -> Arc<V> {
+) -> V {
     if key.len() > REMEMBERED_BYTES_MAX {
-        return Arc::new(build());
+        return build();
     }
     if let Some(value) = known.get(key) {
-        return Arc::clone(value);
+        return value.clone();
     }
-    let value = Arc::new(build());
+    let value = build();
     if known.len() >= max {
         known.clear();
     }
-    known.insert(key.into(), Arc::clone(&value));
+    known.insert(key.into(), value.clone());
     value
 }
 
@@ -315,6 +347,7 @@ fn client_shape(
         ja4: fingerprint::ja4(hello, details, carrier).into(),
         client_stack: None,
         rendered: super::Rendered::default(),
+        offer_max: super::Once::default(),
     }
 }
 

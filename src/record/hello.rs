@@ -5,8 +5,9 @@
 //! the next (name, frame, lengths) stands beside it, so that a finished handshake costs little memory
 //! and a known shape costs no fingerprint.
 
-use super::code::{Code16, Digest, Rendered};
+use super::code::{Code16, Digest, Once, Rendered};
 use super::{ClientStack, EchOuter};
+use crate::tls::code_points::VersionRank;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, sync::Arc};
@@ -137,6 +138,9 @@ pub struct ClientHelloShape {
     /// Its JSON, once it was asked for.
     #[serde(skip)]
     pub rendered: Rendered,
+    /// The highest version that it offers, once that was asked for.
+    #[serde(skip)]
+    pub offer_max: Once<Option<VersionRank>>,
 }
 
 /// A ServerHello or HelloRetryRequest (RFC 8446 sections 4.1.3 and 4.1.4).

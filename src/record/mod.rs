@@ -6,6 +6,7 @@
 //! fields may be added, none is renamed.
 
 mod certificate;
+mod chain;
 mod code;
 pub mod copy;
 mod dialogue;
@@ -24,6 +25,7 @@ mod stack;
 mod transport_parameters;
 
 pub use certificate::{Certificate, Marks};
+pub use chain::{Chain, ChainMarks};
 pub use code::{Code16, Digest, Once, Rendered, Timestamp};
 pub use dialogue::{Dialogue, Origin};
 pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFailure};
@@ -98,11 +100,11 @@ pub struct Handshake {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key_exchange: Option<KeyExchange>,
     /// The server's certificates in wire order, where in clear or decrypted.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub certificates: Vec<Arc<Certificate>>,
+    #[serde(skip_serializing_if = "Chain::is_empty", default)]
+    pub certificates: Chain,
     /// The client's certificates in wire order, where in clear or decrypted.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub client_certificates: Vec<Arc<Certificate>>,
+    #[serde(skip_serializing_if = "Chain::is_empty", default)]
+    pub client_certificates: Chain,
     /// The server asked for a client certificate, in clear or decrypted.
     #[serde(skip_serializing_if = "is_false", default)]
     pub certificate_requested: bool,

@@ -1,0 +1,139 @@
+//! Certificates as one side showed them, in wire order.
+
+use super::Severity;
+use super::certificate::Certificate;
+use super::code::{Once, Timestamp};
+use core::ops::Deref;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{borrow::Cow, sync::Arc};
+
+/// The certificates that one side showed, the leaf first. Shared: a farm shows the same chain a million times, and all of
+/// these records refer to one.
+#[derive(Clone, Default)]
+pub struct Chain(Option<Arc<Links>>);
+
+/// What a chain consists of, and what was computed of it.
+struct Links {
+    /// At least one.
+    certificates: Box<[Arc<Certificate>]>,
+    marks: Once<ChainMarks>,
+}
+
+/// What findings ask of a chain, so that they need not read its certificates for each handshake that shows it.
+#[derive(Clone, Debug)]
+pub struct ChainMarks {
+    /// The schemes that mostly stand for the algorithms with which its certificates are signed, but for what a root says of
+    /// itself; each once.
+    pub schemes: Box<[u16]>,
+    /// The worst key or signature among them.
+    pub weakness: Option<(Severity, &'static str)>,
+    /// From when until when all of them are valid; none where one does not say.
+    pub valid: Option<(Timestamp, Timestamp)>,
+    /// What is wrong with the order, or with which ones were sent.
+    pub disorder: Option<(Severity, &'static str)>,
+}
+
+impl Chain {
+    /// Whether none was shown.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// What was computed of it, or what `compute` makes now; none of an empty one.
+    pub fn marks(
+        &self,
+        compute: impl FnOnce(&[Arc<Certificate>]) -> ChainMarks,
+    ) -> Option<&ChainMarks> {
+        let links = self.0.as_ref()?;
+        Some(links.marks.get(|| compute(&links.certificates)))
+    }
+
+    /// Where it is stored: chains with one address are one, for as long as it is held. None of an empty one.
+    pub fn address(&self) -> Option<usize> {
+        Some(Arc::as_ptr(self.0.as_ref()?).addr())
+    }
+
+    /// Whether something else refers to the same chain.
+    pub fn is_shared(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|links| Arc::strong_count(links) > 1)
+    }
+
+    /// Changes it; others that refer to it keep what they have.
+    #[cfg(test)]
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Vec<Arc<Certificate>>)) {
+        let mut certificates = self.to_vec();
+        change(&mut certificates);
+        *self = certificates.into();
+    }
+}
+
+impl Deref for Chain {
+    type Target = [Arc<Certificate>];
+
+    #[inline]
+    fn deref(&self) -> &[Arc<Certificate>] {
+        self.0.as_ref().map_or(&[], |links| &links.certificates)
+    }
+}
+
+impl From<Vec<Arc<Certificate>>> for Chain {
+    fn from(certificates: Vec<Arc<Certificate>>) -> Self {
+        Self((!certificates.is_empty()).then(|| {
+            Arc::new(Links {
+                certificates: certificates.into(),
+                marks: Once::default(),
+            })
+        }))
+    }
+}
+
+impl<'c> IntoIterator for &'c Chain {
+    type Item = &'c Arc<Certificate>;
+    type IntoIter = core::slice::Iter<'c, Arc<Certificate>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl core::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl Serialize for Chain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Chain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// To a reader it is a list.
+impl JsonSchema for Chain {
+    fn schema_name() -> Cow<'static, str> {
+        <Vec<Arc<Certificate>>>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        <Vec<Arc<Certificate>>>::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        <Vec<Arc<Certificate>>>::inline_schema()
+    }
+}
