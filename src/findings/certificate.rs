@@ -192,15 +192,18 @@ fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         return None;
     }
     let now = facts.record.start;
-    let valid = chain_marks(facts)?.valid;
-    let worst = if valid.is_some_and(|(begin, end)| begin <= now && now <= end) {
+    let marks = chain_marks(facts)?;
+    let worst = if (marks.valid).is_some_and(|(begin, end)| begin <= now && now <= end) {
         // Of the others no more is asked.
-        aged(leaf, true, now, settings)?
+        aged(leaf, marks.leaf_valid?, true, now, settings)?
     } else {
         let chain = facts.record.certificates.iter().enumerate();
         // Of equally grave ones the leaf's counts, which stands first.
         chain
-            .filter_map(|(index, certificate)| aged(certificate, index == 0, now, settings))
+            .filter_map(|(index, certificate)| {
+                let valid = certificate.not_before.zip(certificate.not_after)?;
+                aged(certificate, valid, index == 0, now, settings)
+            })
             .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?
     };
     Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
@@ -208,11 +211,11 @@ fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 
 fn aged(
     certificate: &Certificate,
+    (begin, end): (Timestamp, Timestamp),
     is_leaf: bool,
     now: Timestamp,
     settings: &Settings,
 ) -> Option<(Severity, &'static str)> {
-    let (begin, end) = (certificate.not_before?, certificate.not_after?);
     if end < now {
         return Some((
             Severity::Error,
@@ -275,7 +278,11 @@ pub(super) fn chain_marks<'a>(facts: &Facts<'a>) -> Option<&'a ChainMarks> {
         let begins: Option<Vec<_>> = chain.iter().map(|one| one.not_before).collect();
         let ends: Option<Vec<_>> = chain.iter().map(|one| one.not_after).collect();
         let weak = chain.iter().filter_map(|one| marks(one).weakness);
+        let leaf = chain.first();
         ChainMarks {
+            is_readable: leaf.is_some_and(|leaf| !leaf.malformed),
+            has_ecdsa_key: leaf.is_some_and(|leaf| marks(leaf).has_ecdsa_key),
+            leaf_valid: leaf.and_then(|leaf| leaf.not_before.zip(leaf.not_after)),
             schemes: schemes.into_iter().collect(),
             weakness: weak.max_by_key(|found| found.0),
             valid: begins.zip(ends).and_then(|(begins, ends)| {
@@ -414,13 +421,15 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 /// `cert-chain-incomplete`, as one handshake shows it: certificates out of order, a leaf alone, or the root sent too.
 fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let leaf = leaf(facts)?;
-    if is_internal(facts, settings) || leaf.self_signed {
+    let disorder = chain_marks(facts)?.disorder;
+    let is_alone = facts.record.certificates.len() == 1;
+    if !is_alone && disorder.is_none() || is_internal(facts, settings) || leaf.self_signed {
         return None;
     }
-    if facts.record.certificates.len() == 1 {
+    if is_alone {
         return leaf_alone(facts, leaf);
     }
-    let (severity, cause) = chain_marks(facts)?.disorder?;
+    let (severity, cause) = disorder?;
     Some(Verdict::new(severity, Confidence::Certain, cause))
 }
 

@@ -3,6 +3,7 @@
 //! RFC 6066 section 3 for the server name, RFC 9525 section 6 for matching it. A client that connects to an address sends
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
+use super::certificate::chain_marks;
 use super::facts::Facts;
 use super::groups::Target;
 use super::history::has_no_names;
@@ -65,9 +66,11 @@ fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 
 /// The server's own certificate, where it was shown and could be read.
 pub(super) fn leaf<'a>(facts: &Facts<'a>) -> Option<&'a Certificate> {
-    let leaf = facts.record.certificates.first()?;
     // Without a packet of the handshake nothing could be shown.
-    (!leaf.malformed && facts.frame() > 0).then_some(leaf)
+    let is_shown = chain_marks(facts)?.is_readable && facts.frame() > 0;
+    (facts.record.certificates.first())
+        .filter(|_| is_shown)
+        .map(AsRef::as_ref)
 }
 
 /// An address in place of a name. Most names end in a letter with which no address ends.
@@ -82,7 +85,8 @@ fn name_mismatch(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let name = facts.sni()?;
     let leaf = leaf(facts)?;
     // The usual case first.
-    if covers(leaf, name)
+    let chain = &facts.record.certificates;
+    if chain.covers(name, |leaf| covers(leaf, name))
         || settings.internal_ports.contains(&facts.record.server.port)
         || is_address(name)
     {

@@ -178,12 +178,13 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         return None;
     }
     let schemes = facts.client_hello?.shape.signature_algorithms.as_deref()?;
-    let leaf = leaf(facts)?;
-    let mut usual = chain_marks(facts)?.schemes.iter();
+    leaf(facts)?;
+    let marks = chain_marks(facts)?;
+    let mut usual = marks.schemes.iter();
     let mut chain = facts.record.certificates.iter();
     let mismatch = !usual.all(|scheme| schemes.contains(&Code16(*scheme)))
         && chain.any(|certificate| is_signed_otherwise(certificate, schemes));
-    let key_type = lacks_key_type(leaf, schemes);
+    let key_type = marks.has_ecdsa_key && !offers_ecdsa(schemes);
     if !mismatch && !key_type {
         return None;
     }
@@ -222,8 +223,12 @@ pub(super) fn is_signed_otherwise(certificate: &Certificate, schemes: &[Code16])
 
 /// The key that signs the key exchange: an ECDSA certificate needs a scheme of its own.
 pub(super) fn lacks_key_type(leaf: &Certificate, schemes: &[Code16]) -> bool {
+    marks(leaf).has_ecdsa_key && !offers_ecdsa(schemes)
+}
+
+fn offers_ecdsa(schemes: &[Code16]) -> bool {
     let offers = |code: &Code16| SignatureScheme(code.0).signature() == Some("ecdsa");
-    marks(leaf).has_ecdsa_key && !schemes.iter().any(offers)
+    schemes.iter().any(offers)
 }
 
 /// The scheme that mostly stands for the algorithm with which a certificate is signed.

@@ -2,7 +2,7 @@
 
 use super::Severity;
 use super::certificate::Certificate;
-use super::code::{Once, Timestamp};
+use super::code::{Once, Rendered, Timestamp};
 use core::ops::Deref;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,17 +18,46 @@ struct Links {
     /// At least one.
     certificates: Box<[Arc<Certificate>]>,
     marks: Once<ChainMarks>,
+    covered: Once<ShortName>,
+    rendered: Rendered,
+}
+
+/// A name that is not longer than most are, in place.
+struct ShortName {
+    bytes: [u8; Self::BYTES_MAX],
+    length: u8,
+}
+
+impl ShortName {
+    const BYTES_MAX: usize = 47;
+
+    fn of(name: &str) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES_MAX];
+        (bytes.get_mut(..name.len())?).copy_from_slice(name.as_bytes());
+        let length = u8::try_from(name.len()).ok()?;
+        Some(Self { bytes, length })
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.bytes.get(..usize::from(self.length)) == Some(name.as_bytes())
+    }
 }
 
 /// What findings ask of a chain, so that they need not read its certificates for each handshake that shows it.
 #[derive(Clone, Debug)]
 pub struct ChainMarks {
+    /// The leaf could be read.
+    pub is_readable: bool,
+    /// The leaf's key is for ECDSA.
+    pub has_ecdsa_key: bool,
+    /// From when until when the leaf is valid; none where it does not say.
+    pub leaf_valid: Option<(Timestamp, Timestamp)>,
     /// The schemes that mostly stand for the algorithms with which its certificates are signed, but for what a root says of
     /// itself; each once.
     pub schemes: Box<[u16]>,
     /// The worst key or signature among them.
     pub weakness: Option<(Severity, &'static str)>,
-    /// From when until when all of them are valid; none where one does not say.
+    /// The time in which all of them are valid; none where one does not say.
     pub valid: Option<(Timestamp, Timestamp)>,
     /// What is wrong with the order, or with which ones were sent.
     pub disorder: Option<(Severity, &'static str)>,
@@ -47,6 +76,28 @@ impl Chain {
     ) -> Option<&ChainMarks> {
         let links = self.0.as_ref()?;
         Some(links.marks.get(|| compute(&links.certificates)))
+    }
+
+    /// Whether the leaf is for a name, as `covers` tells; the first one is remembered.
+    pub fn covers(&self, name: &str, covers: impl FnOnce(&Certificate) -> bool) -> bool {
+        let Some(links) = &self.0 else { return false };
+        if links.covered.known().is_some_and(|known| known.is(name)) {
+            return true;
+        }
+        let is_covered = links.certificates.first().is_some_and(|leaf| covers(leaf));
+        if is_covered && let Some(name) = ShortName::of(name) {
+            links.covered.get(|| name);
+        }
+        is_covered
+    }
+
+    /// Its JSON, or what `render` makes now; none of one that nothing else refers to, since that is not asked for again.
+    pub fn rendered(&self, render: impl FnOnce() -> Box<[u8]>) -> Option<&[u8]> {
+        let links = self
+            .0
+            .as_ref()
+            .filter(|links| Arc::strong_count(links) > 1)?;
+        Some(links.rendered.get(render))
     }
 
     /// Where it is stored: chains with one address are one, for as long as it is held. None of an empty one.
@@ -85,6 +136,8 @@ impl From<Vec<Arc<Certificate>>> for Chain {
             Arc::new(Links {
                 certificates: certificates.into(),
                 marks: Once::default(),
+                covered: Once::default(),
+                rendered: Rendered::default(),
             })
         }))
     }

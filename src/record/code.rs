@@ -233,6 +233,12 @@ pub struct Once<T>(std::sync::OnceLock<T>);
 pub type Rendered = Once<Box<[u8]>>;
 
 impl<T> Once<T> {
+    /// What was kept, if anything.
+    #[inline]
+    pub fn known(&self) -> Option<&T> {
+        self.0.get()
+    }
+
     /// What was kept, or what `compute` makes now.
     #[inline]
     pub fn get(&self, compute: impl FnOnce() -> T) -> &T {

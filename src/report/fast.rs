@@ -7,14 +7,13 @@
 
 use super::{json_string::string, ndjson::append};
 use crate::record::{
-    Alert, Certificate, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange, Observed,
-    Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
+    Alert, Chain, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange, Observed, Protocol,
+    ServerHello, Side, Tcp, Timestamp, Timing, Transport,
 };
 use serde::Serialize;
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
 };
 
 /// Appends the record as a JSON object with its `type`.
@@ -394,12 +393,24 @@ fn server_hello(name: &str, hello: Option<&ServerHello>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn certificates(name: &str, certificates: &[Arc<Certificate>], out: &mut Vec<u8>) {
-    if certificates.is_empty() {
+fn certificates(name: &str, chain: &Chain, out: &mut Vec<u8>) {
+    if chain.is_empty() {
         return;
     }
     key(name, out);
-    for (index, certificate) in certificates.iter().enumerate() {
+    let whole = || {
+        let mut json = Vec::new();
+        links(chain, &mut json);
+        json.into()
+    };
+    match chain.rendered(whole) {
+        Some(json) => out.extend_from_slice(json),
+        None => links(chain, out),
+    }
+}
+
+fn links(chain: &Chain, out: &mut Vec<u8>) {
+    for (index, certificate) in chain.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"[{" } else { b",{" });
         out.extend_from_slice(certificate.rendered.get(|| inside(&**certificate)));
         out.push(b'}');
