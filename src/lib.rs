@@ -31,6 +31,8 @@
 
 pub mod error;
 pub mod limits;
+pub mod pool;
+pub mod short;
 pub mod stats;
 
 pub mod capture;

@@ -393,6 +393,7 @@ fn inline(
                     batch.learn(&mut shards);
                     batch.fill(&mut bench.records, shared.options);
                     sink.emit(core::slice::from_mut(&mut batch))?;
+                    batch.give_back(&mut bench);
                 }
                 let first = |datagram: &Datagram<'_>| sorter.first(datagram);
                 let all = (&mut shards[..], 0);
@@ -416,6 +417,7 @@ fn inline(
         batch.fill(&mut bench.records, shared.options);
         batch.kept.append(&mut bench.kept);
         sink.emit(core::slice::from_mut(&mut batch))?;
+        batch.give_back(&mut bench);
         sink.tick(job.time_ns)?;
         spare = Some(job.block);
     }
@@ -639,7 +641,7 @@ impl<'s> Crew<'s, '_, '_> {
             } else if let Some((index, lane, block, job)) = board.claim(thread) {
                 let spare = board.spare_batches.get_mut(thread).and_then(Vec::pop);
                 drop(board);
-                let batch = spare.unwrap_or_default().of(thread);
+                let batch = spare.unwrap_or_default().of(thread, &mut bench);
                 board = self.take((index, lane), (block, job), batch, &mut bench);
             } else if may_read {
                 board = self.read(board);

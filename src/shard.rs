@@ -11,12 +11,12 @@ pub use udp::shard_of_datagram;
 use crate::capture::Catalog;
 use crate::connection::datagrams::Conversation;
 use crate::connection::dns;
-use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown};
+use crate::connection::{Arrival, Connection, Context, Ended, Finished, Grown, Pools};
 use crate::flow::{Direction, EntryId, FlowKey, Table};
 use crate::keep::{Keeper, KeptPacket};
 use crate::limits::Limits;
 use crate::packet::{Encapsulation, Segment, Undelivered, plain::Glimpse};
-use crate::record::{Stacks, copy::Interner};
+use crate::record::{Handshake, Stacks, copy::Interner};
 use crate::stats::{Counters, Skip};
 use crate::tls::decrypt::{Keyring, OpenLimits};
 use crate::tls::keylog::Secrets;
@@ -35,6 +35,7 @@ pub struct Bench {
     pub records: Vec<Finished>,
     /// Packets of handshakes, where they are to be kept.
     pub kept: Vec<KeptPacket>,
+    pools: Pools,
     keyring: Keyring,
 }
 
@@ -49,6 +50,7 @@ impl Bench {
             interner: Interner::new(limits.interned_max).keeping_der(keep_der),
             records: Vec::new(),
             kept: Vec::new(),
+            pools: Pools::default(),
             keyring: Keyring::new(secrets, open_limits),
         }
     }
@@ -58,6 +60,11 @@ impl Bench {
     pub fn naming(mut self, stacks: Stacks) -> Self {
         self.interner = self.interner.naming(stacks);
         self
+    }
+
+    /// Takes a record that left the pipe: its memory serves the next one.
+    pub fn take_back(&mut self, record: Box<Handshake>) {
+        self.pools.take_back(record, &mut self.interner);
     }
 
     /// Work goes on at packet `order` of the run.
@@ -161,6 +168,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
+            pools: &mut bench.pools,
             keys: &mut bench.keyring,
             key,
         };
@@ -190,7 +198,7 @@ impl Shard {
         context.counters.connections += 1;
         let mut connection = Connection::new(arrival, around);
         connection.take(direction, segment, arrival, &mut context);
-        let kept = Kept::new(connection);
+        let kept = Kept::new(connection, &mut context.pools.connections);
         let grown = Grown {
             bytes: isize::try_from(kept.heap_bytes()).unwrap_or(isize::MAX),
             due_sooner: false,
@@ -215,7 +223,7 @@ impl Shard {
             && let Some(kept) = self.table.get_mut(id)
         {
             let before = kept.heap_bytes();
-            kept.bury();
+            kept.bury(&mut bench.pools.connections);
             self.heap_bytes = self.heap_bytes.saturating_sub(before - kept.heap_bytes());
             let due_ns = kept.due_ns(limits);
             self.table.look_at(id, due_ns);
@@ -323,10 +331,12 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
+            pools: &mut bench.pools,
             keys: &mut bench.keyring,
             key,
         };
         connection.finish(arrival, &mut context, how);
+        bench.pools.connections.take_back(connection);
     }
 
     /// The capture is over: ends everything.
@@ -359,6 +369,7 @@ impl Shard {
                 counters: &mut self.counters,
                 dns: &mut self.dns,
                 records: &mut bench.records,
+                pools: &mut bench.pools,
                 keys: &mut bench.keyring,
                 key,
             };

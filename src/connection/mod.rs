@@ -10,10 +10,12 @@ pub mod datagrams;
 pub mod dns;
 mod opened;
 mod outcome;
+mod pools;
 mod remarks;
 mod session;
 
 pub use outcome::Ended;
+pub use pools::Pools;
 
 use crate::capture::{Catalog, Noted};
 use crate::detect::{self, Talk, Verdict};
@@ -41,6 +43,8 @@ pub struct Context<'a> {
     pub dns: &'a mut dns::Desk,
     /// Records that are ready.
     pub records: &'a mut Vec<Finished>,
+    /// Memory of conversations and records before.
+    pub pools: &'a mut Pools,
     /// The conversation's endpoints, which only the table holds.
     pub key: FlowKey,
     /// Secrets, where the run has any.
@@ -567,15 +571,16 @@ impl Connection {
     }
 
     /// This direction sent a hello: the conversation is TLS.
-    fn begin_tls(&mut self, direction: Direction, context: &Context<'_>) {
+    fn begin_tls(&mut self, direction: Direction, context: &mut Context<'_>) {
         let draft = Draft {
             client: Some(self.presumed_client(direction, context)),
             ..Draft::default()
         };
-        self.phase = Phase::Tls(Box::new(Session {
+        let session = Session {
             draft,
             ..Session::default()
-        }));
+        };
+        self.phase = Phase::Tls(context.pools.sessions.boxed(session));
         self.streams[direction.reverse() as usize].search_again();
         self.end_talk(direction);
     }
@@ -721,8 +726,10 @@ impl Connection {
         }
         let draft = match core::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Tls(mut session) => {
-                session.draft.server_flight_end = flight_end;
-                session.draft
+                let mut draft = core::mem::take(&mut session.draft);
+                draft.server_flight_end = flight_end;
+                context.pools.sessions.take_back(session);
+                draft
             }
             Phase::Opening | Phase::Closed => Draft::default(),
         };

@@ -409,7 +409,7 @@ impl Connection {
             timing,
             defects,
             findings: Vec::new(),
-            observed: Some(Box::new(observed)),
+            observed: Some(context.pools.observed.boxed(observed)),
             process_id: self.remarks.process_id(),
             recording: self.remarks.recording(
                 client,
@@ -425,7 +425,7 @@ impl Connection {
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),
-            record: Box::new(record),
+            record: context.pools.records.boxed(record),
             tls,
         });
     }

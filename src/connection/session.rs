@@ -9,6 +9,7 @@ use crate::record::{
     copy::{Interner, Place},
     ocsp,
 };
+use crate::short::Short;
 use crate::stats::{Counters, Skip};
 use crate::tls::{
     certificate::authority_names,
@@ -80,7 +81,8 @@ pub(super) struct Draft {
     pub hello_retry_request: Option<Box<ServerHello>>,
     pub second_client_hello: Option<Box<ClientHello>>,
     pub server_hello: Option<Box<ServerHello>>,
-    pub session_id: Option<Box<[u8]>>,
+    /// The client's, which is 32 bytes at most (RFC 8446 section 4.1.2).
+    pub session_id: Option<Short<32>>,
     pub key_exchange: Option<KeyExchange>,
     pub certificates: Chain,
     pub client_certificates: Chain,
@@ -424,7 +426,7 @@ impl Draft {
         if self.client_hello.is_some() {
             self.second_client_hello = Some(hello);
         } else {
-            self.session_id = (!session_id.is_empty()).then(|| session_id.into());
+            self.session_id = Short::of(session_id).filter(|_| !session_id.is_empty());
             self.client_hello = Some(hello);
             self.client_hello_ns = Some(seen.time_ns);
             self.client_hello_end = Some(seen.end);
@@ -445,8 +447,7 @@ impl Draft {
         // An echoed session id is a resumption below TLS 1.3; a certificate that follows takes it back.
         let echoed = self
             .session_id
-            .as_deref()
-            .is_some_and(|id| id == hello.session_id);
+            .is_some_and(|id| id.as_slice() == hello.session_id);
         let resumed = echoed && hello.details().version.is_none();
         let mut owned =
             desk.interner

@@ -5,7 +5,7 @@ use crate::connection::Finished;
 use crate::findings::{self, Verdicts};
 use crate::keep::KeptPacket;
 use crate::record::{Dns, EchAnswer, EchAnswers, Handshake, Outcome};
-use crate::shard::Shard;
+use crate::shard::{Bench, Shard};
 use crate::stats::Summary;
 use std::{collections::HashSet, io, net::IpAddr, ops::Range, sync::atomic::Ordering};
 
@@ -41,11 +41,18 @@ struct Ready {
 }
 
 impl Batch {
-    /// To be filled by this thread, which made the records that are freed here.
-    pub(super) fn of(mut self, thread: usize) -> Self {
+    /// To be filled by this thread, which made the records that come back here.
+    pub(super) fn of(mut self, thread: usize, bench: &mut Bench) -> Self {
         self.thread = thread;
-        self.spent.clear();
+        self.give_back(bench);
         self
+    }
+
+    /// The records that nobody kept go back to where they were made.
+    pub(super) fn give_back(&mut self, bench: &mut Bench) {
+        for record in self.spent.drain(..) {
+            bench.take_back(record);
+        }
     }
 
     /// Takes what clients of these shards were told.
@@ -118,7 +125,14 @@ impl<'a, 't> Sink<'a, 't> {
         let result = match batches {
             [batch] => {
                 let lines = &batch.lines;
-                (batch.records.drain(..)).try_for_each(|ready| self.one(ready, lines).map(drop))
+                let spent = &mut batch.spent;
+                (batch.records.drain(..)).try_for_each(|ready| {
+                    let freed = self.one(ready, lines)?;
+                    if spent.len() < SPENT_MAX {
+                        spent.extend(freed);
+                    }
+                    Ok(())
+                })
             }
             _ => self.merge(batches),
         };

@@ -3,6 +3,7 @@
 use super::Severity;
 use super::certificate::Certificate;
 use super::code::{Once, Rendered, Timestamp};
+use crate::short::Short;
 use core::ops::Deref;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,29 +19,9 @@ struct Links {
     /// At least one.
     certificates: Box<[Arc<Certificate>]>,
     marks: Once<ChainMarks>,
-    covered: Once<ShortName>,
+    /// A name that the leaf covers, if it is no longer than most are.
+    covered: Once<Short<47>>,
     rendered: Rendered,
-}
-
-/// A name that is not longer than most are, in place.
-struct ShortName {
-    bytes: [u8; Self::BYTES_MAX],
-    length: u8,
-}
-
-impl ShortName {
-    const BYTES_MAX: usize = 47;
-
-    fn of(name: &str) -> Option<Self> {
-        let mut bytes = [0; Self::BYTES_MAX];
-        (bytes.get_mut(..name.len())?).copy_from_slice(name.as_bytes());
-        let length = u8::try_from(name.len()).ok()?;
-        Some(Self { bytes, length })
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.bytes.get(..usize::from(self.length)) == Some(name.as_bytes())
-    }
 }
 
 /// What findings ask of a chain, so that they need not read its certificates for each handshake that shows it.
@@ -81,11 +62,11 @@ impl Chain {
     /// Whether the leaf is for a name, as `covers` tells; the first one is remembered.
     pub fn covers(&self, name: &str, covers: impl FnOnce(&Certificate) -> bool) -> bool {
         let Some(links) = &self.0 else { return false };
-        if links.covered.known().is_some_and(|known| known.is(name)) {
+        if (links.covered.known()).is_some_and(|known| known.as_slice() == name.as_bytes()) {
             return true;
         }
         let is_covered = links.certificates.first().is_some_and(|leaf| covers(leaf));
-        if is_covered && let Some(name) = ShortName::of(name) {
+        if is_covered && let Some(name) = Short::of(name.as_bytes()) {
             links.covered.get(|| name);
         }
         is_covered

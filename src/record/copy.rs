@@ -8,6 +8,7 @@ use super::{
     Certificate, Chain, ClientHello, ClientHelloShape, Code16, Digest, PskIdentity, Sentinel,
     ServerHello, ServerHelloShape, Stacks,
 };
+use crate::pool::Pool;
 use crate::tls::{
     certificate::CertificateList,
     client_hello::{ClientHelloDetails, ClientHelloView, Extensions},
@@ -31,6 +32,10 @@ pub struct Interner {
     completed: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
     certificates: HashMap<Box<[u8]>, Arc<Certificate>>,
     chains: HashMap<Box<[u8]>, Chain>,
+    /// Spent hellos, whose memory serves the next ones.
+    pub client_hellos: Pool<ClientHello>,
+    /// As those of clients.
+    pub server_hellos: Pool<ServerHello>,
     scratch: Vec<u8>,
     max: usize,
     keep_der: bool,
@@ -55,6 +60,8 @@ impl Interner {
             completed: HashMap::new(),
             certificates: HashMap::new(),
             chains: HashMap::new(),
+            client_hellos: Pool::default(),
+            server_hellos: Pool::default(),
             scratch: Vec::new(),
             max,
             keep_der: false,
@@ -94,7 +101,7 @@ impl Interner {
             Arc::new(shape)
         };
         let shape = remember(&mut self.clients, &self.scratch, self.max, build);
-        Box::new(ClientHello {
+        self.client_hellos.boxed(ClientHello {
             frame: place.frame,
             segments: place.segments,
             length,
@@ -120,7 +127,7 @@ impl Interner {
         server_shape_key(&mut self.scratch, hello, &details, sentinel);
         let build = || Arc::new(server_shape(hello, &details, sentinel, list_max));
         let shape = remember(&mut self.servers, &self.scratch, self.max, build);
-        Box::new(ServerHello {
+        self.server_hellos.boxed(ServerHello {
             frame: place.frame,
             resumed: resumed || details.pre_shared_key.is_some(),
             psk: None,

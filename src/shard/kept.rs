@@ -7,6 +7,7 @@ use crate::connection::{Connection, Tombstone};
 use crate::flow::Direction;
 use crate::limits::Limits;
 use crate::packet::Segment;
+use crate::pool::Pool;
 
 /// A conversation, or what is left of one.
 #[derive(Debug)]
@@ -18,21 +19,24 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, pool: &mut Pool<Connection>) -> Self {
         if connection.is_closed() {
             Self::Closed(connection.tombstone())
         } else {
-            Self::Open(Box::new(connection))
+            Self::Open(pool.boxed(connection))
         }
     }
 
     /// Leaves a tombstone where the conversation is over.
     #[inline]
-    pub(super) fn bury(&mut self) {
+    pub(super) fn bury(&mut self, pool: &mut Pool<Connection>) {
         if let Self::Open(connection) = self
             && connection.is_closed()
         {
-            *self = Self::Closed(connection.tombstone());
+            let tombstone = Self::Closed(connection.tombstone());
+            if let Self::Open(spent) = core::mem::replace(self, tombstone) {
+                pool.take_back(spent);
+            }
         }
     }
 

@@ -67,6 +67,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
+            pools: &mut bench.pools,
             keys: &mut bench.keyring,
             key,
         };
@@ -179,6 +180,7 @@ impl Shard {
             counters: &mut self.counters,
             dns: &mut self.dns,
             records: &mut bench.records,
+            pools: &mut bench.pools,
             keys: &mut bench.keyring,
             key,
         };
@@ -204,6 +206,7 @@ impl Shard {
                 counters: &mut self.counters,
                 dns: &mut self.dns,
                 records: &mut bench.records,
+                pools: &mut bench.pools,
                 keys: &mut bench.keyring,
                 key,
             };

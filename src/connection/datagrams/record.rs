@@ -151,11 +151,12 @@ impl Conversation {
             quic: quic.map(|(facts, said)| quic_record(&facts, said, client)),
             decrypted: draft.opened.is_some(),
             inside: draft.opened.and_then(|opened| opened.into_record()),
-            observed: (observed != Observed::default()).then(|| Box::new(observed)),
+            observed: (observed != Observed::default())
+                .then(|| context.pools.observed.boxed(observed)),
         };
         context.records.push(Finished {
             order: (arrival.order, self.created),
-            record: Box::new(record),
+            record: context.pools.records.boxed(record),
             tls: true,
         });
     }

@@ -1,0 +1,32 @@
+//! Memory of conversations and records that are over, for those that follow.
+
+use super::Connection;
+use super::session::Session;
+use crate::pool::Pool;
+use crate::record::{Handshake, Observed, copy::Interner};
+
+/// Spent boxes of each kind that a connection takes.
+#[derive(Debug, Default)]
+pub struct Pools {
+    /// Conversations under way.
+    pub connections: Pool<Connection>,
+    pub(super) sessions: Pool<Session>,
+    pub(super) records: Pool<Handshake>,
+    pub(super) observed: Pool<Observed>,
+}
+
+impl Pools {
+    /// Takes a record that left the pipe, with the boxes in it.
+    pub fn take_back(&mut self, mut record: Box<Handshake>, interner: &mut Interner) {
+        if let Some(observed) = record.observed.take() {
+            self.observed.take_back(observed);
+        }
+        if let Some(hello) = record.client_hello.take() {
+            interner.client_hellos.take_back(hello);
+        }
+        if let Some(hello) = record.server_hello.take() {
+            interner.server_hellos.take_back(hello);
+        }
+        self.records.take_back(record);
+    }
+}
