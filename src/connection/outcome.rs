@@ -408,7 +408,7 @@ impl Connection {
                 .map(Into::into),
             timing,
             defects,
-            findings: Vec::new(),
+            findings: context.pools.findings.pop().unwrap_or_default(),
             observed: Some(context.pools.observed.boxed(observed)),
             process_id: self.remarks.process_id(),
             recording: self.remarks.recording(

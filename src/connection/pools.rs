@@ -4,6 +4,10 @@ use super::Connection;
 use super::session::Session;
 use crate::pool::Pool;
 use crate::record::{Handshake, Observed, copy::Interner};
+use std::borrow::Cow;
+
+/// Lists kept.
+const LISTS_MAX: usize = 64;
 
 /// Spent boxes of each kind that a connection takes.
 #[derive(Debug, Default)]
@@ -13,6 +17,8 @@ pub struct Pools {
     pub(super) sessions: Pool<Session>,
     pub(super) records: Pool<Handshake>,
     pub(super) observed: Pool<Observed>,
+    /// Empty lists for the ids of findings.
+    pub(super) findings: Vec<Vec<Cow<'static, str>>>,
 }
 
 impl Pools {
@@ -26,6 +32,11 @@ impl Pools {
         }
         if let Some(hello) = record.server_hello.take() {
             interner.server_hellos.take_back(hello);
+        }
+        let mut findings = core::mem::take(&mut record.findings);
+        if findings.capacity() > 0 && self.findings.len() < LISTS_MAX {
+            findings.clear();
+            self.findings.push(findings);
         }
         self.records.take_back(record);
     }

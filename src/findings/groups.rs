@@ -13,7 +13,6 @@ use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, T
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::OccupiedEntry};
 use std::{
-    borrow::Cow,
     fmt::Write as _,
     hash::{BuildHasher as _, Hash as _, Hasher as _},
     net::IpAddr,
@@ -148,14 +147,15 @@ impl Kept {
         }
     }
 
-    fn words(&self) -> Cow<'_, str> {
-        match self {
-            Self::Text(text) => Cow::Borrowed(text),
-            Self::Ip(ip) => Cow::Owned(ip.to_string()),
-            Self::Endpoint(endpoint) => Cow::Owned(endpoint.to_string()),
-            Self::Number(number) => Cow::Owned(number.to_string()),
-            Self::Minute(time) => Cow::Owned(minute(*time)),
-        }
+    /// Puts it into words.
+    fn write(&self, out: &mut String) {
+        let _ = match self {
+            Self::Text(text) => out.write_str(text),
+            Self::Ip(ip) => write!(out, "{ip}"),
+            Self::Endpoint(endpoint) => write!(out, "{endpoint}"),
+            Self::Number(number) => write!(out, "{number}"),
+            Self::Minute(time) => out.write_str(&minute(*time)),
+        };
     }
 }
 
@@ -186,18 +186,25 @@ impl Tally {
 
     /// The most frequent values first.
     fn shown(&self) -> String {
-        let mut values: Vec<(Cow<'_, str>, u64)> = self
-            .counts
-            .iter()
-            .map(|(kept, count)| (kept.words(), *count))
-            .collect();
-        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let mut words = String::new();
+        if let ([(Kept::Text(only), _)], 0) = (self.counts.as_slice(), self.beyond) {
+            return only.to_string();
+        }
+        // All in one text, for there are thousands of findings.
+        let mut all = String::with_capacity(16 * self.counts.len());
+        let mut values: Vec<(core::ops::Range<usize>, u64)> = Vec::with_capacity(self.counts.len());
+        for (kept, count) in &self.counts {
+            let begin = all.len();
+            kept.write(&mut all);
+            values.push((begin..all.len(), *count));
+        }
+        let word = |range: &core::ops::Range<usize>| all.get(range.clone()).unwrap_or_default();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| word(&a.0).cmp(word(&b.0))));
+        let mut words = String::with_capacity(all.len() + 2 * TALLY_SHOWN);
         for (value, _) in values.iter().take(TALLY_SHOWN) {
             if !words.is_empty() {
                 words.push_str(", ");
             }
-            words.push_str(value);
+            words.push_str(word(value));
         }
         let more = values.len().saturating_sub(TALLY_SHOWN);
         if more > 0 || self.beyond > 0 {
@@ -265,7 +272,11 @@ impl Group {
     }
 
     fn tally(&mut self, key: &'static str) -> &mut Tally {
-        let at = match self.tallies.iter().position(|(known, _)| *known == key) {
+        let at = match self
+            .tallies
+            .iter()
+            .position(|(known, _)| is_same(known, key))
+        {
             Some(at) => at,
             None => {
                 self.tallies.push((key, Tally::default()));
@@ -497,6 +508,15 @@ fn hash_of(hasher: &RandomState, (id, cause, subject): &Key) -> u64 {
     state.finish()
 }
 
+/// Whether two texts of the program are equal: mostly they are one.
+fn is_same(one: &'static str, other: &'static str) -> bool {
+    core::ptr::eq(one, other) || one == other
+}
+
+fn is_same_key(one: &Key, other: &Key) -> bool {
+    is_same(one.0, other.0) && is_same(one.1, other.1) && one.2 == other.2
+}
+
 /// A group that there is, with what a verdict makes worse.
 fn raised(found: OccupiedEntry<'_, (Key, Group)>, verdict: Verdict) -> &mut Group {
     let group = &mut found.into_mut().1;
@@ -538,7 +558,10 @@ impl Groups {
     ) -> Option<&mut Group> {
         let mut key = (entry.id, verdict.cause, subject);
         let mut hash = hash_of(&self.hasher, &key);
-        let mut groups = match self.groups.find_entry(hash, |(known, _)| *known == key) {
+        let mut groups = match self
+            .groups
+            .find_entry(hash, |(known, _)| is_same_key(known, &key))
+        {
             Ok(found) => return Some(raised(found, verdict)),
             Err(absent) => absent.into_table(),
         };
@@ -548,7 +571,7 @@ impl Groups {
         } else {
             key.2 = Subject::Others;
             hash = hash_of(&self.hasher, &key);
-            groups = match groups.find_entry(hash, |(known, _)| *known == key) {
+            groups = match groups.find_entry(hash, |(known, _)| is_same_key(known, &key)) {
                 Ok(found) => return Some(raised(found, verdict)),
                 Err(absent) => absent.into_table(),
             };
@@ -570,7 +593,9 @@ impl Groups {
         }
         let key = (id, verdict.cause, Subject::Others);
         let hash = hash_of(&self.hasher, &key);
-        let found = self.groups.find_entry(hash, |(known, _)| *known == key);
+        let found = self
+            .groups
+            .find_entry(hash, |(known, _)| is_same_key(known, &key));
         Some(raised(found.ok()?, verdict)).filter(|group| group.is_described())
     }
 
@@ -622,7 +647,10 @@ impl Groups {
     /// So many hits of one cause at one subject are told elsewhere; a group of which none is left goes.
     pub(super) fn lessen(&mut self, key: &Key, hits: u64) {
         let hash = hash_of(&self.hasher, key);
-        if let Ok(mut slot) = self.groups.find_entry(hash, |(known, _)| known == key) {
+        if let Ok(mut slot) = self
+            .groups
+            .find_entry(hash, |(known, _)| is_same_key(known, key))
+        {
             let group = &mut slot.get_mut().1;
             group.count = group.count.saturating_sub(hits);
             if group.count == 0 {

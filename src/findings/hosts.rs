@@ -5,7 +5,7 @@
 
 use super::Settings;
 use hashbrown::HashMap;
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 /// What is known of a name that Microsoft runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,20 @@ fn hosts() -> &'static HashMap<&'static str, MicrosoftHost> {
     })
 }
 
+/// A name in small letters, as most are.
+fn lowercase(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
+    }
+}
+
 /// Whether Microsoft 365 or Entra ID answers under this name.
 pub(super) fn microsoft(name: &str) -> Option<MicrosoftHost> {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let name = lowercase(name.trim_end_matches('.'));
     let mut found: Option<MicrosoftHost> = None;
-    let mut rest = Some(name.as_str());
+    let mut rest = Some(&*name);
     while let Some(suffix) = rest {
         if let Some(host) = hosts().get(suffix)
             && (!host.exact || suffix.len() == name.len())

@@ -19,7 +19,6 @@ use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
 use hashbrown::HashMap;
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -249,24 +248,29 @@ fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize], old: 
         .firsts(kinds)
         .find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12));
     let Some((better, _)) = better else { return };
-    let mut clients: BTreeMap<(IpAddr, Cow<'_, str>), Vec<usize>> = BTreeMap::new();
-    for (index, trace) in past.of(&past.traces_of(old, |_| true)) {
-        let key = (trace.own.client, past.reached(&trace));
-        clients.entry(key).or_default().push(index);
-    }
-    for ((client, target), traces) in clients {
-        let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
-        let subject = Subject::Client(client, target.into());
-        let example = traces.first().and_then(|index| past.trace(*index));
-        let stack = example.and_then(|trace| past.hello(&trace)?.stack());
-        if let Some(group) = report.tell(
-            "client-version-limited",
-            verdict,
-            subject,
-            &traces,
-            &[better],
-        ) {
-            group.set("server", &server.to_string());
+    let address = server.to_string();
+    let traces = old.iter().flat_map(|kind| past.of(past.by_kind.of(*kind)));
+    let mut by_client: Vec<(IpAddr, &str, usize)> = traces
+        .map(|(index, trace)| {
+            let name = past.name(&trace).or_else(|| past.dns_name(&trace));
+            (trace.own.client, name.unwrap_or(&address), index)
+        })
+        .collect();
+    by_client.sort_unstable();
+    let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
+    let mut traces = Vec::new();
+    for same in by_client.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+        let Some((client, target, first)) = same.first() else {
+            continue;
+        };
+        traces.clear();
+        traces.extend(same.iter().map(|(.., index)| *index));
+        let subject = Subject::Client(*client, (*target).into());
+        let id = "client-version-limited";
+        if let Some(group) = report.tell(id, verdict, subject, &traces, &[better]) {
+            let example = past.trace(*first);
+            let stack = example.and_then(|trace| past.hello(&trace)?.stack());
+            group.set("server", &address);
             group.set("stack_kind", Stack::cause(stack));
         }
     }

@@ -70,6 +70,8 @@ use facts::{Facts, Known};
 use groups::{Groups, Sheet, Subject};
 use hashbrown::HashMap;
 use history::History;
+
+use smallvec::SmallVec;
 use std::sync::LazyLock;
 use survey::Report;
 
@@ -244,7 +246,8 @@ fn entry(id: &str) -> Option<&'static Entry> {
 /// What the rules said of one record: the hits, and what they had read of it.
 #[derive(Debug)]
 pub struct Verdicts {
-    fired: Vec<(&'static Rule, Verdict)>,
+    /// Mostly none, seldom more than two.
+    fired: SmallVec<[(&'static Rule, Verdict); 2]>,
     known: Known,
 }
 
@@ -253,7 +256,7 @@ impl Verdicts {
     fn of(record: &Handshake, settings: &Settings) -> Self {
         let known = Known::of(record);
         let facts = Facts::known(record, known);
-        let mut fired = Vec::new();
+        let mut fired = SmallVec::new();
         for rule in rules() {
             if let Some(verdict) = (rule.judge)(&facts, settings)
                 && !is_left_out(&rule.entry, settings)
@@ -268,9 +271,10 @@ impl Verdicts {
 /// Marks a record with the ids of the rules that fire on it, and hands back what they said.
 pub fn judge(record: &mut Handshake, settings: &Settings) -> Verdicts {
     let verdicts = Verdicts::of(record, settings);
+    record.findings.clear();
     if !verdicts.fired.is_empty() {
         let ids = verdicts.fired.iter().map(|(rule, _)| rule.entry.id.into());
-        record.findings = ids.collect();
+        record.findings.extend(ids);
     }
     verdicts
 }

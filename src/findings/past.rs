@@ -11,7 +11,6 @@ use super::trace::{Kind, Own, Sort, Trace};
 use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -365,14 +364,8 @@ impl Past {
 
     /// The name (of the hello, else of DNS), or else the address, that a trace's client wanted.
     pub(super) fn target(&self, trace: &Trace<'_>) -> Box<str> {
-        self.reached(trace).into()
-    }
-
-    /// As [`Past::target`], without a copy where there is a name.
-    pub(super) fn reached(&self, trace: &Trace<'_>) -> Cow<'_, str> {
-        self.name(trace)
-            .or_else(|| self.dns_name(trace))
-            .map_or_else(|| trace.server.to_string().into(), Cow::Borrowed)
+        let name = self.name(trace).or_else(|| self.dns_name(trace));
+        name.map_or_else(|| trace.server.to_string().into(), Into::into)
     }
 
     pub(super) fn capture(&self, trace: &Trace<'_>) -> Arc<str> {
