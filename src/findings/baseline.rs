@@ -7,7 +7,6 @@ use super::certificate::card;
 use super::facts::Facts;
 use super::farm_certificates::{Change, is_ecdsa};
 use super::groups::Subject;
-use super::names::leaf;
 use super::survey::Report;
 use super::text::say;
 use super::{Survey, Verdict};
@@ -47,7 +46,7 @@ impl Baseline {
     pub fn add(&mut self, record: &Handshake) {
         let facts = Facts::of(record);
         let (Some(name), Some(_), Some(certificate)) =
-            (facts.sni(), leaf(&facts), record.certificates.first())
+            (facts.sni(), facts.leaf, record.certificates.first())
         else {
             return;
         };

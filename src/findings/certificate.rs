@@ -5,20 +5,20 @@
 
 use super::facts::{Facts, minute, moment};
 use super::groups::{Target, Value, server_subject};
-use super::names::{certificate_name, common_name, covers, leaf, listed_names};
-use super::negotiation::usual_scheme;
+use super::marks::{chain_marks, marks};
+use super::names::{certificate_name, common_name, covers, listed_names};
 use super::quality::FIRST_TLS;
 use super::stack::Stack;
 use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
-use crate::record::{Certificate, ChainMarks, Confidence, Marks, Scope, Severity, Side, Timestamp};
+use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -75,7 +75,7 @@ fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
 }
 
 fn certificate_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
-    let shown = leaf(facts);
+    let shown = facts.leaf;
     Subject::Certificate(
         shown.map_or(crate::record::Digest([0; 32]), |leaf| leaf.sha256),
         Target::Server(facts.record.server),
@@ -93,7 +93,7 @@ fn rejected(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     if !matches!(code, 42..=46 | 48 | 51) || is_internal(facts, settings) {
         return None;
     }
-    let cause = match leaf(facts) {
+    let cause = match facts.leaf {
         None => "certificate-not-shown",
         Some(leaf) => why_rejected(facts, leaf, code),
     };
@@ -132,7 +132,7 @@ fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(code) = facts.fatal_code(Side::Client) {
         sheet.note("alert", &format!("{code} {}", AlertDescription(code)));
     }
-    if let Some(leaf) = leaf(facts) {
+    if let Some(leaf) = facts.leaf {
         sheet.note("certificate", &certificate_name(leaf));
         sheet.fact(facts.frame(), |lang| {
             say(lang, "certs-shown")
@@ -186,36 +186,41 @@ pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
 
 /// `cert-validity`, by the leaf or any certificate that was sent with it.
 fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    let leaf = leaf(facts)?;
+    let leaf = facts.leaf?;
+    let marks = chain_marks(facts.record)?;
+    let now = facts.record.start;
+    let is_in = |time: (Timestamp, Timestamp)| time.0 <= now && now <= time.1;
+    // The usual case first: nothing ends soon, and nothing lasts longer than it may.
+    if marks.valid.is_some_and(is_in)
+        && marks.leaf_fresh.is_some_and(is_in)
+        && !marks
+            .leaf_valid
+            .is_some_and(|valid| is_long(valid, settings))
+    {
+        return None;
+    }
     // Without a clock there is no time to compare with.
     if is_internal(facts, settings) || facts.record.start < FIRST_TLS {
         return None;
     }
-    let now = facts.record.start;
-    let marks = chain_marks(facts)?;
-    let worst = if (marks.valid).is_some_and(|(begin, end)| begin <= now && now <= end) {
-        // Of the others no more is asked.
-        aged(leaf, marks.leaf_valid?, true, now, settings)?
-    } else {
-        let chain = facts.record.certificates.iter().enumerate();
-        // Of equally grave ones the leaf's counts, which stands first.
-        chain
-            .filter_map(|(index, certificate)| {
-                let valid = certificate.not_before.zip(certificate.not_after)?;
-                aged(certificate, valid, index == 0, now, settings)
-            })
-            .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?
-    };
+    let chain = facts.record.certificates.iter();
+    // Of equally grave ones the leaf's counts, which stands first.
+    let worst = chain
+        .filter_map(|certificate| {
+            let is_leaf = core::ptr::eq(certificate.as_ref(), leaf);
+            aged(certificate, is_leaf, now, settings)
+        })
+        .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?;
     Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
 }
 
 fn aged(
     certificate: &Certificate,
-    (begin, end): (Timestamp, Timestamp),
     is_leaf: bool,
     now: Timestamp,
     settings: &Settings,
 ) -> Option<(Severity, &'static str)> {
+    let (begin, end) = (certificate.not_before?, certificate.not_after?);
     if end < now {
         return Some((
             Severity::Error,
@@ -234,9 +239,15 @@ fn aged(
     if is_leaf && end.0 - now.0 <= near {
         return Some((Severity::Warning, "near-expiry"));
     }
-    let long = lifetime > i64::from(settings.lifetime_days_max) * DAY_NS + DAY_NS
-        && begin.0 >= LIFETIME_LIMITED_NS;
-    (is_leaf && long && is_public(certificate)).then_some((Severity::Info, "lifetime-too-long"))
+    (is_leaf && is_long((begin, end), settings) && is_public(certificate))
+        .then_some((Severity::Info, "lifetime-too-long"))
+}
+
+/// Longer than browsers take of a public authority.
+fn is_long((begin, end): (Timestamp, Timestamp), settings: &Settings) -> bool {
+    let lifetime = end.0.saturating_sub(begin.0);
+    lifetime > i64::from(settings.lifetime_days_max) * DAY_NS + DAY_NS
+        && begin.0 >= LIFETIME_LIMITED_NS
 }
 
 /// From 2020-09-01 on browsers take public certificates of 398 days at most (CA/Browser Forum ballot SC-031).
@@ -260,45 +271,12 @@ const PUBLIC_ISSUERS: [&str; 13] = [
     "O=ZeroSSL",
 ];
 
-/// What is asked of a certificate for each handshake.
-pub(super) fn marks(certificate: &Certificate) -> &Marks {
-    certificate.marks.get(|| Marks {
-        scheme: usual_scheme(certificate),
-        has_ecdsa_key: (certificate.key.as_deref()).is_some_and(|key| key.starts_with("ecdsa")),
-        is_public: has_public_issuer(certificate),
-        weakness: weakness(certificate),
-    })
-}
-
-/// What is asked of the server's chain for each handshake; none where it showed none.
-pub(super) fn chain_marks<'a>(facts: &Facts<'a>) -> Option<&'a ChainMarks> {
-    facts.record.certificates.marks(|chain| {
-        let signed = chain.iter().filter(|one| !one.self_signed);
-        let schemes: BTreeSet<u16> = signed.filter_map(|one| marks(one).scheme).collect();
-        let begins: Option<Vec<_>> = chain.iter().map(|one| one.not_before).collect();
-        let ends: Option<Vec<_>> = chain.iter().map(|one| one.not_after).collect();
-        let weak = chain.iter().filter_map(|one| marks(one).weakness);
-        let leaf = chain.first();
-        ChainMarks {
-            is_readable: leaf.is_some_and(|leaf| !leaf.malformed),
-            has_ecdsa_key: leaf.is_some_and(|leaf| marks(leaf).has_ecdsa_key),
-            leaf_valid: leaf.and_then(|leaf| leaf.not_before.zip(leaf.not_after)),
-            schemes: schemes.into_iter().collect(),
-            weakness: weak.max_by_key(|found| found.0),
-            valid: begins.zip(ends).and_then(|(begins, ends)| {
-                Some((begins.into_iter().max()?, ends.into_iter().min()?))
-            }),
-            disorder: disorder(chain),
-        }
-    })
-}
-
 /// A public authority issued it.
 pub(super) fn is_public(certificate: &Certificate) -> bool {
     marks(certificate).is_public
 }
 
-fn has_public_issuer(certificate: &Certificate) -> bool {
+pub(super) fn has_public_issuer(certificate: &Certificate) -> bool {
     let issuer = certificate.issuer.as_deref().unwrap_or("");
     PUBLIC_ISSUERS.iter().any(|known| {
         let rest = issuer.split_once(known).map(|(_, rest)| rest);
@@ -307,7 +285,7 @@ fn has_public_issuer(certificate: &Certificate) -> bool {
 }
 
 fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    let Some(leaf) = leaf(facts) else { return };
+    let Some(leaf) = facts.leaf else { return };
     sheet.parties(facts);
     sheet.note_once("certificate", || certificate_name(leaf));
     if let Some(end) = leaf.not_after {
@@ -341,15 +319,12 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 
 /// `cert-weak`: leaf and intermediates; a root's own signature does not matter.
 fn weak(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    leaf(facts)?;
-    if is_internal(facts, settings) {
-        return None;
-    }
-    let worst = chain_marks(facts)?.weakness?;
-    Some(Verdict::new(worst.0, Confidence::Certain, worst.1))
+    facts.leaf?;
+    let (severity, cause) = chain_marks(facts.record)?.weakness?;
+    (!is_internal(facts, settings)).then_some(Verdict::new(severity, Confidence::Certain, cause))
 }
 
-fn weakness(certificate: &Certificate) -> Option<(Severity, &'static str)> {
+pub(super) fn weakness(certificate: &Certificate) -> Option<(Severity, &'static str)> {
     let bits = |kind: &str| -> Option<u32> {
         certificate
             .key
@@ -398,7 +373,7 @@ fn contains_ignoring_case(text: &str, word: &str) -> bool {
 
 fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
-    if let Some(leaf) = leaf(facts) {
+    if let Some(leaf) = facts.leaf {
         sheet.note_once("certificate", || certificate_name(leaf));
     }
     for certificate in &facts.record.certificates {
@@ -420,21 +395,19 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 
 /// `cert-chain-incomplete`, as one handshake shows it: certificates out of order, a leaf alone, or the root sent too.
 fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    let leaf = leaf(facts)?;
-    let disorder = chain_marks(facts)?.disorder;
+    let leaf = facts.leaf?;
     let is_alone = facts.record.certificates.len() == 1;
-    if !is_alone && disorder.is_none() || is_internal(facts, settings) || leaf.self_signed {
-        return None;
-    }
-    if is_alone {
-        return leaf_alone(facts, leaf);
-    }
-    let (severity, cause) = disorder?;
-    Some(Verdict::new(severity, Confidence::Certain, cause))
+    let found = if is_alone {
+        leaf_alone(facts, leaf)?
+    } else {
+        let (severity, cause) = chain_marks(facts.record)?.disorder?;
+        Verdict::new(severity, Confidence::Certain, cause)
+    };
+    (!is_internal(facts, settings) && !leaf.self_signed).then_some(found)
 }
 
 /// What is wrong with the order of a leaf and more, or with which ones were sent.
-fn disorder(chain: &[Arc<Certificate>]) -> Option<(Severity, &'static str)> {
+pub(super) fn disorder(chain: &[Arc<Certificate>]) -> Option<(Severity, &'static str)> {
     let (leaf, others) = chain.split_first()?;
     // The leaf's issuer does not come next, but later.
     let is_issuer = |other: &Arc<Certificate>| other.subject == leaf.issuer;
@@ -452,6 +425,9 @@ fn disorder(chain: &[Arc<Certificate>]) -> Option<(Severity, &'static str)> {
 /// be what it lacks.
 fn leaf_alone(facts: &Facts<'_>, leaf: &Certificate) -> Option<Verdict> {
     let refused = facts.fatal_code(Side::Client) == Some(48);
+    if !refused && !chain_marks(facts.record)?.lacks_issuer {
+        return None;
+    }
     let fetches = || {
         facts
             .client_hello
@@ -462,15 +438,13 @@ fn leaf_alone(facts: &Facts<'_>, leaf: &Certificate) -> Option<Verdict> {
         (true, true) if !fetches() => (Severity::Error, Confidence::Likely),
         _ => (Severity::Warning, Confidence::Possible),
     };
-    let by_root = || {
-        let issuer = leaf.issuer.as_deref();
-        issuer.is_some_and(|issuer| contains_ignoring_case(issuer, "root"))
-    };
-    (refused || leaf.ca_issuers && !by_root()).then_some(Verdict::new(
-        severity,
-        confidence,
-        "leaf-only",
-    ))
+    Some(Verdict::new(severity, confidence, "leaf-only"))
+}
+
+/// It says where to fetch its issuer's certificate, and this is no root by its name.
+pub(super) fn lacks_issuer(leaf: &Certificate) -> bool {
+    let by_root = |issuer: &str| contains_ignoring_case(issuer, "root");
+    leaf.ca_issuers && !leaf.issuer.as_deref().is_some_and(by_root)
 }
 
 fn describe_chain(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {

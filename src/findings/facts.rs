@@ -4,8 +4,10 @@
 //! capture could not show is `None`, and [`Facts::whole`] says whether the absence of something proves anything.
 
 use super::groups::Target;
+use super::marks::{chain_marks, hello_marks};
 use crate::record::{
-    Alert, ClientHello, Code16, Defect, Handshake, Observed, Outcome, ServerHello, Side, Timestamp,
+    Alert, Certificate, ClientHello, ClientHelloShape, Defect, Handshake, Observed, Outcome,
+    ServerHello, Side, Timestamp,
 };
 use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
 
@@ -24,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) negotiated: Option<VersionRank>,
     /// Both directions were seen from the first byte without holes: what is absent was not sent.
     pub(super) whole: bool,
+    /// The server's own certificate, where it was shown and could be read.
+    pub(super) leaf: Option<&'a Certificate>,
 }
 
 /// What [`Facts`] are computed from a record.
@@ -32,6 +36,7 @@ pub(super) struct Known {
     offer_max: Option<VersionRank>,
     negotiated: Option<VersionRank>,
     whole: bool,
+    shows_leaf: bool,
 }
 
 impl Known {
@@ -39,9 +44,13 @@ impl Known {
     pub(super) fn of(record: &Handshake) -> Self {
         let server_hello = record.server_hello.as_deref();
         Self {
-            offer_max: record.client_hello.as_deref().and_then(offer_max),
+            offer_max: (record.client_hello.as_deref())
+                .and_then(|hello| hello_marks(&hello.shape).offer_max),
             negotiated: server_hello.and_then(|hello| Version(hello.shape.version.0).rank()),
             whole: is_whole(record),
+            // Without a packet of the handshake nothing could be shown.
+            shows_leaf: chain_marks(record).is_some_and(|chain| chain.is_readable)
+                && frame(record) > 0,
         }
     }
 }
@@ -61,6 +70,9 @@ impl<'a> Facts<'a> {
             offer_max: known.offer_max,
             negotiated: known.negotiated,
             whole: known.whole,
+            leaf: (record.certificates.first())
+                .filter(|_| known.shows_leaf)
+                .map(AsRef::as_ref),
         }
     }
 
@@ -116,13 +128,8 @@ impl<'a> Facts<'a> {
 
     /// Suites that the client offered, without GREASE and signals.
     pub(super) fn offered(&self) -> impl Iterator<Item = CipherSuite> + use<'a> {
-        let suites: &'a [Code16] = self
-            .client_hello
-            .map_or(&[], |hello| &hello.shape.cipher_suites);
-        suites
-            .iter()
-            .map(|code| CipherSuite(code.0))
-            .filter(|suite| !is_grease(suite.0) && !suite.is_signalling())
+        let hello = self.client_hello.into_iter();
+        hello.flat_map(|hello| offered(&hello.shape))
     }
 
     /// A particular of the connection, where it was noted.
@@ -142,14 +149,26 @@ impl<'a> Facts<'a> {
 
     /// The frame of the ServerHello, or else of the ClientHello, or else of the SYN.
     pub(super) fn frame(&self) -> u64 {
-        self.server_hello
-            .map(|hello| hello.frame)
-            .or(self.client_hello.map(|hello| hello.frame))
-            .or(self.record.tcp.as_ref().and_then(|tcp| tcp.syn_frame))
-            .or(self.record.alerts.first().map(|alert| alert.frame))
-            .or(self.record.tcp.as_ref().and_then(|tcp| tcp.close_frame))
-            .unwrap_or(0)
+        frame(self.record)
     }
+}
+
+fn frame(record: &Handshake) -> u64 {
+    let server_hello = record.server_hello.as_ref().map(|hello| hello.frame);
+    server_hello
+        .or_else(|| Some(record.client_hello.as_ref()?.frame))
+        .or_else(|| record.tcp.as_ref()?.syn_frame)
+        .or_else(|| Some(record.alerts.first()?.frame))
+        .or_else(|| record.tcp.as_ref()?.close_frame)
+        .unwrap_or(0)
+}
+
+/// Suites that a hello offers, without GREASE and signals.
+pub(super) fn offered(shape: &ClientHelloShape) -> impl Iterator<Item = CipherSuite> {
+    let suites = shape.cipher_suites.iter();
+    suites
+        .map(|code| CipherSuite(code.0))
+        .filter(|suite| !is_grease(suite.0) && !suite.is_signalling())
 }
 
 /// An alert in clear that ends the connection; `close_notify` and `user_canceled` are no failures.
@@ -170,21 +189,6 @@ fn is_whole(record: &Handshake) -> bool {
             | Defect::Evicted => false,
             Defect::OverlapDiffers => true,
         })
-}
-
-/// The highest version of a hello: that of supported_versions, else `legacy_version`, which can't say more than TLS 1.2
-/// (RFC 8446 section 4.2.1).
-pub(super) fn offer_max(hello: &ClientHello) -> Option<VersionRank> {
-    let shape = &hello.shape;
-    *shape.offer_max.get(|| match &shape.supported_versions {
-        Some(versions) => versions
-            .iter()
-            .filter_map(|version| Version(version.0).rank())
-            .max(),
-        None => Version(shape.legacy_version.0)
-            .rank()
-            .map(|rank| rank.min(VersionRank::Tls12)),
-    })
 }
 
 /// A time for people, as `2026-11-25 15:36:39.107` (UTC): Wireshark shows it so, too.

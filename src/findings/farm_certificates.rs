@@ -1,9 +1,10 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
-use super::certificate::{card, marks};
+use super::certificate::card;
 use super::facts::minute;
 use super::farm::{configured, is_private};
 use super::groups::Subject;
+use super::marks::marks;
 use super::names::{certificate_name, covers};
 use super::past::Past;
 use super::survey::{Report, severity_if};

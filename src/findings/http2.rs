@@ -5,11 +5,12 @@
 //! client and fails for another. Only an ALPN `h2` that the server *selected* counts: in clear (TLS 1.2 and below), or in
 //! what secrets opened.
 
-use super::facts::{Facts, suite_name, version_name};
+use super::facts::{Facts, offered, suite_name, version_name};
 use super::groups::Value;
+use super::marks::hello_marks;
 use super::text::{Say, say};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict};
-use crate::record::{Confidence, H2GoAway, Outcome, Scope, Severity, Side};
+use crate::record::{ClientHelloShape, Confidence, H2GoAway, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, RELEASES, VersionRank};
 
 /// The group's rules.
@@ -358,17 +359,20 @@ fn describe_feature(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) 
 
 /// `h2-client-offer-blocklisted`: with TLS 1.3 in the offer it counts only where the server picked TLS 1.2.
 fn client_offer(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let offers = facts.client_hello?.shape.alpn.as_deref()?;
+    let is_at_risk = hello_marks(&facts.client_hello?.shape).is_at_risk_under_h2;
     let limited = facts.offer_max == Some(VersionRank::Tls12)
         || (facts.offer_max == Some(VersionRank::Tls13)
             && facts.negotiated == Some(VersionRank::Tls12));
-    if !limited || !offers.iter().any(|protocol| protocol.as_ref() == "h2") {
-        return None;
-    }
-    let mut old = facts.offered().filter(|suite| !suite.is_tls13()).peekable();
-    old.peek()?;
-    old.all(|suite| suite.is_h2_prohibited())
-        .then_some(Verdict::new(Severity::Warning, Confidence::Certain, ""))
+    (is_at_risk && limited).then_some(Verdict::new(Severity::Warning, Confidence::Certain, ""))
+}
+
+/// The hello offers HTTP/2, and of TLS 1.2 no suite that HTTP/2 permits.
+pub(super) fn is_at_risk(shape: &ClientHelloShape) -> bool {
+    let mut protocols = shape.alpn.iter().flatten();
+    let mut old = offered(shape).filter(|suite| !suite.is_tls13()).peekable();
+    protocols.any(|protocol| &**protocol == "h2")
+        && old.peek().is_some()
+        && old.all(|suite| suite.is_h2_prohibited())
 }
 
 fn describe_client_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {

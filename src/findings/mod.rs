@@ -29,6 +29,7 @@ mod intern;
 mod inventory;
 mod late;
 mod lists;
+mod marks;
 mod name_match;
 mod names;
 mod near;
@@ -226,7 +227,9 @@ fn surveys() -> impl Iterator<Item = &'static Survey> {
 }
 
 fn rules() -> impl Iterator<Item = &'static Rule> {
-    RULES.iter().flat_map(|group| group.iter())
+    static ALL: LazyLock<Vec<&Rule>> =
+        LazyLock::new(|| RULES.iter().flat_map(|group| group.iter()).collect());
+    ALL.iter().copied()
 }
 
 /// All findings that can be made, in the order of their groups.

@@ -3,7 +3,6 @@
 //! RFC 6066 section 3 for the server name, RFC 9525 section 6 for matching it. A client that connects to an address sends
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
-use super::certificate::chain_marks;
 use super::facts::Facts;
 use super::groups::Target;
 use super::history::has_no_names;
@@ -64,15 +63,6 @@ fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     Some(Verdict::new(Severity::Info, Confidence::Certain, ""))
 }
 
-/// The server's own certificate, where it was shown and could be read.
-pub(super) fn leaf<'a>(facts: &Facts<'a>) -> Option<&'a Certificate> {
-    // Without a packet of the handshake nothing could be shown.
-    let is_shown = chain_marks(facts)?.is_readable && facts.frame() > 0;
-    (facts.record.certificates.first())
-        .filter(|_| is_shown)
-        .map(AsRef::as_ref)
-}
-
 /// An address in place of a name. Most names end in a letter with which no address ends.
 fn is_address(name: &str) -> bool {
     let end = name.bytes().next_back();
@@ -83,7 +73,7 @@ fn is_address(name: &str) -> bool {
 /// `cert-name-mismatch`.
 fn name_mismatch(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let name = facts.sni()?;
-    let leaf = leaf(facts)?;
+    let leaf = facts.leaf?;
     // The usual case first.
     let chain = &facts.record.certificates;
     if chain.covers(name, |leaf| covers(leaf, name))
@@ -162,12 +152,12 @@ fn is_covered(past: &Past, trace: &Trace<'_>, leaf: &Certificate) -> bool {
 }
 
 fn name_and_certificate(facts: &Facts<'_>, _: Verdict) -> Subject {
-    let digest = leaf(facts).map_or(Digest([0; 32]), |leaf| leaf.sha256);
+    let digest = facts.leaf.map_or(Digest([0; 32]), |leaf| leaf.sha256);
     Subject::Certificate(digest, facts.reached())
 }
 
 fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    let (Some(name), Some(leaf)) = (facts.sni(), leaf(facts)) else {
+    let (Some(name), Some(leaf)) = (facts.sni(), facts.leaf) else {
         return;
     };
     sheet.note("name", name);

@@ -3,10 +3,10 @@
 //! Each is raised from what one record proves; where the reason needs other handshakes (what else did this server
 //! accept?), a survey in `failures` speaks.
 
-use super::certificate::{chain_marks, marks};
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
-use super::names::{certificate_name, leaf};
+use super::marks::{chain_marks, hello_marks, marks};
+use super::names::certificate_name;
 use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
@@ -177,14 +177,16 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     if facts.negotiated != Some(VersionRank::Tls12) {
         return None;
     }
-    let schemes = facts.client_hello?.shape.signature_algorithms.as_deref()?;
-    leaf(facts)?;
-    let marks = chain_marks(facts)?;
-    let mut usual = marks.schemes.iter();
+    let shape = &facts.client_hello?.shape;
+    let (shown, offered) = (chain_marks(facts.record)?, hello_marks(shape));
+    let key_type = shown.has_ecdsa_key && !offered.offers_ecdsa;
+    if shown.schemes & !offered.schemes == 0 && !key_type {
+        return None;
+    }
+    let schemes = shape.signature_algorithms.as_deref()?;
+    facts.leaf?;
     let mut chain = facts.record.certificates.iter();
-    let mismatch = !usual.all(|scheme| schemes.contains(&Code16(*scheme)))
-        && chain.any(|certificate| is_signed_otherwise(certificate, schemes));
-    let key_type = marks.has_ecdsa_key && !offers_ecdsa(schemes);
+    let mismatch = chain.any(|certificate| is_signed_otherwise(certificate, schemes));
     if !mismatch && !key_type {
         return None;
     }
@@ -226,7 +228,7 @@ pub(super) fn lacks_key_type(leaf: &Certificate, schemes: &[Code16]) -> bool {
     marks(leaf).has_ecdsa_key && !offers_ecdsa(schemes)
 }
 
-fn offers_ecdsa(schemes: &[Code16]) -> bool {
+pub(super) fn offers_ecdsa(schemes: &[Code16]) -> bool {
     let offers = |code: &Code16| SignatureScheme(code.0).signature() == Some("ecdsa");
     schemes.iter().any(offers)
 }
@@ -235,6 +237,16 @@ fn offers_ecdsa(schemes: &[Code16]) -> bool {
 pub(super) fn usual_scheme(certificate: &Certificate) -> Option<u16> {
     let algorithm = certificate.signature_algorithm.as_deref()?;
     parts(algorithm).map(|(scheme, ..)| scheme)
+}
+
+/// A scheme of RSA (PKCS #1) or ECDSA as a bit; of others none.
+pub(super) fn scheme_bit(code: u16) -> u16 {
+    let hash = code >> 8;
+    match (hash, code & 0xff) {
+        (1..=6, 1) => 1 << (2 * hash),
+        (1..=6, 3) => 2 << (2 * hash),
+        _ => 0,
+    }
 }
 
 /// A certificate's algorithm: the scheme that mostly stands for it (RFC 5246 section 7.4.1.4.1, RFC 8446 section

@@ -88,7 +88,7 @@ impl Make {
             certificate_compression: None,
             client_stack: None,
             rendered: crate::record::Rendered::default(),
-            offer_max: crate::record::Once::default(),
+            marks: crate::record::Once::default(),
         };
         let hello = ClientHello {
             frame: 4,

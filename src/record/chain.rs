@@ -34,12 +34,16 @@ pub struct ChainMarks {
     /// From when until when the leaf is valid; none where it does not say.
     pub leaf_valid: Option<(Timestamp, Timestamp)>,
     /// The schemes that mostly stand for the algorithms with which its certificates are signed, but for what a root says of
-    /// itself; each once.
-    pub schemes: Box<[u16]>,
+    /// itself; as bits, as in [`HelloMarks`](super::HelloMarks).
+    pub schemes: u16,
     /// The worst key or signature among them.
     pub weakness: Option<(Severity, &'static str)>,
     /// The time in which all of them are valid; none where one does not say.
     pub valid: Option<(Timestamp, Timestamp)>,
+    /// The time in which the leaf is valid and two thirds of it are not over; none where it does not say.
+    pub leaf_fresh: Option<(Timestamp, Timestamp)>,
+    /// It is a leaf alone, and says where to fetch its issuer's certificate, which is no root by its name.
+    pub lacks_issuer: bool,
     /// What is wrong with the order, or with which ones were sent.
     pub disorder: Option<(Severity, &'static str)>,
 }

@@ -354,7 +354,7 @@ fn client_shape(
         ja4: fingerprint::ja4(hello, details, carrier).into(),
         client_stack: None,
         rendered: super::Rendered::default(),
-        offer_max: super::Once::default(),
+        marks: super::Once::default(),
     }
 }
 

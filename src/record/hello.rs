@@ -138,9 +138,22 @@ pub struct ClientHelloShape {
     /// Its JSON, once it was asked for.
     #[serde(skip)]
     pub rendered: Rendered,
-    /// The highest version that it offers, once that was asked for.
+    /// What is asked of it for each handshake.
     #[serde(skip)]
-    pub offer_max: Once<Option<VersionRank>>,
+    pub marks: Once<HelloMarks>,
+}
+
+/// What findings ask of a ClientHello, read once: few programs send most hellos.
+#[derive(Clone, Copy, Debug)]
+pub struct HelloMarks {
+    /// The highest version that it offers.
+    pub offer_max: Option<VersionRank>,
+    /// The signature schemes that it offers with a certificate's hash and kind of key, as bits.
+    pub schemes: u16,
+    /// A scheme for ECDSA is among them.
+    pub offers_ecdsa: bool,
+    /// HTTP/2 is offered, and of TLS 1.2 nothing but suites that it prohibits.
+    pub is_at_risk_under_h2: bool,
 }
 
 /// A ServerHello or HelloRetryRequest (RFC 8446 sections 4.1.3 and 4.1.4).
