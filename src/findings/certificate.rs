@@ -12,7 +12,7 @@ use super::stack::Stack;
 use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
-use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict, When};
 use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ pub(super) static RULES: &[Rule] = &[
         rejected,
         client_and_name,
         describe_rejected,
-    ),
+    )
+    .when(When::Alerted),
     Rule::new(
         Entry::new(
             "cert-validity",
@@ -174,7 +175,9 @@ pub(super) fn accepted_by_others(report: &mut Report<'_>) {
 
 /// What administrators compare of a certificate.
 pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
-    let time = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), minute);
+    let time = |time: Option<Timestamp>| {
+        time.map_or_else(|| "?".to_owned(), |time| minute(time).to_string())
+    };
     say(lang, "cert-card")
         .with("certificate", certificate_name(certificate))
         .with("issuer", certificate.issuer.as_deref().unwrap_or("?"))

@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::groups::Subject;
 use super::survey::Report;
 use super::text::say;
-use super::{Entry, Rule, Settings, Sheet, Survey, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Survey, Verdict, When};
 use crate::record::{Confidence, Evidence, Scope, Severity};
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
     starttls,
     pair,
     describe_starttls,
-)];
+)
+.when(When::Talked)];
 
 /// The survey that adds proxies that ask for a log-on which never comes.
 pub(super) static SURVEYS: &[Survey] = &[Survey {

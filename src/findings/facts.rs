@@ -10,6 +10,7 @@ use crate::record::{
     ServerHello, Side, Timestamp,
 };
 use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
+use core::fmt::Display;
 
 /// A record with the few values that nearly each rule needs.
 #[derive(Clone, Copy)]
@@ -192,19 +193,28 @@ fn is_whole(record: &Handshake) -> bool {
 }
 
 /// A time for people, as `2026-11-25 15:36:39.107` (UTC): Wireshark shows it so, too.
-pub(super) fn moment(time: Timestamp) -> String {
-    shortened(time, 23)
+pub(super) fn moment(time: Timestamp) -> impl Display {
+    Shortened::<23>(time)
 }
 
 /// A time for people to the minute: certificates begin and end with one.
-pub(super) fn minute(time: Timestamp) -> String {
-    shortened(time, 16)
+pub(super) fn minute(time: Timestamp) -> impl Display {
+    Shortened::<16>(time)
 }
 
-fn shortened(time: Timestamp, length: usize) -> String {
-    let mut text = time.to_string().replacen('T', " ", 1);
-    text.truncate(length);
-    text
+/// So many characters of a time.
+struct Shortened<const LENGTH: usize>(Timestamp);
+
+impl<const LENGTH: usize> Display for Shortened<LENGTH> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut text = self.0.rfc3339();
+        if let Some(between) = text.get_mut(10) {
+            *between = b' ';
+        }
+        // All of it is ASCII.
+        let text = core::str::from_utf8(text.get(..LENGTH).unwrap_or(&[]));
+        f.write_str(text.unwrap_or_default())
+    }
 }
 
 /// The name that people use for a version rank.

@@ -10,7 +10,7 @@ use super::past::Past;
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
 use super::trace::Kind;
-use super::{Entry, Rule, Settings, Survey, Verdict};
+use super::{Entry, Rule, Settings, Survey, Verdict, When};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ pub(super) static RULES: &[Rule] = &[
             "RFC 8446 section 6; RFC 9293 section 3.5",
         ),
         hello_reset,
-    ),
+    )
+    .when(When::Incomplete),
     Rule::told_by_survey(
         Entry::new(
             "hello-unanswered",
@@ -33,7 +34,8 @@ pub(super) static RULES: &[Rule] = &[
             "RFC 8446 section 2",
         ),
         hello_unanswered,
-    ),
+    )
+    .when(When::Incomplete),
 ];
 
 /// The surveys, the most telling first.

@@ -170,19 +170,14 @@ fn rotations(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         let verdict = Verdict::new(severity, Confidence::Certain, cause);
         let subject = Subject::Named(format!("{name} ({server})").into());
         let lang = past.lang;
-        let words = format!("{}{}", card(other, lang), change.key_and_issuer(lang));
-        let facts = [(before, card(one, lang)), (after, words)];
-        let evidence = facts
-            .map(|(trace, fact)| past.evidence_of(&trace, fact))
-            .to_vec();
-        if let Some(group) = report.tell(
-            "cert-rotation",
-            verdict,
-            subject,
-            &[old.last, new.first],
-            &[],
-        ) {
-            group.replace_examples(severity, evidence);
+        let traces = [old.last, new.first];
+        if let Some(group) =
+            report.tell_without_evidence("cert-rotation", verdict, subject, &traces)
+        {
+            let words = format!("{}{}", card(other, lang), change.key_and_issuer(lang));
+            let facts = [(before, card(one, lang)), (after, words)];
+            let evidence = facts.map(|(trace, fact)| past.evidence_of(&trace, fact));
+            group.replace_examples(severity, evidence.to_vec());
             for name in change.lost {
                 group.note("lost", name);
             }
@@ -341,7 +336,7 @@ fn shortened(members: &[String]) -> String {
 
 /// Name, end and thumbprint: what an administrator compares.
 fn short_card(certificate: &Certificate, lang: Lang) -> String {
-    let end = certificate.not_after.map_or_else(|| "?".to_owned(), minute);
+    let end = (certificate.not_after).map_or_else(|| "?".to_owned(), |end| minute(end).to_string());
     say(lang, "cert-short")
         .with("certificate", certificate_name(certificate))
         .with("end", end)

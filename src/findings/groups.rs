@@ -154,7 +154,7 @@ impl Kept {
             Self::Ip(ip) => write!(out, "{ip}"),
             Self::Endpoint(endpoint) => write!(out, "{endpoint}"),
             Self::Number(number) => write!(out, "{number}"),
-            Self::Minute(time) => out.write_str(&minute(*time)),
+            Self::Minute(time) => write!(out, "{}", minute(*time)),
         };
     }
 }

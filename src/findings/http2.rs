@@ -9,7 +9,7 @@ use super::facts::{Facts, offered, suite_name, version_name};
 use super::groups::Value;
 use super::marks::hello_marks;
 use super::text::{Say, say};
-use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, When};
 use crate::record::{ClientHelloShape, Confidence, H2GoAway, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, RELEASES, VersionRank};
 
@@ -22,6 +22,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9113 section 9.2.2 and Appendix A (RFC 7540 section 9.2.2)",
         },
+        when: When::Selected,
         judge: blocklisted_cipher,
         told: Told::ByRule {
             subject: server,
@@ -35,6 +36,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9113 section 9.2",
         },
+        when: When::Selected,
         judge: tls_version,
         told: Told::ByRule {
             subject: server,
@@ -51,7 +53,8 @@ pub(super) static RULES: &[Rule] = &[
         tls_feature,
         server,
         describe_feature,
-    ),
+    )
+    .when(When::Selected),
     Rule::new(
         Entry::new(
             "h2-client-offer-blocklisted",

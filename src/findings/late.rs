@@ -7,7 +7,7 @@ use super::survey::Report;
 use super::text::{say, word};
 use super::trace::Trace;
 use super::version::describe_alerts;
-use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Subject, Survey, Verdict, When};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{CipherSuite, KeyExchange, VersionRank};
 
@@ -45,7 +45,8 @@ pub(super) static RULES: &[Rule] = &[
         late_failure,
         pair,
         describe_late,
-    ),
+    )
+    .when(When::Incomplete),
 ];
 
 /// The surveys.

@@ -130,10 +130,43 @@ impl Verdict {
 pub struct Rule {
     /// What is promised about it.
     pub entry: Entry,
+    /// Of which handshakes it is asked.
+    when: When,
     /// Whether it fires, and how; cheap, since it runs for each handshake.
     judge: Judge,
     /// How hits become findings.
     told: Told,
+}
+
+/// Handshakes of which a rule is asked: most have neither failed nor said much in clear, and a third of the rules have
+/// nothing to say of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// All.
+    Always = 1,
+    /// Those that did not complete.
+    Incomplete = 2,
+    /// Those with an alert.
+    Alerted = 4,
+    /// Those of which the server selected a protocol in clear.
+    Selected = 8,
+    /// Those with a dialogue, a proxy or HTTP in clear.
+    Talked = 16,
+}
+
+impl When {
+    /// All that hold for a record.
+    fn of(record: &Handshake) -> u8 {
+        let selected =
+            (record.server_hello.as_deref()).is_some_and(|hello| hello.shape.alpn.is_some());
+        let talked = record.dialogue.is_some() || record.proxy.is_some() || record.http.is_some();
+        let when = |holds: bool, when: Self| if holds { when as u8 } else { 0 };
+        Self::Always as u8
+            | when(!record.outcome.is_complete(), Self::Incomplete)
+            | when(!record.alerts.is_empty(), Self::Alerted)
+            | when(selected, Self::Selected)
+            | when(talked, Self::Talked)
+    }
 }
 
 type Judge = fn(&Facts<'_>, &Settings) -> Option<Verdict>;
@@ -144,14 +177,22 @@ impl Rule {
     const fn new(entry: Entry, judge: Judge, subject: SubjectOf, describe: Describe) -> Self {
         Self {
             entry,
+            when: When::Always,
             judge,
             told: Told::ByRule { subject, describe },
         }
     }
 
+    /// Asked of some handshakes only.
+    const fn when(mut self, when: When) -> Self {
+        self.when = when;
+        self
+    }
+
     const fn told_by_survey(entry: Entry, judge: Judge) -> Self {
         Self {
             entry,
+            when: When::Always,
             judge,
             told: Told::BySurvey,
         }
@@ -260,7 +301,12 @@ impl Verdicts {
         let known = Known::of(record);
         let facts = Facts::known(record, known);
         let mut fired = SmallVec::new();
+        let holds = When::of(record);
         for rule in rules() {
+            if rule.when as u8 & holds == 0 {
+                debug_assert_eq!((rule.judge)(&facts, settings), None, "{}", rule.entry.id);
+                continue;
+            }
             if let Some(verdict) = (rule.judge)(&facts, settings)
                 && !is_left_out(&rule.entry, settings)
             {

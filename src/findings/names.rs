@@ -11,7 +11,7 @@ use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
 use super::trace::{Kind, Trace};
-use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Told, Verdict};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Told, Verdict, When};
 use crate::record::{Certificate, Confidence, Digest, Scope, Severity};
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -24,6 +24,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Client,
             reference: "RFC 6066 section 3; RFC 9325 section 3.7; Microsoft KB2973873",
         },
+        when: When::Always,
         judge: sni_missing,
         told: Told::BySurvey,
     },
@@ -34,6 +35,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9525 section 6; RFC 2818 section 3.1",
         },
+        when: When::Always,
         judge: name_mismatch,
         told: Told::ByRule {
             subject: name_and_certificate,

@@ -4,7 +4,7 @@ use super::facts::{Facts, version_name};
 use super::groups::server_subject;
 use super::survey::Report;
 use super::text::{Say, say, word};
-use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Verdict, dropped};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Verdict, When, dropped};
 use crate::record::{Confidence, Endpoint, IcmpError, Outcome, Scope, Severity, Side, Timestamp};
 
 /// The group's rules.
@@ -19,7 +19,8 @@ pub(super) static RULES: &[Rule] = &[
         connect_failed,
         pair,
         describe_connect,
-    ),
+    )
+    .when(When::Incomplete),
     Rule::new(
         Entry::new(
             "slow-handshake",
@@ -41,7 +42,8 @@ pub(super) static RULES: &[Rule] = &[
         connect,
         pair,
         describe_proxy,
-    ),
+    )
+    .when(When::Talked),
 ];
 
 /// The survey that takes back what is not about TLS.

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::groups::server_subject;
 use super::path::icmp_words;
 use super::text::say;
-use super::{Entry, Rule, Settings, Sheet, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Verdict, When};
 use crate::record::{Confidence, IcmpError, Outcome, Scope, Severity, Side};
 
 /// The rule.
@@ -18,7 +18,8 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
     blackhole,
     server_subject,
     describe,
-)];
+)
+.when(When::Incomplete)];
 
 /// The server repeats what would fill a segment and never gets it acknowledged, while the client's TCP is alive: it closed
 /// the connection itself, without having the flight. Seen from the client's side of the narrow link the flight is a gap in

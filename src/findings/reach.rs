@@ -472,7 +472,7 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
             .collect();
         group.replace_examples(verdict.severity, evidence);
         group.set("client", &client.ip.to_string());
-        group.set("from", &minute(from));
+        group.set("from", &minute(from).to_string());
         group.set("minutes", &(lasts / 60_000_000).to_string());
         group.set("queries", &span.queries.to_string());
         group.set("ports", &span.ports.to_string());

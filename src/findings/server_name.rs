@@ -10,7 +10,7 @@ use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::{say, word};
 use super::trace::Kind;
-use super::{Entry, Rule, Settings, Sheet, Survey, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Survey, Verdict, When};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,8 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
     name_alert,
     server_subject,
     describe_name_alert,
-)];
+)
+.when(When::Alerted)];
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[Survey {

@@ -11,7 +11,7 @@ use super::groups::Subject;
 use super::past::Past;
 use super::survey::Report;
 use super::text::say;
-use super::{Entry, Rule, Settings, Sheet, Survey, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Survey, Verdict, When};
 use crate::record::{
     Confidence, Evidence, HttpRequest, HttpResponse, NtlmMessage, Scope, Severity,
 };
@@ -26,7 +26,7 @@ const NTLM: Entry = Entry::new(
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
-    Rule::new(NTLM, ntlm, client_and_host, describe_ntlm),
+    Rule::new(NTLM, ntlm, client_and_host, describe_ntlm).when(When::Talked),
     Rule::new(
         Entry::new(
             "hma-bearer-diagnostics",
@@ -37,7 +37,8 @@ pub(super) static RULES: &[Rule] = &[
         bearer,
         client_and_host,
         describe_bearer,
-    ),
+    )
+    .when(When::Talked),
 ];
 
 /// The survey that compares bindings with the certificates that were seen.

@@ -113,12 +113,8 @@ impl<'r> Report<'r> {
         contrast: &[usize],
     ) -> Option<&mut Group> {
         let past = self.past;
-        let (first, last) = span(past, traces)?;
-        let group = self.open(id, verdict, subject)?;
-        group.count(traces.len() as u64, first, last);
-        if group.is_described() {
-            return None;
-        }
+        let (first, _) = span(past, traces)?;
+        let group = self.tell_without_evidence(id, verdict, subject, traces)?;
         if group.wants(verdict.severity, first) {
             let shown = traces.iter().take(EXAMPLES_MAX - contrast.len().min(2));
             let evidence: Vec<Evidence> = shown
@@ -126,6 +122,24 @@ impl<'r> Report<'r> {
                 .filter_map(|index| Some(past.evidence(&past.trace(*index)?)))
                 .collect();
             group.example(verdict.severity, first, evidence);
+        }
+        Some(group)
+    }
+
+    /// As [`Report::tell`], for surveys that write the evidence themselves.
+    pub(super) fn tell_without_evidence(
+        &mut self,
+        id: &'static str,
+        verdict: Verdict,
+        subject: Subject,
+        traces: &[usize],
+    ) -> Option<&mut Group> {
+        let past = self.past;
+        let (first, last) = span(past, traces)?;
+        let group = self.open(id, verdict, subject)?;
+        group.count(traces.len() as u64, first, last);
+        if group.is_described() {
+            return None;
         }
         for (_, trace) in past.of(traces) {
             group.note_value("clients", Value::Ip(trace.own.client));

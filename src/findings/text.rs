@@ -7,7 +7,9 @@
 
 use super::catalogue;
 use crate::record::{Scope, Severity};
+use core::{fmt::Display, ops::Range};
 use serde::Deserialize;
+use smallvec::{SmallVec, smallvec};
 use std::fmt::Write as _;
 
 /// Language of the texts.
@@ -299,27 +301,33 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
     }
 }
 
-/// A fact in the making: pieces of the `[fact]` table, and the values of their placeholders.
+/// A fact in the making: pieces of the `[fact]` table, and the values of their placeholders. Thousands are made of a large
+/// capture, so that they take few allocations.
 #[must_use]
 pub(super) struct Say {
     lang: Lang,
-    pieces: Vec<&'static str>,
-    values: Vec<(&'static str, String)>,
+    pieces: SmallVec<[&'static str; 6]>,
+    /// By name, where each value stands in the text of all.
+    values: SmallVec<[(&'static str, Range<usize>); 8]>,
+    text: String,
 }
 
 /// Begins a fact.
 pub(super) fn say(lang: Lang, key: &'static str) -> Say {
     Say {
         lang,
-        pieces: vec![key],
-        values: Vec::new(),
+        pieces: smallvec![key],
+        values: SmallVec::new(),
+        text: String::with_capacity(128),
     }
 }
 
 impl Say {
     /// Fills a placeholder.
-    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.values.push((name, value.to_string()));
+    pub(super) fn with(mut self, name: &'static str, value: impl Display) -> Self {
+        let begin = self.text.len();
+        let _ = write!(self.text, "{value}");
+        self.values.push((name, begin..self.text.len()));
         self
     }
 
@@ -339,9 +347,10 @@ impl Say {
         let facts = &texts(self.lang).fact;
         let value = |name: &str, out: &mut String| {
             let found = self.values.iter().find(|(known, _)| *known == name);
-            found.inspect(|(_, value)| out.push_str(value)).is_some()
+            let value = found.and_then(|(_, range)| self.text.get(range.clone()));
+            value.inspect(|value| out.push_str(value)).is_some()
         };
-        let mut out = String::new();
+        let mut out = String::with_capacity(self.text.len() + 96);
         for piece in &self.pieces {
             let text = facts.get(piece).copied();
             let filled = text.is_some_and(|text| fill_into(&mut out, text, &value));

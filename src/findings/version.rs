@@ -6,7 +6,7 @@
 use super::facts::{Facts, suite_name, version_name};
 use super::stack::Stack;
 use super::text::{Say, say, word};
-use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, hosts};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, When, hosts};
 use crate::record::{ClientHello, Confidence, Scope, Sentinel, Severity, Side};
 use crate::tls::code_points::{AlertDescription, VersionRank};
 
@@ -19,6 +19,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0), RFC 6176 (SSL 2.0), RFC 9325 section 3.1.1",
         },
+        when: When::Always,
         judge: legacy_negotiated,
         told: Told::ByRule {
             subject: by_limit,
@@ -32,6 +33,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Server,
             reference: "RFC 9325 section 3.1.1; RFC 8446 section 4.1.3",
         },
+        when: When::Always,
         judge: server_limited,
         told: Told::ByRule {
             subject: server,
@@ -45,6 +47,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Client,
             reference: "RFC 8446 section 4.1.3",
         },
+        when: When::Always,
         judge: client_limited,
         told: Told::ByRule {
             subject: client_and_name,
@@ -58,6 +61,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
         },
+        when: When::Alerted,
         judge: version_rejected,
         told: Told::ByRule {
             subject: pair,
