@@ -46,7 +46,8 @@ pub(super) static RULES: &[Rule] = &[
         validity,
         certificate_subject,
         describe_validity,
-    ),
+    )
+    .when(When::Shown),
     Rule::new(
         Entry::new(
             "cert-weak",
@@ -57,7 +58,8 @@ pub(super) static RULES: &[Rule] = &[
         weak,
         certificate_subject,
         describe_weak,
-    ),
+    )
+    .when(When::Shown),
     Rule::new(
         Entry::new(
             "cert-chain-incomplete",
@@ -68,7 +70,8 @@ pub(super) static RULES: &[Rule] = &[
         chain,
         server_subject,
         describe_chain,
-    ),
+    )
+    .when(When::Shown),
 ];
 
 fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
@@ -196,9 +199,10 @@ fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     // The usual case first: nothing ends soon, and nothing lasts longer than it may.
     if marks.valid.is_some_and(is_in)
         && marks.leaf_fresh.is_some_and(is_in)
-        && !marks
-            .leaf_valid
-            .is_some_and(|valid| is_long(valid, settings))
+        && !(marks.is_public
+            && marks
+                .leaf_valid
+                .is_some_and(|valid| is_long(valid, settings)))
     {
         return None;
     }

@@ -10,7 +10,7 @@ mod order;
 mod shared;
 
 use super::facts::{Facts, is_fatal};
-use super::intern::{INTERNED_MAX, Interned, Shapes, texts};
+use super::intern::{INTERNED_MAX, Interned, Recent, Shapes, texts};
 use super::lists::{ByNumber, Clients, Gathering, Listed, Pairs, endpoint_rank};
 use super::past::Past;
 use super::resolved::Resolved;
@@ -69,6 +69,7 @@ pub(super) struct History {
     answers: Vec<Arc<ServerHelloShape>>,
     /// By address, chains that are shared, with the number of the leaf. They are held, so that each address stays its own.
     chains: HashMap<usize, (Chain, Option<u32>)>,
+    recent_chains: Recent<Option<u32>>,
     certificate_numbers: HashMap<Digest<32>, u32>,
     certificates: Vec<Arc<Certificate>>,
     /// Certificates that were first seen behind a leaf.
@@ -100,6 +101,7 @@ impl History {
             answer_numbers: Shapes::new(),
             answers: Vec::new(),
             chains: HashMap::new(),
+            recent_chains: Recent::new(),
             certificate_numbers: HashMap::new(),
             certificates: Vec::new(),
             others: Vec::new(),
@@ -122,8 +124,9 @@ impl History {
         self.traces.len() + self.fresh.len()
     }
 
-    fn is_full(&self) -> bool {
-        let bytes = (self.traces.len() + 1) * TRACE_BYTES + self.shared.bytes();
+    /// Whether so many more have no room.
+    fn is_full_for(&self, more: usize) -> bool {
+        let bytes = (self.traces.len() + more) * TRACE_BYTES + self.shared.bytes();
         bytes > self.bytes_max.saturating_sub(self.beside)
     }
 
@@ -138,26 +141,30 @@ impl History {
     pub(super) fn settle(&mut self) {
         let mut fresh = core::mem::take(&mut self.fresh);
         self.shared.number(&mut fresh);
+        let is_full = self.is_full_for(fresh.len());
         for trace in &fresh {
-            self.keep(trace.own);
+            if is_full {
+                self.make_room();
+            }
+            if self.traces.len() == self.traces.capacity() {
+                self.grow();
+            }
+            self.traces.push_back(trace.own);
         }
         fresh.clear();
         self.fresh = fresh;
     }
 
-    fn keep(&mut self, own: Own) {
-        // One stays, however little room there is.
-        while self.is_full() {
+    /// Makes room for one; one stays, however little there is.
+    #[cold]
+    fn make_room(&mut self) {
+        while self.is_full_for(1) {
             let Some(oldest) = self.traces.pop_front() else {
                 break;
             };
             self.shared.release(&oldest);
             self.forgotten += 1;
         }
-        if self.traces.len() == self.traces.capacity() {
-            self.grow();
-        }
-        self.traces.push_back(own);
     }
 
     /// Makes room for an eighth more. A list that doubles would be half empty at its worst, and so cost twice what is
@@ -233,7 +240,11 @@ impl History {
     /// The number of a chain's leaf; all behind it get numbers, too.
     fn leaf(&mut self, chain: &Chain) -> Option<u32> {
         let address = chain.address()?;
+        if let Some(leaf) = self.recent_chains.get(address) {
+            return leaf;
+        }
         if let Some((_, leaf)) = self.chains.get(&address) {
+            self.recent_chains.put(address, *leaf);
             return *leaf;
         }
         for other in chain.iter().skip(1) {

@@ -6,7 +6,7 @@
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::text::say;
-use super::{Entry, Rule, Settings, Sheet, Subject, Verdict};
+use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When};
 use crate::record::{Confidence, Scope, Severity};
 use crate::tls::code_points::{
     Authentication, CipherMode, KeyExchange, Mac, NamedGroup, SuiteEntry, VersionRank,
@@ -24,7 +24,8 @@ pub(super) static RULES: &[Rule] = &[
         weak_cipher,
         server_subject,
         describe_suite,
-    ),
+    )
+    .when(When::Clear),
     Rule::new(
         Entry::new(
             "no-forward-secrecy",
@@ -35,7 +36,8 @@ pub(super) static RULES: &[Rule] = &[
         no_forward_secrecy,
         server_subject,
         describe_suite,
-    ),
+    )
+    .when(When::Clear),
     Rule::new(
         Entry::new(
             "weak-dh-group",
@@ -57,7 +59,8 @@ pub(super) static RULES: &[Rule] = &[
         missing_protections,
         by_lacking_side,
         describe_protections,
-    ),
+    )
+    .when(When::Clear),
 ];
 
 /// One level milder where TLS is opportunistic.

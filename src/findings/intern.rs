@@ -45,9 +45,37 @@ impl<T: Hash + Eq> Interned<T> {
     }
 }
 
+/// What was found last by addresses: few programs and servers make most handshakes. An address must stay its own.
+#[derive(Debug)]
+pub(super) struct Recent<V>([(usize, V); 256]);
+
+impl<V: Copy + Default> Recent<V> {
+    pub(super) fn new() -> Self {
+        Self([(0, V::default()); 256])
+    }
+
+    /// Where an address stands: boxes are not smaller than this.
+    fn place(address: usize) -> usize {
+        (address >> 5 ^ address >> 13) % 256
+    }
+
+    #[inline]
+    pub(super) fn get(&self, address: usize) -> Option<V> {
+        let (known, value) = self.0.get(Self::place(address))?;
+        (*known == address).then_some(*value)
+    }
+
+    pub(super) fn put(&mut self, address: usize, value: V) {
+        if let Some(place) = self.0.get_mut(Self::place(address)) {
+            *place = (address, value);
+        }
+    }
+}
+
 /// Shapes by content, with a short way for an `Arc` that came before.
 #[derive(Debug)]
 pub(super) struct Shapes<S> {
+    recent: Recent<u32>,
     by_address: HashMap<usize, (u32, Arc<S>)>,
     by_content: HashMap<Arc<S>, u32>,
 }
@@ -55,6 +83,7 @@ pub(super) struct Shapes<S> {
 impl<S: Hash + Eq> Shapes<S> {
     pub(super) fn new() -> Self {
         Self {
+            recent: Recent::new(),
             by_address: HashMap::new(),
             by_content: HashMap::new(),
         }
@@ -63,7 +92,11 @@ impl<S: Hash + Eq> Shapes<S> {
     pub(super) fn number(&mut self, shape: &Arc<S>) -> Option<(u32, bool)> {
         // The table holds the Arc, so that its address stays its own.
         let address = Arc::as_ptr(shape).addr();
+        if let Some(number) = self.recent.get(address) {
+            return Some((number, false));
+        }
         if let Some((number, _)) = self.by_address.get(&address) {
+            self.recent.put(address, *number);
             return Some((*number, false));
         }
         let found = match self.by_content.get(shape) {

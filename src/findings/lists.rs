@@ -262,7 +262,8 @@ impl Pairs {
             pairs: Vec::new(),
             traces: Vec::new(),
         };
-        let mut by_server: Vec<(u32, usize, Outcomes)> = Vec::new();
+        // Place and index as one number, which sorts quicker.
+        let mut by_server: Vec<u64> = Vec::new();
         for number in ranked(clients.addresses.iter().map(ip_rank)).numbers {
             let all = by_client.of(number as usize);
             let client = clients.addresses.get(number as usize);
@@ -272,22 +273,20 @@ impl Pairs {
             }
             // In order of time within each server.
             by_server.clear();
-            by_server.extend(all.iter().map(|index| {
-                let (place, outcome) = seen(index);
-                (place, *index, outcome)
-            }));
-            by_server.sort_unstable_by_key(|(place, index, _)| (*place, *index));
-            for same in by_server.chunk_by(|a, b| a.0 == b.0) {
-                let outcomes = Outcomes(same.iter().fold(0, |all, (.., one)| all | one.0));
-                let number = same
-                    .first()
-                    .and_then(|one| places.numbers.get(one.0 as usize));
+            by_server.extend((all.iter()).map(|at| u64::from(seen(at).0) << 32 | *at as u64));
+            by_server.sort_unstable();
+            for same in by_server.chunk_by(|a, b| a >> 32 == b >> 32) {
+                let indexes = same.iter().map(|key| (*key & u64::from(u32::MAX)) as usize);
+                let outcomes = indexes.clone().fold(0, |all, index| all | seen(&index).1.0);
+                let outcomes = Outcomes(outcomes);
+                let place = same.first().map(|key| (key >> 32) as usize);
+                let number = place.and_then(|place| places.numbers.get(place));
                 let server = number.and_then(|number| kinds.endpoints.get(*number as usize));
                 if let Some((client, server)) = client.zip(server)
                     && (same.len() >= PAIR_NOTABLE || outcomes.meet(incomplete))
                 {
                     let begin = found.traces.len();
-                    found.traces.extend(same.iter().map(|(_, index, _)| *index));
+                    found.traces.extend(indexes);
                     found.pairs.push(Pair {
                         client: *client,
                         server: *server,

@@ -44,6 +44,7 @@ fn of_chain(chain: &[Arc<Certificate>]) -> ChainMarks {
             let third = end.0.saturating_sub(begin.0) / 3;
             (begin, Timestamp(end.0.saturating_sub(third + 1)))
         }),
+        is_public: leaf.is_some_and(|leaf| marks(leaf).is_public),
         lacks_issuer: matches!(chain, [only] if lacks_issuer(only)),
         schemes: schemes.fold(0, |all, bit| all | bit),
         weakness: weak.max_by_key(|found| found.0),

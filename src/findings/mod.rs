@@ -73,7 +73,7 @@ use hashbrown::HashMap;
 use history::History;
 
 use smallvec::SmallVec;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use survey::Report;
 
 /// What is promised about a finding: its stable id, the severity that it has at its worst cause, what it speaks about,
@@ -138,34 +138,64 @@ pub struct Rule {
     told: Told,
 }
 
-/// Handshakes of which a rule is asked: most have neither failed nor said much in clear, and a third of the rules have
-/// nothing to say of those.
+/// Handshakes of which a rule is asked: most have neither failed nor said much in clear, and most rules have nothing to say
+/// of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     /// All.
-    Always = 1,
+    Always,
     /// Those that did not complete.
-    Incomplete = 2,
+    Incomplete,
     /// Those with an alert.
-    Alerted = 4,
+    Alerted,
     /// Those of which the server selected a protocol in clear.
-    Selected = 8,
+    Selected,
     /// Those with a dialogue, a proxy or HTTP in clear.
-    Talked = 16,
+    Talked,
+    /// Those that showed the server's certificate.
+    Shown,
+    /// Those of TLS 1.2 and below.
+    Clear,
 }
 
-impl When {
-    /// All that hold for a record.
-    fn of(record: &Handshake) -> u8 {
-        let selected =
-            (record.server_hello.as_deref()).is_some_and(|hello| hello.shape.alpn.is_some());
+/// What holds of a handshake: a bit for each of [`When`].
+#[derive(Clone, Copy)]
+struct Holds(u8);
+
+impl Holds {
+    /// How many there are.
+    const ALL: usize = 1 << (When::Clear as u8 + 1);
+
+    fn of(facts: &Facts<'_>) -> Self {
+        let record = facts.record;
         let talked = record.dialogue.is_some() || record.proxy.is_some() || record.http.is_some();
-        let when = |holds: bool, when: Self| if holds { when as u8 } else { 0 };
-        Self::Always as u8
-            | when(!record.outcome.is_complete(), Self::Incomplete)
-            | when(!record.alerts.is_empty(), Self::Alerted)
-            | when(selected, Self::Selected)
-            | when(talked, Self::Talked)
+        let bit = |holds: bool, when: When| u8::from(holds) << when as u8;
+        Self(
+            bit(true, When::Always)
+                | bit(!record.outcome.is_complete(), When::Incomplete)
+                | bit(!record.alerts.is_empty(), When::Alerted)
+                | bit(facts.alpn().is_some(), When::Selected)
+                | bit(talked, When::Talked)
+                | bit(facts.leaf.is_some(), When::Shown)
+                | bit(facts.is_clear(), When::Clear),
+        )
+    }
+
+    fn has(self, when: When) -> bool {
+        self.0 & (1 << when as u8) != 0
+    }
+
+    /// The rules to be asked, in the order of their table.
+    fn rules(self) -> &'static [(Judge, &'static Rule)] {
+        static LISTS: [OnceLock<Vec<(Judge, &Rule)>>; Holds::ALL] =
+            [const { OnceLock::new() }; Holds::ALL];
+        let list = LISTS.get(usize::from(self.0));
+        list.map_or(&[], |list| {
+            list.get_or_init(|| {
+                let asked = rules().filter(|rule| self.has(rule.when));
+                asked.map(|rule| (rule.judge, rule)).collect()
+            })
+        })
     }
 }
 
@@ -268,9 +298,7 @@ fn surveys() -> impl Iterator<Item = &'static Survey> {
 }
 
 fn rules() -> impl Iterator<Item = &'static Rule> {
-    static ALL: LazyLock<Vec<&Rule>> =
-        LazyLock::new(|| RULES.iter().flat_map(|group| group.iter()).collect());
-    ALL.iter().copied()
+    RULES.iter().flat_map(|group| group.iter())
 }
 
 /// All findings that can be made, in the order of their groups.
@@ -301,16 +329,15 @@ impl Verdicts {
         let known = Known::of(record);
         let facts = Facts::known(record, known);
         let mut fired = SmallVec::new();
-        let holds = When::of(record);
-        for rule in rules() {
-            if rule.when as u8 & holds == 0 {
-                debug_assert_eq!((rule.judge)(&facts, settings), None, "{}", rule.entry.id);
-                continue;
-            }
-            if let Some(verdict) = (rule.judge)(&facts, settings)
+        let holds = Holds::of(&facts);
+        debug_assert!(
+            rules().all(|rule| holds.has(rule.when) || (rule.judge)(&facts, settings).is_none())
+        );
+        for (judge, rule) in holds.rules() {
+            if let Some(verdict) = judge(&facts, settings)
                 && !is_left_out(&rule.entry, settings)
             {
-                fired.push((rule, verdict));
+                fired.push((*rule, verdict));
             }
         }
         Self { fired, known }

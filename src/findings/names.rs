@@ -35,7 +35,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9525 section 6; RFC 2818 section 3.1",
         },
-        when: When::Always,
+        when: When::Shown,
         judge: name_mismatch,
         told: Told::ByRule {
             subject: name_and_certificate,

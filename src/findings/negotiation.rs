@@ -9,7 +9,7 @@ use super::marks::{chain_marks, hello_marks, marks};
 use super::names::certificate_name;
 use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
-use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, hosts};
+use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
 use crate::record::{Certificate, Close, Code16, Confidence, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{SignatureScheme, VersionRank, is_grease};
 
@@ -47,7 +47,8 @@ pub(super) static RULES: &[Rule] = &[
         downgrade,
         pair,
         describe_downgrade,
-    ),
+    )
+    .when(When::Clear),
     Rule::new(
         Entry::new(
             "sigalg-cert-mismatch",
@@ -58,7 +59,8 @@ pub(super) static RULES: &[Rule] = &[
         signature,
         server_subject,
         describe_signature,
-    ),
+    )
+    .when(When::Shown),
 ];
 
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {

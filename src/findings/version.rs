@@ -33,7 +33,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Server,
             reference: "RFC 9325 section 3.1.1; RFC 8446 section 4.1.3",
         },
-        when: When::Always,
+        when: When::Clear,
         judge: server_limited,
         told: Told::ByRule {
             subject: server,

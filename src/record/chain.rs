@@ -42,6 +42,8 @@ pub struct ChainMarks {
     pub valid: Option<(Timestamp, Timestamp)>,
     /// The time in which the leaf is valid and two thirds of it are not over; none where it does not say.
     pub leaf_fresh: Option<(Timestamp, Timestamp)>,
+    /// An authority that browsers trust issued the leaf.
+    pub is_public: bool,
     /// It is a leaf alone, and says where to fetch its issuer's certificate, which is no root by its name.
     pub lacks_issuer: bool,
     /// What is wrong with the order, or with which ones were sent.

@@ -6,7 +6,7 @@ use crate::record::Endpoint;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::{
-    hash::{BuildHasher as _, Hash},
+    hash::{BuildHasher as _, Hasher as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -37,8 +37,8 @@ impl Fresh {
 /// Servers and sorts by number.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    servers: Numbers<[u64; 3]>,
-    sorts: Numbers<[u64; 4]>,
+    servers: Numbers<3>,
+    sorts: Numbers<4>,
     /// By their numbers; those of no trace among them.
     server_of: Vec<Endpoint>,
     sort_of: Vec<Sort>,
@@ -147,8 +147,8 @@ fn unpacked([low, high, port]: [u64; 3]) -> Endpoint {
 
 /// The numbers of values, and how often each is held. What is looked at stands in the table itself.
 #[derive(Debug)]
-struct Numbers<K> {
-    held: HashTable<Held<K>>,
+struct Numbers<const N: usize> {
+    held: HashTable<Held<N>>,
     /// Numbers that nobody holds.
     free: Vec<u32>,
     /// How many there are, free ones included.
@@ -157,13 +157,13 @@ struct Numbers<K> {
 }
 
 #[derive(Debug)]
-struct Held<K> {
-    value: K,
+struct Held<const N: usize> {
+    value: [u64; N],
     number: u32,
     times: u32,
 }
 
-impl<K> Default for Numbers<K> {
+impl<const N: usize> Default for Numbers<N> {
     fn default() -> Self {
         Self {
             held: HashTable::new(),
@@ -174,10 +174,16 @@ impl<K> Default for Numbers<K> {
     }
 }
 
-impl<K: Hash + Eq + Copy> Numbers<K> {
+fn hash_of<const N: usize>(hasher: &RandomState, value: &[u64; N]) -> u64 {
+    let mut state = hasher.build_hasher();
+    value.iter().for_each(|word| state.write_u64(*word));
+    state.finish()
+}
+
+impl<const N: usize> Numbers<N> {
     /// The number of a value, which is held once more, and whether it is new.
-    fn hold(&mut self, value: &K) -> (u32, bool) {
-        let hash = self.hasher.hash_one(value);
+    fn hold(&mut self, value: &[u64; N]) -> (u32, bool) {
+        let hash = hash_of(&self.hasher, value);
         if let Some(held) = self.held.find_mut(hash, |held| held.value == *value) {
             held.times += 1;
             return (held.number, false);
@@ -192,13 +198,13 @@ impl<K: Hash + Eq + Copy> Numbers<K> {
         };
         let hasher = &self.hasher;
         self.held
-            .insert_unique(hash, new, |held| hasher.hash_one(held.value));
+            .insert_unique(hash, new, |held| hash_of(hasher, &held.value));
         (number, true)
     }
 
     /// Held once less.
-    fn release(&mut self, value: &K, number: u32) {
-        let hash = self.hasher.hash_one(value);
+    fn release(&mut self, value: &[u64; N], number: u32) {
+        let hash = hash_of(&self.hasher, value);
         if let Ok(mut found) = self.held.find_entry(hash, |held| held.number == number) {
             let held = found.get_mut();
             held.times = held.times.saturating_sub(1);
@@ -211,7 +217,7 @@ impl<K: Hash + Eq + Copy> Numbers<K> {
 
     fn bytes(&self) -> usize {
         // An eighth of a table stays empty, and each place has a byte that tells of it.
-        self.held.capacity() * 8 / 7 * (size_of::<Held<K>>() + 1)
+        self.held.capacity() * 8 / 7 * (size_of::<Held<N>>() + 1)
             + self.free.capacity() * size_of::<u32>()
     }
 }

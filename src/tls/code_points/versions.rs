@@ -27,7 +27,12 @@ impl Version {
     /// The TLS version it is equal to, for comparing; `None` (less than any rank) for unknown values and GREASE.
     #[must_use]
     pub fn rank(self) -> Option<VersionRank> {
-        self.entry().map(|entry| entry.rank)
+        // Nearly all are of these.
+        match self {
+            Self::TLS_1_2 => Some(VersionRank::Tls12),
+            Self::TLS_1_3 => Some(VersionRank::Tls13),
+            _ => self.entry().map(|entry| entry.rank),
+        }
     }
 }
 
