@@ -364,7 +364,8 @@ fn group(facts: &Facts<'_>) -> Option<u16> {
 pub(super) fn flags(facts: &Facts<'_>) -> Flags {
     let record = facts.record;
     let hello = facts.client_hello;
-    let defect = |wanted: Defect| record.defects.contains(&wanted);
+    let has_defects = !record.defects.is_empty();
+    let defect = |wanted: Defect| has_defects && record.defects.contains(&wanted);
     Flags {
         whole: facts.whole,
         resumed: (facts.server_hello).is_some_and(ServerHello::is_without_certificate),

@@ -104,10 +104,19 @@ impl Timestamp {
     }
 }
 
-/// The two digits of a number below 100.
+/// The two digits of a number below 100, of which all that is shown of a time consists.
 #[inline]
 fn two(value: u32) -> [u8; 2] {
-    [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]
+    const DIGITS: [[u8; 2]; 100] = {
+        let mut digits = [[b'0'; 2]; 100];
+        let mut value = 0;
+        while value < 100 {
+            digits[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+            value += 1;
+        }
+        digits
+    };
+    DIGITS.get(value as usize).copied().unwrap_or([b'?'; 2])
 }
 
 /// Year, month and day of a number of days since 1970-01-01 in the proleptic Gregorian calendar: years are
