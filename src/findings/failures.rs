@@ -10,7 +10,7 @@ use super::past::Past;
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
 use super::trace::Kind;
-use super::{Entry, Rule, Settings, Survey, Verdict, When};
+use super::{Entry, Rule, Settings, Survey, Verdict, When, refused};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use std::collections::BTreeMap;
 
@@ -61,12 +61,19 @@ pub(super) static SURVEYS: &[Survey] = &[
 
 /// `hello-reset` on one handshake: the fact, without a reason.
 fn hello_reset(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let reset = matches!(
-        facts.record.outcome,
-        Outcome::HelloReset | Outcome::HelloClosed
-    );
-    (reset && facts.whole && facts.client_hello.is_some() && facts.waited_us() <= 10_000_000)
-        .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
+    let ended = match facts.record.outcome {
+        Outcome::HelloReset | Outcome::HelloClosed => facts.waited_us() <= 10_000_000,
+        Outcome::ServerAlert => {
+            let code = facts.fatal_code(Side::Server);
+            facts.server_hello.is_none() && code.is_some_and(refused::says_no_more)
+        }
+        _ => false,
+    };
+    (ended && facts.whole && facts.client_hello.is_some()).then_some(Verdict::new(
+        Severity::Error,
+        Confidence::Certain,
+        "",
+    ))
 }
 
 /// `hello-unanswered` on one handshake.
@@ -174,7 +181,11 @@ fn is_one_client(past: &Past, failed: &[usize]) -> bool {
 }
 
 /// The one feature of hellos that all failures have and no success has, with at least three of each.
-fn separating_feature(past: &Past, failed: &[usize], served: &Members) -> Option<String> {
+pub(super) fn separating_feature(
+    past: &Past,
+    failed: &[usize],
+    served: &Members,
+) -> Option<String> {
     if failed.len() < 3 || served.traces.len() < 3 {
         return None;
     }

@@ -295,6 +295,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
                 group.note("stack", &stack.words(past.lang));
             }
         }
+        report.explain(&old);
         for server in servers.into_iter().filter(|_| all) {
             let subject = Subject::Pair(client, server);
             let pair = past.pairs.of(client, server);

@@ -42,6 +42,7 @@ mod pmtu;
 mod proxy;
 mod quality;
 mod reach;
+mod refused;
 mod renewed;
 mod resolved;
 mod revocation;
@@ -276,6 +277,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     backend::SURVEYS,
     no_common::SURVEYS,
     signatures::SURVEYS,
+    refused::SURVEYS,
     failures::SURVEYS,
     late::SURVEYS,
     farm::SURVEYS,

@@ -11,7 +11,7 @@ use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
 use crate::record::{Certificate, Close, Code16, Confidence, Outcome, Scope, Severity, Side};
-use crate::tls::code_points::{SignatureScheme, VersionRank, is_grease};
+use crate::tls::code_points::{CipherSuite, SignatureScheme, VersionRank, is_grease};
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
@@ -108,18 +108,27 @@ fn describe_alpn(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     describe_alerts(facts, sheet);
 }
 
+/// TLS 1.2 or higher is offered, and no suite that Microsoft documents for its services.
+pub(super) fn lacks_o365_suite(
+    offer_max: Option<VersionRank>,
+    offered: impl IntoIterator<Item = CipherSuite>,
+    settings: &Settings,
+) -> bool {
+    let tls13 = offer_max == Some(VersionRank::Tls13);
+    let is_taken = |suite: CipherSuite| {
+        hosts::o365_suites(settings).contains(&suite.0)
+            || (tls13 && matches!(suite.0, 0x1301 | 0x1302))
+    };
+    offer_max >= Some(VersionRank::Tls12) && !offered.into_iter().any(is_taken)
+}
+
 /// `o365-no-common-cipher`.
 fn o365_cipher(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     facts.client_hello?;
-    if facts.offer_max? < VersionRank::Tls12 || facts.server_hello.is_some() {
+    if facts.server_hello.is_some() {
         return None;
     }
-    let tls13 = facts.offer_max == Some(VersionRank::Tls13);
-    let common = facts.offered().any(|suite| {
-        hosts::o365_suites(settings).contains(&suite.0)
-            || (tls13 && matches!(suite.0, 0x1301 | 0x1302))
-    });
-    if common
+    if !lacks_o365_suite(facts.offer_max, facts.offered(), settings)
         || !facts
             .sni()
             .is_some_and(|name| hosts::is_strict(name, settings))
