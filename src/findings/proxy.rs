@@ -1,12 +1,14 @@
 //! The two legs of a proxy: what it shows to clients, and what it asks of the servers behind it.
 //!
 //! Legs are paired at the level "front name → set of back endpoints", never request by request, since proxies pool their
-//! back connections. A pair is configured, or learned: a host that is server of one connection calls another server within
-//! two seconds, three times at least and for most of its connections. Learned pairs are *likely*, never more.
+//! back connections. A pair is configured, or learned: a host that is server of one connection calls another server, or one
+//! of a pool of servers, within two seconds, three times at least and for most of its connections. Learned pairs are
+//! *likely*, never more.
 
 use super::certificate::card;
 use super::groups::{Group, Subject};
 use super::interception::interception;
+use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{Say, say};
 use super::trace::Trace;
@@ -183,16 +185,18 @@ fn legs(report: &Report<'_>) -> Vec<Leg> {
     found
 }
 
-/// Calls by the name of the front connections that they follow, where one server is called so often enough.
+/// What follows the front connections of one name at one server: these connections, and the calls.
+type Pairs = (BTreeSet<usize>, Vec<usize>);
+
+/// Calls by the name of the front connections that they follow, where servers that are alike are called so often enough.
 fn coincident(
     report: &Report<'_>,
     fronts: &Fronts,
     calls: &[usize],
     configured: bool,
 ) -> BTreeMap<Box<str>, Vec<usize>> {
-    type Pairs = (BTreeSet<usize>, Vec<usize>);
     let past = report.past;
-    let mut pairs: BTreeMap<(&str, Endpoint), Pairs> = BTreeMap::new();
+    let mut pairs: BTreeMap<&str, BTreeMap<Endpoint, Pairs>> = BTreeMap::new();
     for (call, back) in past.of(calls) {
         // Both lists are in order of time: only the last few front connections before the call can belong to it.
         let before = fronts.all.partition_point(|index| *index < call);
@@ -202,7 +206,8 @@ fn coincident(
             .unwrap_or(&[]);
         for (front, trace) in past.of(recent).filter(|(_, front)| follows(front, &back)) {
             if let Some(name) = past.name(&trace) {
-                let slot = pairs.entry((name, back.server)).or_default();
+                let servers = pairs.entry(name).or_default();
+                let slot = servers.entry(back.server).or_default();
                 slot.0.insert(front);
                 if slot.1.last() != Some(&call) {
                     slot.1.push(call);
@@ -211,17 +216,17 @@ fn coincident(
         }
     }
     let mut found: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
-    for ((name, _), (followed, calls)) in pairs {
+    for (name, servers) in pairs {
         // A front connection that failed has nothing to ask for.
         let all = fronts.by_name.get(name).map_or(&[][..], Vec::as_slice);
-        let all = past
-            .of(all)
-            .filter(|(_, trace)| trace.is_complete())
-            .count();
-        // One call after many front connections is one coincidence.
-        let times = followed.len().min(calls.len());
-        if times >= PAIRS_MIN && (configured || followed.len() * 10 >= all * 6) {
-            found.entry(name.into()).or_default().extend(calls);
+        let complete = past.of(all).filter(|(_, trace)| trace.is_complete());
+        let all = complete.count();
+        for (followed, mut calls) in alike(past, servers) {
+            // One call after many front connections is one coincidence.
+            let times = followed.len().min(calls.len());
+            if times >= PAIRS_MIN && (configured || followed.len() * 10 >= all * 6) {
+                found.entry(name.into()).or_default().append(&mut calls);
+            }
         }
     }
     for calls in found.values_mut() {
@@ -229,6 +234,46 @@ fn coincident(
         calls.dedup();
     }
     found
+}
+
+/// The servers of one pool, taken together: a balancer spreads the connections of one name over several, and to none of
+/// them goes the most of it. Servers on one port are of one pool where they are called by one name, or all without one, or
+/// show one certificate.
+fn alike(past: &Past, servers: BTreeMap<Endpoint, Pairs>) -> Vec<Pairs> {
+    /// More servers than this are one each: pools are smaller.
+    const POOL_MAX: usize = 64;
+    let mut pools: Vec<(u16, BTreeSet<Mark>, Pairs)> = Vec::new();
+    for (server, (followed, calls)) in servers {
+        let mut marks: BTreeSet<Mark> = BTreeSet::new();
+        for (_, call) in past.of(&calls) {
+            let name = past.name(&call).map(str::to_ascii_lowercase);
+            marks.insert(Mark::Name(name));
+            marks.extend(call.leaf.map(Mark::Leaf));
+        }
+        let mut pool = (server.port, marks, (followed, calls));
+        // Joins all pools that it is like.
+        let known = pools.len().min(POOL_MAX);
+        for index in (0..known).rev() {
+            let is_like = pools
+                .get(index)
+                .is_some_and(|(port, marks, _)| *port == pool.0 && !marks.is_disjoint(&pool.1));
+            if is_like {
+                let (_, marks, (followed, calls)) = pools.swap_remove(index);
+                pool.1.extend(marks);
+                pool.2.0.extend(followed);
+                pool.2.1.extend(calls);
+            }
+        }
+        pools.push(pool);
+    }
+    pools.into_iter().map(|(_, _, pairs)| pairs).collect()
+}
+
+/// What servers of one pool have in common: the name by which they are called, or that there is none, or a certificate.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    Name(Option<String>),
+    Leaf(u32),
 }
 
 /// The back connection begins once the front handshake is done, within the window.
@@ -504,6 +549,40 @@ mod tests {
         let finding = find(&found, id).unwrap();
         assert!(finding.title.contains("10.0.0.31:443"), "{}", finding.title);
         assert!(find(&all("CN=same"), id).is_none());
+    }
+
+    #[test]
+    fn a_pool_behind_the_proxy_counts_as_one() {
+        let id = "proxy-name-rewrite";
+        let spread = |names: [&str; 3], subject: &str| -> Vec<Make> {
+            let of = |n: i64| {
+                let turn = usize::try_from(n % 3).unwrap();
+                let [front, back] = leg("CN=a", subject, names[turn], n);
+                [front, back.server(&format!("10.0.0.{}:443", 30 + turn))]
+            };
+            (0..6).flat_map(of).collect()
+        };
+        let mail = "exchange.contoso.local";
+        let found = diagnose(&spread([mail; 3], "CN=a"));
+        assert_eq!(find(&found, id).unwrap().count, 6);
+        let found = diagnose(&spread(["mail.contoso.com"; 3], "CN=b"));
+        let bridge = find(&found, "bridge-cert-mismatch").unwrap();
+        assert_eq!(bridge.confidence, Confidence::Likely);
+        // Servers that have nothing in common are no pool: a host calls many for its own sake.
+        let names = ["time.example.net", "feed.example.org", "crl.example.com"];
+        let own = spread(names, "CN=a");
+        let own: Vec<Make> = own
+            .into_iter()
+            .map(|made| match made.record.client.ip.to_string().as_str() {
+                "10.0.0.20" => made.with(|record| record.certificates = Default::default()),
+                _ => made,
+            })
+            .collect();
+        assert!(find(&diagnose(&own), id).is_none());
+        // A third of the connections is not most of them.
+        let mut few = spread([mail; 3], "CN=a");
+        few.extend((6..16).map(|n| leg("CN=a", "CN=a", mail, n)[0].clone()));
+        assert!(find(&diagnose(&few), id).is_none());
     }
 
     #[test]
