@@ -82,7 +82,7 @@ fn selected_h2(facts: &Facts<'_>) -> bool {
 }
 
 /// `h2-blocklisted-cipher`. The cause is who has to change: the server's order, the client's offer, or the certificate,
-/// where the client's permitted suites need another kind of key.
+/// where the client's permitted suites need another kind of key. Without the ClientHello nobody is blamed.
 fn blocklisted_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     if !selected_h2(facts) || facts.negotiated != Some(VersionRank::Tls12) {
         return None;
@@ -92,7 +92,10 @@ fn blocklisted_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         return None;
     }
     let authentication = chosen.entry()?.authentication;
-    let mut cause = "client-offer";
+    let mut cause = match facts.client_hello {
+        Some(_) => "client-offer",
+        None => "offer-not-seen",
+    };
     for suite in permitted(facts) {
         if suite
             .entry()
@@ -157,9 +160,7 @@ fn firefox(facts: &Facts<'_>, suite: CipherSuite) -> Option<bool> {
 }
 
 fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    let (Some(suite), Some(hello)) = (facts.suite(), facts.client_hello) else {
-        return;
-    };
+    let Some(suite) = facts.suite() else { return };
     sheet.note("suite", suite.name().unwrap_or("?"));
     if let Some(name) = facts.sni() {
         sheet.note("name", name);
@@ -180,7 +181,9 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if !sheet.wants_evidence() {
         return;
     }
-    sheet.fact(hello.frame, |lang| offer_fact(facts, suite, lang));
+    if let Some(hello) = facts.client_hello {
+        sheet.fact(hello.frame, |lang| offer_fact(facts, suite, lang));
+    }
     sheet.fact(facts.frame(), |lang| {
         say(lang, "h2-server")
             .with("version", facts.negotiated.map_or("?", version_name))
@@ -403,6 +406,26 @@ mod tests {
             .sni("mail.contoso.com")
             .answer(0x0303, chosen)
             .selected("h2")
+    }
+
+    #[test]
+    fn nobody_is_blamed_for_an_offer_that_was_not_seen() {
+        let made = h2(&[], 0xc014).with(|record| record.client_hello = None);
+        let found = diagnose(&[made]);
+        let found = found
+            .iter()
+            .find(|found| found.id == "h2-blocklisted-cipher");
+        let found = found.unwrap();
+        assert!(
+            !found
+                .remediation
+                .iter()
+                .any(|step| step.starts_with("On the client"))
+        );
+        assert!(found.title.contains("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"));
+        let facts: Vec<&str> = found.evidence.iter().map(|shown| &*shown.fact).collect();
+        assert!(facts[0].starts_with("ServerHello"), "{facts:?}");
+        assert!(found.affects.iter().any(|line| line.contains("Chrome")));
     }
 
     #[test]

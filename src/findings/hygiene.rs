@@ -136,6 +136,7 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             .and_if(compressed, "suite-compression");
         match better {
             Some(better) => fact.and("suite-better").with("better", suite_name(better)),
+            None if facts.client_hello.is_none() => fact.and("suite-offer-not-seen"),
             None => fact.and("suite-no-better"),
         }
     });
@@ -277,6 +278,16 @@ mod tests {
             severity(Make::new().tls13().answer(0x0304, 0x1301), id),
             None
         );
+        // What a hello lacked is said only where it was seen.
+        let fact = |made: Make| {
+            find(&diagnose(&[made]), id).unwrap().evidence[0]
+                .fact
+                .clone()
+        };
+        let old = || made(0xc014).suites(&[0xc014]);
+        assert!(fact(old()).contains("the client offered no ECDHE suite"));
+        let unseen = fact(old().with(|record| record.client_hello = None));
+        assert!(unseen.contains("not in the capture"), "{unseen}");
         let mail = made(0x0005).with(|record| record.starttls = Some("smtp".into()));
         assert_eq!(severity(mail, id), Some(Severity::Warning));
         let compressed = made(0xc02f).reply(|shape| shape.compression = 1);
