@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::path::Path;
 use support::{
-    packets::{ACK, FIN, PSH, Packet, SYN, Talk, Who, conversations},
+    packets::{ACK, FIN, PSH, Packet, SYN, Talk, Who, conversations, icmp},
     run::{self, Run},
     tls::{self, Hello},
 };
@@ -473,6 +473,72 @@ fn behind_a_gap_the_handshake_goes_on() {
         };
         assert_eq!(record.outcome, outcome, "{lost}");
     }
+}
+
+#[test]
+fn what_waited_for_a_lost_segment_has_no_time() {
+    let flights = tls::flights(&Hello::default());
+    let mut talk = Talk::default();
+    talk.open().send(Client, &flights[0].1);
+    // The second segment of the server's flight is lost, and the connection stays open: what is in front of the hole is
+    // read only when nothing more will come.
+    let flight = &flights[1].1;
+    talk.segment(Server, ACK, 0, &flight[..500]);
+    talk.segment(Server, ACK, 1000, &flight[1000..]);
+    talk.sent[1] = flight.len() as u32;
+    for (who, bytes) in &flights[2..] {
+        talk.send(*who, bytes);
+    }
+    let mut other = Talk::new("192.0.2.10:40009", "198.51.100.25:443");
+    other.time_ns = talk.time_ns + 90_000_000_000;
+    other.open().close();
+    talk.packets.append(&mut other.packets);
+    let run = run(&talk);
+    let mut records = run.records.iter();
+    let record = records
+        .find(|record| record.server_hello.is_some())
+        .unwrap();
+    assert_eq!(record.server_hello.as_ref().unwrap().frame, 5);
+    assert_eq!(record.timing.client_hello_to_server_hello_us, None);
+    let slow = |finding: &tlscope::record::Finding| finding.id == "slow-handshake";
+    assert!(!run.findings.iter().any(slow), "{:#?}", run.findings);
+}
+
+#[test]
+fn bytes_that_are_lost_in_front_of_a_fin_are_a_hole() {
+    let hello = &tls::flights(&Hello::default())[0].1;
+    let close = |lost: bool| {
+        let mut talk = Talk::default();
+        talk.open().send(Client, hello);
+        if lost {
+            // An alert that the capture lacks.
+            talk.sent[1] += tls::alert(2, 40).len() as u32;
+        }
+        talk.fin(Server).fin(Client).acknowledge(Server);
+        run(&talk).only().clone()
+    };
+    let record = close(true);
+    assert_eq!(record.tcp.as_ref().unwrap().gaps, 1);
+    assert_eq!(record.outcome, Outcome::Truncated);
+    assert!(record.defects.contains(&Defect::Gap));
+    assert_eq!(close(false).outcome, Outcome::HelloClosed);
+}
+
+#[test]
+fn icmp_tells_before_the_silence_is_long_enough() {
+    let seen = |kind: [u8; 2]| {
+        let mut talk = Talk::default();
+        talk.raw(Client, SYN, 7, b"");
+        let told = icmp(&talk.packets[0], "10.0.0.1", kind, 0);
+        talk.packets.push(told);
+        let mut options = options();
+        options.all_connections = true;
+        let run = run::packets_with(&talk.packets, &options);
+        run.only().outcome
+    };
+    assert_eq!(seen([3, 13]), Outcome::NoSynAck);
+    // A smaller packet would go through.
+    assert_eq!(seen([3, 4]), Outcome::Truncated);
 }
 
 #[test]

@@ -614,7 +614,10 @@ impl Connection {
         };
         let seen = Seen {
             frame: lent.stamp,
-            time_ns: arrival.time_ns,
+            time_ns: match lent.stamp == arrival.frame {
+                true => arrival.time_ns,
+                false => UNSEEN,
+            },
             segments: lent.segments,
             end: self.segment_end,
             acknowledges: self.segment_acknowledges,
@@ -712,6 +715,9 @@ impl Connection {
                 self.with_stream(direction, arrival, context, |stream, _, mut consumer| {
                     stream.end(&mut consumer)
                 });
+            }
+            if let Some(End::Fin(at)) = self.ends[direction as usize] {
+                self.streams[direction as usize].ended_at(at);
             }
         }
         // A hello that only the end brought forth is the start of one whose rest the capture lacks.

@@ -4,7 +4,7 @@
 //! only claimed where the capture shows both directions without a hole; else the outcome is
 //! `truncated`, which says that the capture, not the handshake, is at fault.
 
-use super::session::Draft;
+use super::session::{Draft, micros};
 use super::{Arrival, Connection, Context, Finished, UNSEEN};
 use crate::detect::leads_to_tls;
 use crate::flow::Direction;
@@ -134,6 +134,12 @@ impl Connection {
             || !(silent_by_itself || self.ends[client.reverse() as usize].is_some())
     }
 
+    /// ICMP says that the client's segment did not arrive: no answer will come, however long one waits.
+    fn is_unreachable(&self, draft: &Draft) -> bool {
+        let icmp = self.remarks.icmp(self.client(draft));
+        icmp.is_some_and(|icmp| icmp.about == Side::Client && !icmp.is_too_big())
+    }
+
     fn outcome_without_tls(&self, draft: &Draft, ended: Ended) -> Outcome {
         let server = self.client(draft).reverse();
         let any_payload = self.payload_seen[0] || self.payload_seen[1];
@@ -149,6 +155,7 @@ impl Connection {
                 (Some(Close::Rst), _) => Outcome::ConnectionRefused,
                 (None, None)
                     if self.closed_first(draft, Side::Client).is_none()
+                        && !self.is_unreachable(draft)
                         && Self::too_early(ended, self.syn_ns) =>
                 {
                     Outcome::Truncated
@@ -164,6 +171,12 @@ impl Connection {
         Outcome::NoClientHello
     }
 
+    /// When the ClientHello came: from then on the server had something to say.
+    fn silent_since(&self, draft: &Draft) -> i64 {
+        let known = draft.client_hello_ns.filter(|time| *time != UNSEEN);
+        known.unwrap_or(self.last_ns)
+    }
+
     fn outcome_after_client_hello(&self, draft: &Draft, ended: Ended) -> Outcome {
         let server = self.client(draft).reverse();
         if self.payload_seen[server as usize] {
@@ -177,7 +190,7 @@ impl Connection {
             Some(Close::Rst) => Outcome::HelloReset,
             Some(_) => Outcome::HelloClosed,
             None if self.first_end.is_none()
-                && Self::too_early(ended, draft.client_hello_ns.unwrap_or(self.last_ns)) =>
+                && Self::too_early(ended, self.silent_since(draft)) =>
             {
                 Outcome::Truncated
             }
@@ -265,9 +278,7 @@ impl Connection {
     }
 
     fn tcp(&self, draft: &Draft) -> Tcp {
-        let since = |from: i64, to: i64| {
-            (from != UNSEEN && to != UNSEEN).then(|| Timestamp(to).micros_since(Timestamp(from)))
-        };
+        let since = micros;
         let rtt_server_us = since(self.syn_ns, self.syn_ack_ns);
         let rtt_client_us = since(self.syn_ack_ns, self.established_ns);
         // A clock that was set in between tells nothing.
@@ -297,7 +308,7 @@ impl Connection {
         let unacknowledged = draft
             .server_flight_unacknowledged()
             .filter(|_| draft.complete_ns.is_none() && draft.client_reply_us.is_none());
-        let since_start = |ns: i64| Timestamp(ns).micros_since(Timestamp(self.start_ns));
+        let since_start = |ns: i64| micros(self.start_ns, ns);
         let tls13 = draft.version() == Some(VersionRank::Tls13);
         Observed {
             icmp: self.remarks.icmp(client),
@@ -310,7 +321,7 @@ impl Connection {
             server_flight_unacknowledged_bytes: unacknowledged,
             server_flight_retransmits: unacknowledged
                 .map(|_| self.streams[client.reverse() as usize].retransmits()),
-            client_hello_us: draft.client_hello_ns.map(since_start),
+            client_hello_us: draft.client_hello_ns.and_then(since_start),
             client_reply_us: draft.client_reply_us,
             client_certificate_empty: draft.client_certificate_empty,
             authority_names: draft.certificate_request.and_then(|(_, names)| names),

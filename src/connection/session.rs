@@ -1,5 +1,6 @@
 //! The TLS side of a conversation: events become the draft of a record.
 
+use super::UNSEEN;
 use super::opened::Reading;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
@@ -37,6 +38,7 @@ fn skip_of(trouble: Trouble) -> Skip {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub frame: u64,
+    /// [`UNSEEN`] where the packet was kept for what never came in front of it: its time is no longer known.
     pub time_ns: i64,
     pub segments: u32,
     /// The sequence number behind the packet.
@@ -333,7 +335,7 @@ impl Draft {
                 self.acknowledgements_settled = false;
             }
             (Side::Client, Some(since)) => {
-                self.client_reply_us = Some(Timestamp(seen.time_ns).micros_since(Timestamp(since)));
+                self.client_reply_us = micros(since, seen.time_ns);
             }
             (Side::Client, None) => {}
         }
@@ -665,15 +667,20 @@ impl Draft {
     }
 
     pub(super) fn timing(&self, tcp_connect_us: Option<i64>) -> crate::record::Timing {
-        let since = |from: Option<i64>, to: Option<i64>| {
-            Some(Timestamp(to?).micros_since(Timestamp(from?))).filter(|&micros| micros >= 0)
-        };
+        let since =
+            |from: Option<i64>, to: Option<i64>| micros(from?, to?).filter(|&micros| micros >= 0);
         crate::record::Timing {
             tcp_connect_us,
             client_hello_to_server_hello_us: since(self.client_hello_ns, self.server_hello_ns),
             handshake_us: since(self.client_hello_ns, self.complete_ns),
         }
     }
+}
+
+/// Microseconds from one time to another, where both are known.
+pub(super) fn micros(from_ns: i64, to_ns: i64) -> Option<i64> {
+    (from_ns != UNSEEN && to_ns != UNSEEN)
+        .then(|| Timestamp(to_ns).micros_since(Timestamp(from_ns)))
 }
 
 fn cipher_kind([a, b, c]: [u8; 3]) -> Box<str> {

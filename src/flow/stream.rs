@@ -174,6 +174,13 @@ impl Stream {
         matches!(self.state, State::Done | State::Unseen) || self.next.ahead_of(position) >= 0
     }
 
+    /// The sender ended at `position`: what is not there by now is one more hole, at the end.
+    pub fn ended_at(&mut self, position: Seq) {
+        if !self.reached(position) {
+            self.gaps = self.gaps.saturating_add(1);
+        }
+    }
+
     /// Holes that were not filled.
     pub fn gaps(&self) -> u32 {
         u32::from(self.gaps) + self.holes.as_ref().map_or(0, |holes| holes.len() as u32)
