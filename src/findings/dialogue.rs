@@ -52,7 +52,7 @@ fn starttls(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     };
     let (severity, cause) = if said.stripped {
         (Severity::Warning, "stripped")
-    } else if said.requested && said.accepted == Some(false) {
+    } else if said.requested && said.accepted == Some(false) && facts.whole {
         (Severity::Warning, "refused")
     } else if !said.continued_in_clear || facts.client_hello.is_some() || !facts.whole {
         return None;
@@ -148,7 +148,10 @@ mod tests {
             (said.offered, said.requested, said.accepted) = (true, true, Some(false));
             said.answer = Some("454".into());
         });
-        assert_eq!(severity(refused), Some(Severity::Warning));
+        assert_eq!(severity(refused.clone()), Some(Severity::Warning));
+        // With a hole in what was said, the answer may be to something else.
+        let cut = refused.with(|record| record.defects.push(crate::record::Defect::SnapLength));
+        assert_eq!(severity(cut), None);
         let clear = |server: &str| mail(server, |said| said.continued_in_clear = true);
         assert_eq!(severity(clear("10.0.0.5:143")), Some(Severity::Warning));
         assert_eq!(severity(clear("10.0.0.5:25")), Some(Severity::Info));
