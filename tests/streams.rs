@@ -826,6 +826,18 @@ fn what_the_snap_length_cut_is_told() {
             assert!(record.defects.contains(&Defect::Malformed), "{snap_len}");
         }
     }
+    // What stands in the rest of a hello is not said to be absent.
+    for at in 60..1400 {
+        let packets: Vec<Packet> = calm
+            .packets
+            .iter()
+            .map(|packet| packet.clone().snapped(54 + at))
+            .collect();
+        let run = run::packets_with(&packets, &options());
+        for finding in &run.findings {
+            assert_eq!(finding.id, "capture-quality", "{at}: {finding:#?}");
+        }
+    }
     // Cut application data does not hide the handshake.
     let mut packets = calm.packets.clone();
     let longest = packets.len() - 6;

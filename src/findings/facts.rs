@@ -46,7 +46,8 @@ impl Known {
         let server_hello = record.server_hello.as_deref();
         Self {
             offer_max: (record.client_hello.as_deref())
-                .and_then(|hello| hello_marks(&hello.shape).offer_max),
+                .and_then(|hello| hello_marks(&hello.shape).offer_max)
+                .filter(|rank| *rank != VersionRank::Tls12 || says_its_versions(record)),
             negotiated: server_hello.and_then(|hello| Version(hello.shape.version.0).rank()),
             whole: is_whole(record),
             // Without a packet of the handshake nothing could be shown.
@@ -190,6 +191,17 @@ fn is_whole(record: &Handshake) -> bool {
             | Defect::Evicted => false,
             Defect::OverlapDiffers => true,
         })
+}
+
+/// A hello for TLS 1.2 may be one for TLS 1.3 whose supported_versions the capture cut off.
+fn says_its_versions(record: &Handshake) -> bool {
+    let listed = |hello: &ClientHello| hello.shape.supported_versions.is_some();
+    !is_malformed(record) || record.client_hello.as_deref().is_some_and(listed)
+}
+
+/// A hello could not be read to its end: what it seems to lack may stand in the rest.
+pub(super) fn is_malformed(record: &Handshake) -> bool {
+    record.defects.contains(&Defect::Malformed)
 }
 
 /// A time for people, as `2026-11-25 15:36:39.107` (UTC): Wireshark shows it so, too.

@@ -9,7 +9,7 @@ mod absorb;
 mod order;
 mod shared;
 
-use super::facts::{Facts, is_fatal};
+use super::facts::{Facts, is_fatal, is_malformed};
 use super::intern::{INTERNED_MAX, Interned, Recent, Shapes, texts};
 use super::lists::{ByNumber, Clients, Gathering, Listed, Pairs, endpoint_rank};
 use super::past::Past;
@@ -383,6 +383,7 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
         gap: defect(Defect::Gap) || defect(Defect::Evicted),
         snap_length: defect(Defect::SnapLength),
         mid_stream: defect(Defect::MidStream),
+        malformed: is_malformed(record),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each of these is proved by the ServerHello or ServerKeyExchange. Opportunistic TLS (STARTTLS between mail servers) is
 //! judged one level milder, since weak encryption beats none there.
 
-use super::facts::{Facts, suite_name, version_name};
+use super::facts::{Facts, is_malformed, suite_name, version_name};
 use super::groups::server_subject;
 use super::text::say;
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When};
@@ -215,7 +215,11 @@ fn describe_group(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 /// `tls12-missing-protections`. Renegotiation protection first: a lack of it is the graver.
 fn missing_protections(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let (client, server) = (facts.client_hello?, facts.server_hello?);
-    if !facts.is_clear() || facts.negotiated? <= VersionRank::Ssl30 || facts.record.renegotiation {
+    if !facts.is_clear()
+        || facts.negotiated? <= VersionRank::Ssl30
+        || facts.record.renegotiation
+        || is_malformed(facts.record)
+    {
         return None;
     }
     let cause = if client.shape.renegotiation_info && !server.shape.renegotiation_info {

@@ -3,7 +3,7 @@
 //! RFC 6066 section 3 for the server name, RFC 9525 section 6 for matching it. A client that connects to an address sends
 //! no name and does nothing wrong; that is why a missing name alone is only worth knowing.
 
-use super::facts::Facts;
+use super::facts::{Facts, is_malformed};
 use super::groups::Target;
 use super::history::has_no_names;
 use super::name_match::matches;
@@ -55,6 +55,7 @@ fn sni_missing(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let hello = facts.client_hello?;
     if hello.sni.is_some()
         || facts.record.renegotiation
+        || is_malformed(facts.record)
         || has_no_names(facts.record)
         || !settings.sni_ports.contains(&facts.record.server.port)
         // An empty or unreadable name is another matter.

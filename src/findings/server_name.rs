@@ -79,6 +79,8 @@ fn sni(report: &mut Report<'_>) {
             kind.name.is_none()
                 && !kind.flags.renegotiation
                 && !kind.flags.has_no_names
+                // The name may stand in what the capture lacks of the hello.
+                && !kind.flags.malformed
                 && past
                     .hello(kind)
                     .is_some_and(|hello| !hello.shape.extensions.iter().any(|code| code.0 == 0))

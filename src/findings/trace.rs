@@ -105,6 +105,8 @@ pub(super) struct Flags {
     pub(super) gap: bool,
     pub(super) snap_length: bool,
     pub(super) mid_stream: bool,
+    /// A hello could not be read to its end.
+    pub(super) malformed: bool,
 }
 
 impl Flags {
@@ -121,6 +123,7 @@ impl Flags {
             self.gap,
             self.snap_length,
             self.mid_stream,
+            self.malformed,
         ];
         all.iter().fold(0, |bits, one| bits << 1 | u16::from(*one))
     }
