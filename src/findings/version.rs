@@ -3,7 +3,7 @@
 //! Only the ServerHello decides; a record layer of TLS 1.0 around a ClientHello is normal. The last bytes of
 //! ServerHello.random (RFC 8446 section 4.1.3) settle from one handshake whether the server could have done better.
 
-use super::facts::{Facts, suite_name, version_name};
+use super::facts::{Facts, is_malformed, suite_name, version_name};
 use super::stack::Stack;
 use super::text::{Say, say, word};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, When, hosts};
@@ -202,7 +202,15 @@ fn offer_fact(facts: &Facts<'_>, lang: Lang) -> Say {
     say(lang, "client-offer")
         .with("offered", facts.offer_max.map_or("?", version_name))
         .with("count", facts.offered().count())
-        .with("name", facts.sni().unwrap_or_else(|| word(lang, "none")))
+        .with("name", facts.sni().unwrap_or_else(|| unnamed(facts, lang)))
+}
+
+/// What stands for the name of a hello without one; where its rest is not in the capture, that may hold it.
+fn unnamed(facts: &Facts<'_>, lang: Lang) -> &'static str {
+    match is_malformed(facts.record) {
+        true => "?",
+        false => word(lang, "none"),
+    }
 }
 
 fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
