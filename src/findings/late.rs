@@ -99,6 +99,7 @@ fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
 fn client_certificate(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let record = facts.record;
     let certain = |cause| Some(Verdict::new(Severity::Warning, Confidence::Certain, cause));
+    let likely = |cause| Verdict::new(Severity::Warning, Confidence::Likely, cause);
     let names = facts
         .observed(|observed| observed.authority_names)
         .unwrap_or(0);
@@ -115,10 +116,15 @@ fn client_certificate(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     if record.outcome.is_complete() || !facts.whole {
         return None;
     }
-    if !record.client_certificates.is_empty()
-        && matches!(facts.fatal_code(Side::Server), Some(42..=51 | 116))
-    {
-        return certain("rejected");
+    let code = facts.fatal_code(Side::Server);
+    if !record.client_certificates.is_empty() {
+        match code {
+            Some(42..=51 | 116) => return certain("rejected"),
+            // No word about the certificate, but it is what was new (Windows resets, others send handshake_failure).
+            Some(20 | 40 | 80) => return Some(likely("rejected")),
+            None if record.outcome == Outcome::LateFailure => return Some(likely("rejected")),
+            _ => {}
+        }
     }
     let empty = facts.observed(|observed| observed.client_certificate_empty) == Some(true);
     let refused = matches!(record.outcome, Outcome::ServerAlert | Outcome::LateFailure);
@@ -180,7 +186,7 @@ fn abort_hidden(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
 }
 
 /// The client had closed before the server's hello was there: it changed its mind, for no reason of the server's.
-fn closed_early(facts: &Facts<'_>) -> bool {
+pub(super) fn closed_early(facts: &Facts<'_>) -> bool {
     let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
     let answer = facts.server_hello.map(|hello| hello.frame);
     close
@@ -300,8 +306,17 @@ mod tests {
             });
             assert!(!has(&whole, id), "{names} {bytes}");
         }
-        // The server refuses for another reason; the client gives up itself.
         let sent = |made: Make| made.client_certificate(cert("CN=joe", &[]));
+        // No word about it: an alert of another kind, or a reset upon the client's flight.
+        let confidence = |made: Make| find(&diagnose(&[made]), id).map(|found| found.confidence);
+        for code in [20, 40, 80] {
+            let alert = sent(asked()).alert(Side::Server, code);
+            let found = confidence(alert.outcome(Outcome::ServerAlert));
+            assert_eq!(found, Some(Confidence::Likely), "{code}");
+        }
+        let reset = sent(asked()).outcome(Outcome::LateFailure);
+        assert_eq!(confidence(reset), Some(Confidence::Likely));
+        // The server refuses for another reason; the client gives up itself.
         let version = sent(asked()).alert(Side::Server, 70);
         assert!(!has(&version.outcome(Outcome::ServerAlert), id));
         let client = sent(asked()).alert(Side::Client, 48);
