@@ -5,6 +5,7 @@
 
 use super::facts::{Facts, minute, moment};
 use super::groups::{Target, Value, server_subject};
+use super::late::closed_early;
 use super::marks::{chain_marks, marks};
 use super::names::{certificate_name, common_name, covers, listed_names};
 use super::quality::FIRST_TLS;
@@ -13,7 +14,7 @@ use super::survey::Report;
 use super::text::say;
 use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict, When};
-use crate::record::{Certificate, Confidence, Scope, Severity, Side, Timestamp};
+use crate::record::{Certificate, Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::AlertDescription;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub(super) static RULES: &[Rule] = &[
         client_and_name,
         describe_rejected,
     )
-    .when(When::Alerted),
+    .when(When::Troubled),
     Rule::new(
         Entry::new(
             "cert-validity",
@@ -93,7 +94,11 @@ fn is_internal(facts: &Facts<'_>, settings: &Settings) -> bool {
 /// `cert-rejected-by-client`: the alert, and what of the certificate explains it.
 fn rejected(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     facts.server_hello?;
-    let code = facts.fatal_code(Side::Client)?;
+    let Some(code) = facts.fatal_code(Side::Client) else {
+        return (closed_upon(facts, settings) && !is_internal(facts, settings)).then_some(
+            Verdict::new(Severity::Warning, Confidence::Possible, "closed"),
+        );
+    };
     if !matches!(code, 42..=46 | 48 | 51) || is_internal(facts, settings) {
         return None;
     }
@@ -104,9 +109,26 @@ fn rejected(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
 }
 
+/// The client closed once it had the server's certificate, in place of an answer: some programs send no alert.
+fn closed_upon(facts: &Facts<'_>, settings: &Settings) -> bool {
+    let closed_by = facts.record.tcp.as_ref().and_then(|tcp| tcp.closed_by);
+    facts.record.outcome == Outcome::ClientAbort
+        && closed_by == Some(Side::Client)
+        && facts.is_clear()
+        && facts.whole
+        && facts.record.stopped_after.as_deref() == Some("server_hello_done")
+        && facts.leaf.is_some()
+        && facts.record.alerts.is_empty()
+        && !closed_early(facts)
+        && super::pmtu::blackhole(facts, settings).is_none()
+}
+
 fn why_rejected(facts: &Facts<'_>, leaf: &Certificate, code: u8) -> &'static str {
     let now = facts.record.start;
-    let expired = leaf.not_after.is_some_and(|end| end < now);
+    let is_over = |one: &Certificate| one.not_after.is_some_and(|end| end < now);
+    // Of the others in the chain it is the alert that tells that they matter.
+    let mut chain = facts.record.certificates.iter();
+    let expired = is_over(leaf) || (code == 45 && chain.any(|one| is_over(one)));
     let early = leaf.not_before.is_some_and(|begin| begin > now);
     let misnamed = facts.sni().is_some_and(|name| {
         !covers(leaf, name)
@@ -145,6 +167,10 @@ fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         });
     }
     describe_alerts(facts, sheet);
+    let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
+    if let (None, Some(close)) = (facts.fatal_code(Side::Client), close) {
+        sheet.fact(close, |lang| say(lang, "closed-upon-certificate"));
+    }
 }
 
 /// `cert-rejected-by-client`: where others accept the same certificate, it is this client's store or clock.
@@ -488,6 +514,49 @@ mod tests {
 
     fn days(days: i64) -> Option<Timestamp> {
         Some(Timestamp((START_S + days * DAY_S) * 1_000_000_000))
+    }
+
+    #[test]
+    fn a_client_that_closes_upon_the_certificate() {
+        let id = "cert-rejected-by-client";
+        let closed = |by| {
+            shown(|_| ())
+                .outcome(Outcome::ClientAbort)
+                .tcp(|tcp| tcp.closed_by = Some(by))
+                .with(|record| record.stopped_after = Some("server_hello_done".into()))
+        };
+        let found = diagnose(&[closed(Side::Client)]);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(
+            (finding.severity, finding.confidence),
+            (Severity::Warning, Confidence::Possible)
+        );
+        assert_eq!(finding.evidence.last().unwrap().frame, 20);
+        // The server closes; the client's answer was on its way; the client had closed before; it was a resumption.
+        assert!(!has(&closed(Side::Server), id));
+        let answered = closed(Side::Client);
+        let answered = answered.with(|record| record.stopped_after = Some("finished".into()));
+        assert!(!has(&answered, id));
+        let early = closed(Side::Client).tcp(|tcp| tcp.close_frame = Some(5));
+        assert!(!has(&early, id));
+        let resumed = closed(Side::Client).with(|record| record.certificates = Default::default());
+        assert!(!has(&resumed, id));
+    }
+
+    #[test]
+    fn a_client_that_says_expired_means_any_of_the_chain() {
+        let id = "cert-rejected-by-client";
+        let says = |made: Make, code| {
+            let alert = made.alert(Side::Client, code).outcome(Outcome::ClientAlert);
+            find(&diagnose(&[alert]), id).unwrap().title.to_string()
+        };
+        assert!(says(shown(|_| ()), 45).contains("clock"));
+        let mut old = cert("CN=Contoso Old CA", &[]);
+        old.not_after = days(-1);
+        let behind = || shown(|_| ()).certificate(old.clone());
+        assert!(says(behind(), 45).contains("out of date"));
+        // An expired one that the client may not need, and another alert.
+        assert!(!says(behind(), 48).contains("out of date"));
     }
 
     #[test]

@@ -502,6 +502,15 @@ fn probes(report: &mut Report<'_>) {
             trace.negotiated == Some(VersionRank::Tls13) && trace.outcome == Outcome::ClientAbort
         });
         report.groups.lessen(&told, closed.count() as u64);
+        let (client, target) = (first.own.client, report.past.name(&first));
+        let target = target.map_or_else(|| first.server.to_string().into(), Box::from);
+        let told = Subject::Client(client, target);
+        let told = ("cert-rejected-by-client", "closed", told);
+        let closed = report
+            .past
+            .of(&traces)
+            .filter(|(_, trace)| trace.leaf.is_some() && trace.outcome == Outcome::ClientAbort);
+        report.groups.lessen(&told, closed.count() as u64);
         if let Some(group) = report.tell("health-probe", verdict, subject, &traces, &[]) {
             group.note("seconds", &format!("{interval:.0}"));
         }
@@ -670,6 +679,16 @@ mod tests {
         assert!(probe.title.contains("10 s"), "{}", probe.title);
         // It closes on purpose: nobody refuses a certificate.
         assert!(find(&found, "tls13-abort-hidden").is_none());
+        let shown = Make::new().answer(0x0303, 0xc02f);
+        let shown = shown.certificate(cert("CN=www.contoso.com", &["www.contoso.com"]));
+        let shown = shown.outcome(Outcome::ClientAbort).tcp(|tcp| {
+            tcp.closed_by = Some(crate::record::Side::Client);
+        });
+        let shown = shown.with(|record| record.stopped_after = Some("server_hello_done".into()));
+        let rejected = "cert-rejected-by-client";
+        let found = diagnose(&times(&|n| 10 * n, 8, &shown));
+        assert!(find(&found, id).is_some() && find(&found, rejected).is_none());
+        assert!(find(&diagnose(&times(&|n| n * n * 7, 8, &shown)), rejected).is_some());
         // A client that comes when it likes, few times, or that is served, is none.
         let irregular = diagnose(&times(&|n| n * n * 7, 8, &closed));
         assert!(find(&irregular, id).is_none());

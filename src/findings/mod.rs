@@ -149,6 +149,8 @@ enum When {
     Incomplete,
     /// Those with an alert.
     Alerted,
+    /// Those that did not complete, and those with an alert.
+    Troubled,
     /// Those of which the server selected a protocol in clear.
     Selected,
     /// Those with a dialogue, a proxy or HTTP in clear.
@@ -175,6 +177,10 @@ impl Holds {
             bit(true, When::Always)
                 | bit(!record.outcome.is_complete(), When::Incomplete)
                 | bit(!record.alerts.is_empty(), When::Alerted)
+                | bit(
+                    !record.outcome.is_complete() || !record.alerts.is_empty(),
+                    When::Troubled,
+                )
                 | bit(facts.alpn().is_some(), When::Selected)
                 | bit(talked, When::Talked)
                 | bit(facts.leaf.is_some(), When::Shown)
