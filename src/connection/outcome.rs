@@ -316,6 +316,7 @@ impl Connection {
             close_ttl: self.first_end.map(|_| self.close_ttl),
             client_mss: seen(self.mss[client as usize]),
             server_mss: seen(self.mss[client.reverse() as usize]),
+            without_payload: (self.syn_ack_seen && self.payload_seen == [false; 2]).then_some(true),
             hello_acknowledged: unanswered.then_some(draft.client_hello_acknowledged),
             hello_retransmits: unanswered.then(|| self.streams[client as usize].retransmits()),
             server_flight_unacknowledged_bytes: unacknowledged,

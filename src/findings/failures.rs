@@ -289,26 +289,38 @@ fn silence(report: &mut Report<'_>) {
     }
 }
 
-/// `closed-before-hello`: connections that the client opened and closed without a word, where it speaks TLS otherwise.
+/// `closed-before-hello`: connections that the client opened and closed without a word, where it speaks TLS otherwise; and
+/// those that the server's side ended before the client could say anything.
 fn closed_before_hello(report: &mut Report<'_>) {
     let past = report.past;
     let limit = i64::try_from(report.settings.closed_before_hello_ms)
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000);
     for (client, server, list) in past.pairs.with(&[Outcome::NoClientHello]) {
-        let closed = pick(report, list, |index, trace| {
-            trace.outcome == Outcome::NoClientHello
-                && trace.flags.whole
-                && trace.own.closed_by == Some(Side::Client)
-                && trace.own.end.micros_since(trace.own.start) <= limit
-                && !report.is_probe(index)
-                && !report.is_explained(index)
-        });
-        if closed.len() < 3 || !past.speaks_tls(&server) {
+        let ended_by = |side: Side| {
+            pick(report, list, |index, trace| {
+                trace.outcome == Outcome::NoClientHello
+                    && trace.flags.whole
+                    && trace.own.closed_by == Some(side)
+                    && (side == Side::Client || trace.flags.without_payload)
+                    && trace.own.end.micros_since(trace.own.start) <= limit
+                    && !report.is_probe(index)
+                    && !report.is_explained(index)
+            })
+        };
+        let by_server = ended_by(Side::Server);
+        let is_tls = past.speaks_tls(&server);
+        let (closed, cause, confidence) = match by_server.len() {
+            3.. if is_tls || report.settings.tls_ports.contains(&server.port) => {
+                (by_server, "by-server", Confidence::Certain)
+            }
+            _ => (ended_by(Side::Client), "by-client", Confidence::Possible),
+        };
+        if closed.len() < 3 || (cause == "by-client" && !is_tls) {
             continue;
         }
         let series = closed.len() >= report.settings.series_min as usize;
-        let verdict = Verdict::new(severity_if(series), Confidence::Possible, "");
+        let verdict = Verdict::new(severity_if(series), confidence, cause);
         let good: Vec<usize> = pick(report, list, |_, trace| trace.is_complete())
             .into_iter()
             .rev()
@@ -402,6 +414,36 @@ mod tests {
             find(&diagnose(&[silent(16_000)]), id).unwrap().severity,
             Severity::Error
         );
+    }
+
+    #[test]
+    fn connections_that_the_server_ends_before_the_hello() {
+        let id = "closed-before-hello";
+        let ended = |port: u16| {
+            let made = no_hello().server(&format!("10.0.0.5:{port}"));
+            let made = made.tcp(|tcp| tcp.closed_by = Some(Side::Server));
+            made.observed(|seen| seen.without_payload = Some(true))
+        };
+        // As regular as a health check: yet it is not the checker that closes.
+        let series = |made: &Make, count| -> Vec<Make> {
+            (0..count).map(|n| made.clone().at(10 * n)).collect()
+        };
+        let found = diagnose(&series(&ended(443), 8));
+        let finding = find(&found, id).unwrap();
+        assert_eq!(
+            (finding.severity, finding.confidence),
+            (Severity::Error, Confidence::Certain)
+        );
+        assert!(find(&found, "health-probe").is_none());
+        let steps = finding.remediation.iter();
+        assert!(!steps.map(|step| &**step).any(|step| step.contains("36871")));
+        // Few; late; a port of no TLS; something was said.
+        assert!(find(&diagnose(&series(&ended(443), 2)), id).is_none());
+        let late = ended(443).lasts_ms(120_000);
+        assert!(find(&diagnose(&series(&late, 8)), id).is_none());
+        assert!(find(&diagnose(&series(&ended(9100), 8)), id).is_none());
+        let said = ended(443).observed(|seen| seen.without_payload = None);
+        assert!(find(&diagnose(&series(&said, 8)), id).is_none());
     }
 
     #[test]

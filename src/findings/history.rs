@@ -384,6 +384,7 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
         snap_length: defect(Defect::SnapLength),
         mid_stream: defect(Defect::MidStream),
         malformed: is_malformed(record),
+        without_payload: facts.observed(|observed| observed.without_payload) == Some(true),
     }
 }
 

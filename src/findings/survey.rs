@@ -8,9 +8,9 @@ use super::baseline::Baseline;
 use super::groups::{Group, Groups, Subject, Value};
 use super::history::PAIR_NOTABLE;
 use super::past::Past;
-use super::trace::{Kind, Trace};
+use super::trace::Trace;
 use super::{Settings, Verdict, entry};
-use crate::record::{Evidence, Outcome, Severity, Timestamp};
+use crate::record::{Evidence, Outcome, Severity, Side, Timestamp};
 use std::collections::BTreeMap;
 
 /// Equal connections at a regular interval that are taken for health probes.
@@ -195,11 +195,13 @@ fn span(past: &Past, traces: &[usize]) -> Option<(Timestamp, Timestamp)> {
     Some((start(*first)?, start(*last)?))
 }
 
-fn looks_like_probe(kind: &Kind) -> bool {
-    matches!(
-        kind.outcome,
-        Outcome::NoClientHello | Outcome::ClientAbort | Outcome::EstablishedThenClosed
-    )
+/// It is the prober that closes: a server that closes without a word has trouble.
+fn looks_like_probe(trace: &Trace) -> bool {
+    match trace.outcome {
+        Outcome::NoClientHello => trace.own.closed_by != Some(Side::Server),
+        Outcome::ClientAbort | Outcome::EstablishedThenClosed => true,
+        _ => false,
+    }
 }
 
 /// Mean and standard deviation of the times between traces, in seconds.

@@ -107,6 +107,8 @@ pub(super) struct Flags {
     pub(super) mid_stream: bool,
     /// A hello could not be read to its end.
     pub(super) malformed: bool,
+    /// TCP came up, and nothing was said.
+    pub(super) without_payload: bool,
 }
 
 impl Flags {
@@ -124,6 +126,7 @@ impl Flags {
             self.snap_length,
             self.mid_stream,
             self.malformed,
+            self.without_payload,
         ];
         all.iter().fold(0, |bits, one| bits << 1 | u16::from(*one))
     }

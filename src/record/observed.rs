@@ -67,6 +67,9 @@ pub struct Observed {
     /// Maximum segment size that the server announced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_mss: Option<u16>,
+    /// TCP came up, and not one byte was sent over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_payload: Option<bool>,
     /// The server's TCP acknowledged the whole ClientHello.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello_acknowledged: Option<bool>,

@@ -294,6 +294,7 @@ fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
     numbers(b",\"close_ttl\":", seen.close_ttl, out);
     numbers(b",\"client_mss\":", seen.client_mss, out);
     numbers(b",\"server_mss\":", seen.server_mss, out);
+    optional("without_payload", seen.without_payload.as_ref(), out);
     optional("hello_acknowledged", seen.hello_acknowledged.as_ref(), out);
     numbers(b",\"hello_retransmits\":", seen.hello_retransmits, out);
     numbers(
