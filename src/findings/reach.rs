@@ -42,7 +42,7 @@ pub(super) static SURVEYS: &[Survey] = &[
     },
 ];
 
-/// IPv6 attempts and the IPv4 connection that worked belong together within this time.
+/// An IPv6 attempt and what was tried next belong together within this time.
 const EPISODE_US: i64 = 60_000_000;
 /// Attempts and failures shown of each finding.
 const SHOWN: usize = 3;
@@ -141,12 +141,7 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
         }
         let at = rest.partition_point(|attempt| *attempt < index);
         let (before, after) = rest.split_at(at);
-        let recent: Vec<usize> = past
-            .of(before)
-            .filter(|(_, attempt)| worked.own.start.micros_since(attempt.own.start) <= EPISODE_US)
-            .filter(|(_, attempt)| asked(past, attempt, &worked) != Some(false))
-            .map(|(index, _)| index)
-            .collect();
+        let recent = attempts_before(past, before, &worked);
         let Some((_, first)) = past.of(&recent).next() else {
             continue;
         };
@@ -172,6 +167,31 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
             found.push((worked.own.client, episode));
         }
     }
+    found
+}
+
+/// The attempts that belong to a connection that worked: those shortly before it, and before those the ones of a client
+/// that goes from address to address. Each costs it a time-out of its own (21 s on Windows), so that several take minutes;
+/// the round began where an address comes again.
+fn attempts_before(past: &Past, before: &[usize], worked: &Trace<'_>) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut tried: BTreeSet<IpAddr> = BTreeSet::new();
+    let mut next = worked.own.start;
+    for (index, attempt) in past.of(before).rev() {
+        if asked(past, &attempt, worked) == Some(false) {
+            continue;
+        }
+        let is_near = worked.own.start.micros_since(attempt.own.start) <= EPISODE_US;
+        let is_of_round =
+            next.micros_since(attempt.own.end) <= EPISODE_US && !tried.contains(&attempt.server.ip);
+        if !is_near && !is_of_round {
+            break;
+        }
+        tried.insert(attempt.server.ip);
+        next = attempt.own.start;
+        found.push(index);
+    }
+    found.reverse();
     found
 }
 
@@ -563,6 +583,28 @@ mod tests {
         assert!(finding.title.contains("18.3 s"), "{}", finding.title);
         // Nothing says that the two belong together.
         assert!(find(&diagnose(&made), IPV6).is_none());
+    }
+
+    #[test]
+    fn each_address_costs_a_time_out_of_its_own() {
+        // Windows: 21 s each, of which SYNs are seen for 9 s.
+        let tries = |from: i64, count: u16| -> Vec<Make> {
+            let one = |n: u16| syn6(n, from + 21_000 * (i64::from(n) - 1)).lasts_ms(9_000);
+            (1..=count).map(one).collect()
+        };
+        let mut made = tries(0, 9);
+        made.push(worked4(189_000));
+        let found = diagnose_dns(&made, &both());
+        let finding = find(&found, IPV6).unwrap();
+        assert!(finding.title.contains("189.0 s"), "{}", finding.title);
+        assert!(finding.title.contains("9 IPv6"), "{}", finding.title);
+        // An earlier round came to nothing: it is not added.
+        let mut twice = tries(0, 3);
+        twice.extend(tries(63_000, 3));
+        twice.push(worked4(126_000));
+        let found = diagnose_dns(&twice, &both());
+        let finding = find(&found, IPV6).unwrap();
+        assert!(finding.title.contains("63.0 s"), "{}", finding.title);
     }
 
     #[test]
