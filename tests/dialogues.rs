@@ -92,6 +92,22 @@ fn silence_and_reset_after_starttls_are_no_other_answer() {
 }
 
 #[test]
+fn an_offer_that_is_overwritten_is_shown_where_it_stands() {
+    let mut talk = smtp();
+    talk.send(Server, b"220 ****\r\n")
+        .send(Client, b"EHLO client\r\n")
+        .send(Server, b"250-mail\r\n250-XXXXXXXA\r\n250 8BITMIME\r\n");
+    let overwritten = talk.packets.len() as u64;
+    talk.send(Client, b"MAIL FROM:<a@contoso.com>\r\n")
+        .send(Server, b"250 ok\r\n")
+        .close();
+    let run = run(&talk);
+    let dialogue = run.only().dialogue.as_ref().unwrap();
+    assert!(dialogue.stripped && dialogue.continued_in_clear);
+    assert_eq!(dialogue.frame, overwritten);
+}
+
+#[test]
 fn a_refused_request_is_a_record() {
     let mut talk = smtp();
     for (who, bytes) in SMTP.into_iter().take(4) {

@@ -40,7 +40,7 @@ pub struct Facts {
     pub continued_in_clear: bool,
     /// The offer was overwritten on the way (`250-XXXXXXXA`).
     pub stripped: bool,
-    /// The packet that showed the last of it.
+    /// The packet that showed the last of it, or that the offer was overwritten.
     pub frame: u64,
     /// The packet being read.
     pub stamp: u64,
@@ -83,10 +83,12 @@ impl Facts {
         self.frame = self.stamp;
     }
 
-    /// The client goes on without TLS.
+    /// The client goes on without TLS. Where the offer was overwritten that packet tells more.
     pub(super) fn in_clear(&mut self) {
         self.continued_in_clear = true;
-        self.frame = self.stamp;
+        if !self.stripped {
+            self.frame = self.stamp;
+        }
     }
 
     /// Someone wrote over the offer, or over the request.

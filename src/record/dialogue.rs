@@ -35,7 +35,7 @@ pub struct Dialogue {
     /// The offer or the request was overwritten on the way, as in `250-XXXXXXXA`.
     #[serde(skip_serializing_if = "is_false", default)]
     pub stripped: bool,
-    /// The packet that showed the last of these facts; 0 where none did.
+    /// The packet that showed the last of these facts, or the overwriting; 0 where none did.
     #[serde(default)]
     pub frame: u64,
 }
