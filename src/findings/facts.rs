@@ -11,6 +11,7 @@ use crate::record::{
 };
 use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
 use core::fmt::Display;
+use std::net::IpAddr;
 
 /// A record with the few values that nearly each rule needs.
 #[derive(Clone, Copy)]
@@ -93,9 +94,23 @@ impl<'a> Facts<'a> {
         self.client_hello?.sni.as_deref()
     }
 
+    /// The name that the client asked for: of the server, else of a proxy that it goes through.
+    pub(super) fn wanted(&self) -> Option<&'a str> {
+        self.sni().or_else(|| self.tunnel())
+    }
+
+    /// The host to which a proxy shall connect, where it has a name.
+    fn tunnel(&self) -> Option<&'a str> {
+        self.client_hello?;
+        let target = self.record.proxy.as_ref()?.target.as_deref()?;
+        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+        let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+        (!is_address && !host.is_empty()).then_some(host)
+    }
+
     /// The name, or else the address, of what the client wanted to reach, not in words yet.
     pub(super) fn reached(&self) -> Target {
-        self.sni()
+        self.wanted()
             .map_or(Target::Server(self.record.server), |name| {
                 Target::Name(name.into())
             })

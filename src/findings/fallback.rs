@@ -61,7 +61,7 @@ pub(super) static SURVEYS: &[Survey] = &[
 fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     (facts.offer_max? < VersionRank::Tls12
         && facts
-            .sni()
+            .wanted()
             .is_some_and(|name| hosts::is_strict(name, settings)))
     .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
 }
@@ -328,6 +328,33 @@ mod tests {
         assert!(find(&found, id).unwrap().title.contains("TLS 1.0"));
         assert!(!has(&office(0x0303), id));
         assert!(!has(&office(0x0301).sni("www.microsoft.com"), id));
+    }
+
+    #[test]
+    fn a_tunnel_names_the_service_where_the_hello_does_not() {
+        let id = "client-max-version-o365";
+        let through = |target: &str| {
+            let made = office(0x0301).no_sni().server("10.0.0.8:3128");
+            made.with(|record| {
+                record.proxy = Some(crate::record::Proxy {
+                    kind: "http-connect".into(),
+                    target: Some(target.into()),
+                    status: Some(200),
+                });
+            })
+        };
+        let made = through("outlook.office365.com:443");
+        assert!(has(&made, id));
+        let found = diagnose(&[made]);
+        assert!(
+            find(&found, id)
+                .unwrap()
+                .subject
+                .contains("outlook.office365.com")
+        );
+        for other in ["192.0.2.7:443", "[2001:db8::7]:443", "www.contoso.com:443"] {
+            assert!(!has(&through(other), id), "{other}");
+        }
     }
 
     #[test]

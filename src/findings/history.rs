@@ -183,7 +183,7 @@ impl History {
         Sort {
             capture: self.capture(&record.capture),
             name: facts
-                .sni()
+                .wanted()
                 .and_then(|name| self.names.number(name))
                 .map(|found| found.0),
             hello: hello.and_then(|hello| self.hello(&hello.shape)),

@@ -130,7 +130,7 @@ fn o365_cipher(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     }
     if !lacks_o365_suite(facts.offer_max, facts.offered(), settings)
         || !facts
-            .sni()
+            .wanted()
             .is_some_and(|name| hosts::is_strict(name, settings))
     {
         return None;

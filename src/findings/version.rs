@@ -116,7 +116,7 @@ fn legacy_negotiated(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> 
     }
     let severe = negotiated <= VersionRank::Ssl30
         || facts
-            .sni()
+            .wanted()
             .is_some_and(|name| hosts::is_strict(name, settings));
     let cause = match facts.offer_max {
         Some(offered) if offered > negotiated => "server",
