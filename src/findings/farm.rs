@@ -74,8 +74,12 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
         (Box::from(name), "same server name", members)
     });
     let others = by_dns(report).into_iter().chain(by_leaf(report));
-    for (name, reason, members) in by_name.chain(others) {
+    // An explicit proxy is no member: others answer behind it.
+    let tunnels = past.kinds.iter().filter(|kind| kind.flags.tunnelled);
+    let proxies: BTreeSet<Endpoint> = tunnels.map(|kind| kind.server).collect();
+    for (name, reason, mut members) in by_name.chain(others) {
         let name: Box<str> = name;
+        members.retain(|member| !proxies.contains(member));
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
         let known = found
             .iter()
@@ -175,6 +179,10 @@ impl Answer {
 }
 
 fn answer(past: &Past, kind: &Kind) -> Option<Answer> {
+    // What it seems to lack may be in what the capture lacks.
+    if kind.flags.malformed {
+        return None;
+    }
     if kind.failed_at_hello() && kind.outcome != crate::record::Outcome::HelloUnanswered {
         // A name that is not served here is another matter (`sni-rejected`).
         let by_name = kind.alert == Some((Side::Server, 112));
@@ -430,11 +438,52 @@ fn contrast(members: &BTreeMap<Endpoint, Constant>, lang: Lang) -> Option<Contra
 mod tests {
     use super::*;
     use crate::findings::Settings;
-    use crate::findings::testing::{Make, diagnose, diagnose_with, find};
+    use crate::findings::testing::{Make, cert, diagnose, diagnose_with, find};
     use crate::record::{Code16, KeyExchange, Sentinel};
 
     fn member(server: &str, suite: u16, at: i64) -> Make {
         Make::new().server(server).answer(0x0303, suite).at(at)
+    }
+
+    #[test]
+    fn explicit_proxies_are_no_farm() {
+        let tunnel = |made: Make, kind: &'static str| {
+            made.with(|record| {
+                record.proxy = Some(crate::record::Proxy {
+                    kind: kind.into(),
+                    target: Some("www.contoso.com:443".into()),
+                    status: None,
+                });
+            })
+        };
+        let all = |kind| -> Vec<Make> {
+            let suites = [("10.0.0.8:3128", 0xc02f), ("10.0.0.9:3128", 0xc014)];
+            let of = |n: i64| {
+                let (server, suite) = suites[usize::try_from(n % 2).unwrap()];
+                let shown = cert(&format!("CN={server}"), &["www.contoso.com"]);
+                tunnel(member(server, suite, n * 900), kind).certificate(shown)
+            };
+            (0..6).map(of).collect()
+        };
+        let ids = ["farm-tls-inconsistent", "farm-cert-inconsistent"];
+        for id in ids {
+            assert!(find(&diagnose(&all("http-connect")), id).is_none(), "{id}");
+            // A balancer's header names the client; the servers are their own.
+            assert!(find(&diagnose(&all("proxy-v2")), id).is_some(), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_a_cut_answer_lacks_is_no_difference() {
+        let id = "farm-tls-inconsistent";
+        let cut = |at| {
+            let made = member("10.0.0.6:443", 0xc02f, at);
+            made.reply(|shape| shape.extended_master_secret = false)
+        };
+        let whole = |at| member("10.0.0.5:443", 0xc02f, at);
+        assert!(find(&diagnose(&[whole(0), whole(1), cut(2), cut(3)]), id).is_some());
+        let cut = |at| cut(at).with(|record| record.defects.push(crate::record::Defect::Malformed));
+        assert!(find(&diagnose(&[whole(0), whole(1), cut(2), cut(3)]), id).is_none());
     }
 
     #[test]

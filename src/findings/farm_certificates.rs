@@ -121,7 +121,9 @@ fn certificates(report: &mut Report<'_>) {
     }
     for (name, kinds) in names {
         let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
-            kind.leaf.is_some() && !report.settings.internal_ports.contains(&kind.server.port)
+            kind.leaf.is_some()
+                && !kind.flags.tunnelled
+                && !report.settings.internal_ports.contains(&kind.server.port)
         });
         let members = past.by_server(shows.map(|(number, _)| number).collect());
         for ecdsa in [false, true] {

@@ -384,6 +384,8 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
         snap_length: defect(Defect::SnapLength),
         mid_stream: defect(Defect::MidStream),
         malformed: is_malformed(record),
+        // The header of a load balancer says who the client is; the server is the one that answers.
+        tunnelled: (record.proxy.as_ref()).is_some_and(|proxy| !proxy.kind.starts_with("proxy-")),
         without_payload: facts.observed(|observed| observed.without_payload) == Some(true),
     }
 }

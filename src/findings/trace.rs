@@ -107,6 +107,8 @@ pub(super) struct Flags {
     pub(super) mid_stream: bool,
     /// A hello could not be read to its end.
     pub(super) malformed: bool,
+    /// Who answers stands behind an explicit proxy, which is the server of the connection.
+    pub(super) tunnelled: bool,
     /// TCP came up, and nothing was said.
     pub(super) without_payload: bool,
 }
@@ -127,6 +129,7 @@ impl Flags {
             self.mid_stream,
             self.malformed,
             self.without_payload,
+            self.tunnelled,
         ];
         all.iter().fold(0, |bits, one| bits << 1 | u16::from(*one))
     }
