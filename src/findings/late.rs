@@ -212,6 +212,15 @@ fn describe_abort(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     });
 }
 
+/// A resumed session in which one side alone signals the extended master secret.
+fn differs_in_ems(facts: &Facts<'_>) -> bool {
+    let hellos = facts.client_hello.zip(facts.server_hello);
+    hellos.is_some_and(|(client, server)| {
+        let signals = client.shape.extended_master_secret;
+        server.resumed && signals != server.shape.extended_master_secret
+    })
+}
+
 /// `late-handshake-failure`.
 fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let record = facts.record;
@@ -220,7 +229,9 @@ fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     }
     let late_alert = record.outcome == Outcome::ServerAlert
         && matches!(facts.fatal_code(Side::Server), Some(20 | 51 | 80));
-    if record.outcome != Outcome::LateFailure && !late_alert {
+    // Of a resumed session the server speaks last but one: then it is the client that refuses.
+    let refused = record.outcome == Outcome::ClientAlert && differs_in_ems(facts);
+    if record.outcome != Outcome::LateFailure && !late_alert && !refused {
         return None;
     }
     // A client certificate or its absence is the matter of another finding.
@@ -232,12 +243,10 @@ fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         .suite()
         .and_then(|suite| suite.entry())
         .is_some_and(|entry| entry.key_exchange == KeyExchange::Dhe);
-    let (cause, confidence) = if dhe {
-        ("dhe-padding", Confidence::Possible)
-    } else if hello.resumed
-        && facts.client_hello?.shape.extended_master_secret != hello.shape.extended_master_secret
-    {
+    let (cause, confidence) = if differs_in_ems(facts) {
         ("ems-resumption", Confidence::Likely)
+    } else if dhe && !hello.resumed {
+        ("dhe-padding", Confidence::Possible)
     } else {
         ("", Confidence::Certain)
     };
@@ -411,6 +420,20 @@ mod tests {
                 .with(|record| record.server_hello.as_mut().unwrap().resumed = resumed);
             find(&diagnose(&[made]), id).unwrap().title.to_string()
         };
+        // In a resumption the server's Finished comes first: mostly it is the client that refuses.
+        let by_client = |server: bool| {
+            let made = Make::new()
+                .answer(0x0303, 0x009e)
+                .reply(|shape| shape.extended_master_secret = server)
+                .alert(Side::Client, 40)
+                .outcome(Outcome::ClientAlert)
+                .with(|record| record.server_hello.as_mut().unwrap().resumed = true);
+            diagnose(&[made])
+        };
+        let found = by_client(false);
+        let title = &find(&found, id).unwrap().title;
+        assert!(title.contains("extended master secret"), "{title}");
+        assert!(find(&by_client(true), id).is_none());
         assert!(resumed(true, false, true).contains("extended master secret"));
         assert!(!resumed(true, true, true).contains("extended master secret"));
         assert!(!resumed(true, false, false).contains("extended master secret"));
