@@ -280,26 +280,30 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         };
         let stack = past.hello(&example).and_then(Hello::stack);
         let verdict = Verdict::new(Severity::Error, Confidence::Certain, Stack::cause(stack));
-        // The alert of the server is the same story, told better here.
-        let all = old.len() == list.len();
         let servers: BTreeSet<_> = past.of(&old).map(|(_, trace)| trace.server).collect();
         if let Some(group) = report.tell(
             "client-max-version-o365",
             verdict,
-            Subject::Client(client, target),
+            Subject::Client(client, target.clone()),
             &old,
             &[],
         ) {
+            group.set("name", &target);
             group.set("stack_kind", Stack::cause(stack));
             if let Some(stack) = stack {
                 group.note("stack", &stack.words(past.lang));
             }
         }
         report.explain(&old);
-        for server in servers.into_iter().filter(|_| all) {
+        // The alert of the server is the same story, told better here; other programs of the client may be well.
+        for server in servers {
             let subject = Subject::Pair(client, server);
             let pair = past.pairs.of(client, server);
-            if !pair.is_empty() && pair.iter().all(|index| old.binary_search(index).is_ok()) {
+            let is_rejected = |trace: &Trace| {
+                trace.hello.is_some() && matches!(trace.alert, Some((Side::Server, 70 | 71)))
+            };
+            let mut rejected = past.of(pair).filter(|(_, trace)| is_rejected(trace));
+            if !pair.is_empty() && rejected.all(|(index, _)| old.binary_search(&index).is_ok()) {
                 report
                     .groups
                     .take_back("protocol-version-rejected", &subject);
@@ -328,6 +332,27 @@ mod tests {
         assert!(find(&found, id).unwrap().title.contains("TLS 1.0"));
         assert!(!has(&office(0x0303), id));
         assert!(!has(&office(0x0301).sni("www.microsoft.com"), id));
+    }
+
+    #[test]
+    fn the_alert_is_told_once_where_others_are_well() {
+        let rejected = |version| {
+            let made = office(version).outcome(Outcome::ServerAlert);
+            made.alert(Side::Server, 70)
+        };
+        let good = |at| office(0x0303).answer(0x0303, 0xc02f).at(at);
+        let found = diagnose(&[rejected(0x0301), good(60), good(120)]);
+        assert!(find(&found, "client-max-version-o365").is_some());
+        assert!(find(&found, "protocol-version-rejected").is_none());
+        // An alert to a hello that the capture lacks is told by nobody.
+        let alone = rejected(0x0301)
+            .at(30)
+            .with(|record| record.client_hello = None);
+        let found = diagnose(&[rejected(0x0301), alone, good(60)]);
+        assert!(find(&found, "protocol-version-rejected").is_none());
+        // A rejected offer of TLS 1.2 is another story.
+        let found = diagnose(&[rejected(0x0301), rejected(0x0303).at(90), good(120)]);
+        assert!(find(&found, "protocol-version-rejected").is_some());
     }
 
     #[test]
