@@ -11,9 +11,14 @@ use super::survey::{Report, severity_if};
 use super::text::say;
 use super::trace::Kind;
 use super::{Entry, Lang, Survey, Verdict, hosts};
-use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity, Timestamp};
+use crate::record::{
+    Certificate, Confidence, Digest, Endpoint, Evidence, Scope, Severity, Timestamp,
+};
 use hashbrown::HashSet;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[Survey {
@@ -114,12 +119,14 @@ fn certificates(report: &mut Report<'_>) {
         .names()
         .map(|(name, all)| (name.into(), all.kinds.as_slice().into()))
         .collect();
+    let by_name = names.len();
     for farm in &farms {
         let kinds = farm.members.iter().flat_map(|member| past.kinds_at(member));
-        let kinds: Vec<usize> = kinds.copied().collect();
-        names.push((farm.name.clone(), kinds.into()));
+        for kinds in by_service(past, kinds.copied()) {
+            names.push((farm.name.clone(), kinds.into()));
+        }
     }
-    for (name, kinds) in names {
+    for (place, (name, kinds)) in names.into_iter().enumerate() {
         let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
             kind.leaf.is_some()
                 && !kind.flags.tunnelled
@@ -141,12 +148,40 @@ fn certificates(report: &mut Report<'_>) {
             let is_configured = farms.iter().any(|farm| {
                 farm.name == name || runs.keys().all(|member| farm.members.contains(member))
             });
+            if place < by_name && (private || is_configured) {
+                one_address(report, &name, &runs);
+            }
             let grouped = runs.len() >= 2 && (private || is_configured);
             if grouped {
                 differing(report, &name, &runs);
             }
         }
     }
+}
+
+/// The kinds of a farm's members, apart where their certificates have no name in common: one server has several services,
+/// and a certificate for each.
+fn by_service(past: &Past, kinds: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
+    let mut services: Vec<(BTreeSet<&str>, Vec<usize>)> = Vec::new();
+    for (number, kind) in kinds.filter_map(|number| Some((number, past.kinds.get(number)?))) {
+        let Some(leaf) = past.leaf(&kind) else {
+            continue;
+        };
+        let subject = leaf.subject.as_deref().filter(|_| leaf.san.is_empty());
+        let mut names: BTreeSet<&str> = leaf.san.iter().map(AsRef::as_ref).collect();
+        names.extend(subject);
+        let mut own = vec![number];
+        services.retain_mut(|(others, kinds)| {
+            let is_same = !others.is_disjoint(&names);
+            if is_same {
+                names.append(others);
+                own.append(kinds);
+            }
+            !is_same
+        });
+        services.push((names, own));
+    }
+    services.into_iter().map(|(_, kinds)| kinds).collect()
 }
 
 /// A certificate that gave way to another and never came back.
@@ -353,31 +388,13 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
         return;
     };
     // A member that lags behind until its certificate has ended fails for everybody.
-    let has_ended = |run: &Shown| {
-        let trace = past.trace(run.last);
-        let leaf = trace.and_then(|trace| past.leaf(&trace)?.not_after.zip(Some(trace.own.start)));
-        leaf.is_some_and(|(end, seen)| end < seen)
-    };
-    let grave = report.settings.protects(name) || runs.values().flatten().any(has_ended);
+    let grave =
+        report.settings.protects(name) || (runs.values().flatten()).any(|run| has_ended(past, run));
     let verdict = Verdict::new(severity_if(grave), Confidence::Certain, "");
     let at = past.trace(one);
     let at = at.map_or(Timestamp(0), |trace| trace.own.start);
     let rows = state(report, runs, at);
-    let evidence: Vec<_> = [one, other]
-        .iter()
-        .filter_map(|index| {
-            let trace = past.trace(*index)?;
-            Some(
-                past.evidence_of(
-                    &trace,
-                    say(past.lang, "cert-shown-by")
-                        .with("server", trace.server)
-                        .with("card", card(past.leaf(&trace)?, past.lang))
-                        .text(),
-                ),
-            )
-        })
-        .collect();
+    let evidence = shown_by(past, &[one, other]);
     if let Some(group) = report.tell(
         "farm-cert-inconsistent",
         verdict,
@@ -390,10 +407,68 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
     }
 }
 
+/// A certificate had ended when it was shown.
+fn has_ended(past: &Past, run: &Shown) -> bool {
+    let trace = past.trace(run.last);
+    let leaf = trace.and_then(|trace| past.leaf(&trace)?.not_after.zip(Some(trace.own.start)));
+    leaf.is_some_and(|(end, seen)| end < seen)
+}
+
+/// The certificates of some traces, as evidence.
+fn shown_by(past: &Past, traces: &[usize]) -> Vec<Evidence> {
+    let words = |leaf, server| {
+        say(past.lang, "cert-shown-by")
+            .with("server", server)
+            .with("card", card(leaf, past.lang))
+            .text()
+    };
+    past.of(traces)
+        .filter_map(|(_, trace)| {
+            Some(past.evidence_of(&trace, words(past.leaf(&trace)?, trace.server)))
+        })
+        .collect()
+}
+
+/// `farm-cert-inconsistent` behind one address: a balancer that passes TLS through hides its servers, but certificates that
+/// come in turns show that there are several.
+fn one_address(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<Shown>>) {
+    /// One, the other, and both again.
+    const RUNS_MIN: usize = 4;
+    let past = report.past;
+    for (server, runs) in runs {
+        let [.., one, other] = runs.as_slice() else {
+            continue;
+        };
+        let comes_back = |run: &Shown| {
+            runs.iter()
+                .filter(|known| known.digest == run.digest)
+                .count()
+                > 1
+        };
+        if runs.len() < RUNS_MIN || !comes_back(one) || !comes_back(other) {
+            continue;
+        }
+        let grave = report.settings.protects(name) || runs.iter().any(|run| has_ended(past, run));
+        let verdict = Verdict::new(severity_if(grave), Confidence::Likely, "one-address");
+        let shown = [one.last, other.last];
+        let rows: Vec<String> = past
+            .of(&shown)
+            .filter_map(|(_, trace)| Some(short_card(past.leaf(&trace)?, past.lang)))
+            .collect();
+        let evidence = shown_by(past, &shown);
+        let subject = Subject::Named(format!("{name} ({server})").into());
+        if let Some(group) = report.tell("farm-cert-inconsistent", verdict, subject, &shown, &[]) {
+            group.replace_examples(verdict.severity, evidence);
+            group.set("rows", &rows.join("; "));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::testing::{Make, START_S, cert, diagnose, find};
+    use crate::findings::Settings;
+    use crate::findings::testing::{Make, START_S, cert, diagnose, diagnose_with, find};
 
     fn member(server: &str, suite: u16, at: i64) -> Make {
         Make::new().server(server).answer(0x0303, suite).at(at)
@@ -401,6 +476,56 @@ mod tests {
 
     fn with_cert(server: &str, subject: &str, at: i64) -> Make {
         member(server, 0xc02f, at).certificate(cert(subject, &["www.contoso.com"]))
+    }
+
+    #[test]
+    fn one_address_that_shows_certificates_in_turns() {
+        let id = "farm-cert-inconsistent";
+        let turns = |server: &str, order: &[&str]| {
+            let of = |(n, subject): (usize, &&str)| {
+                with_cert(server, subject, 60 * i64::try_from(n).unwrap())
+            };
+            diagnose(&order.iter().enumerate().map(of).collect::<Vec<_>>())
+        };
+        let found = turns("10.0.0.20:443", &["CN=a", "CN=b", "CN=a", "CN=a", "CN=b"]);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(
+            (finding.severity, finding.confidence),
+            (Severity::Warning, Confidence::Likely)
+        );
+        assert!(finding.title.contains("10.0.0.20:443"), "{}", finding.title);
+        // A change, one that was taken back, and a public address, which has many servers.
+        for order in [
+            &["CN=a", "CN=a", "CN=b", "CN=b"][..],
+            &["CN=a", "CN=b", "CN=a"],
+        ] {
+            assert!(
+                find(&turns("10.0.0.20:443", order), id).is_none(),
+                "{order:?}"
+            );
+        }
+        let order = ["CN=a", "CN=b", "CN=a", "CN=b"];
+        assert!(find(&turns("198.51.100.20:443", &order), id).is_none());
+    }
+
+    #[test]
+    fn a_farm_may_have_a_certificate_for_each_service() {
+        let id = "farm-cert-inconsistent";
+        let text = "[[farms]]\nname = \"exchange\"\nmembers = [\"10.0.0.5\", \"10.0.0.6\"]";
+        let settings: Settings = toml::from_str(text).unwrap();
+        let shown = |server: &str, name: &str, serial: &str, at: i64| {
+            let shown = cert(&format!("CN={name}, OU={serial}"), &[name]);
+            member(server, 0xc02f, at).sni(name).certificate(shown)
+        };
+        let of = |second: &'static str, serial: &'static str| -> Vec<Make> {
+            let mail = (0..4).map(|n| shown("10.0.0.5:443", "mail.contoso.com", "1", n * 400));
+            let other = (0..4).map(|n| shown("10.0.0.6:443", second, serial, n * 400 + 90));
+            mail.chain(other).collect()
+        };
+        let found = diagnose_with(&of("autodiscover.contoso.com", "1"), &settings);
+        assert!(find(&found, id).is_none());
+        let found = diagnose_with(&of("mail.contoso.com", "2"), &settings);
+        assert!(find(&found, id).is_some());
     }
 
     #[test]
