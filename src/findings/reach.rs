@@ -323,6 +323,12 @@ fn failed_lookups(report: &mut Report<'_>) {
         let known = resolved.contains(&(lookup.client, &*lookup.name));
         let silent = told.iter().all(|failure| server_silent(failure));
         let wanted = matters(report, lookup, &hellos);
+        // Who gets no answer asks again: where it did not, the capture lost the answer.
+        let tries: u32 = told.iter().map(|failure| failure.tries).sum();
+        let is_lost = first.result == LookupFailure::NO_ANSWER && tries < 2 && !silent;
+        if is_lost {
+            continue;
+        }
         let whole_server =
             first.result == LookupFailure::NO_ANSWER && silent && lookup.answers == 0;
         if !address || (known && lookup.answers == 0) || !(wanted || whole_server) {
@@ -680,6 +686,10 @@ mod tests {
             severity(failing(office, "SERVFAIL", None), &[]),
             Some(Severity::Error)
         );
+        // A question that is not asked again was answered: the capture lost the answer.
+        let mut once = failing(office, "no-answer", None);
+        once.failures[0].tries = 1;
+        assert_eq!(severity(once, &[]), None);
         assert_eq!(
             severity(failing(office, "no-answer", None), &[]),
             Some(Severity::Error)
