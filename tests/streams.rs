@@ -505,23 +505,53 @@ fn what_waited_for_a_lost_segment_has_no_time() {
 }
 
 #[test]
-fn bytes_that_are_lost_in_front_of_a_fin_are_a_hole() {
+fn bytes_that_are_lost_in_front_of_the_end_are_a_hole() {
     let hello = &tls::flights(&Hello::default())[0].1;
-    let close = |lost: bool| {
+    let close = |lost: u32, by: &dyn Fn(&mut Talk)| {
         let mut talk = Talk::default();
         talk.open().send(Client, hello);
-        if lost {
-            // An alert that the capture lacks.
-            talk.sent[1] += tls::alert(2, 40).len() as u32;
-        }
-        talk.fin(Server).fin(Client).acknowledge(Server);
+        talk.sent[1] += lost;
+        by(&mut talk);
         run(&talk).only().clone()
     };
-    let record = close(true);
-    assert_eq!(record.tcp.as_ref().unwrap().gaps, 1);
-    assert_eq!(record.outcome, Outcome::Truncated);
-    assert!(record.defects.contains(&Defect::Gap));
-    assert_eq!(close(false).outcome, Outcome::HelloClosed);
+    let fin = |talk: &mut Talk| {
+        talk.fin(Server).fin(Client).acknowledge(Server);
+    };
+    let rst = |talk: &mut Talk| {
+        talk.rst(Server);
+    };
+    let both = |talk: &mut Talk| {
+        talk.fin(Server).rst(Server);
+    };
+    // An alert that the capture lacks.
+    let alert = tls::alert(2, 40).len() as u32;
+    for by in [&fin as &dyn Fn(&mut Talk), &rst, &both] {
+        let record = close(alert, by);
+        assert_eq!(record.tcp.as_ref().unwrap().gaps, 1);
+        assert_eq!(record.outcome, Outcome::Truncated);
+        assert!(record.defects.contains(&Defect::Gap));
+    }
+    assert_eq!(close(0, &fin).outcome, Outcome::HelloClosed);
+    assert_eq!(close(0, &rst).outcome, Outcome::HelloReset);
+    assert_eq!(close(0, &both).outcome, Outcome::HelloClosed);
+    // Who resets may make the number up.
+    assert_eq!(close(1 << 20, &rst).outcome, Outcome::HelloReset);
+}
+
+#[test]
+fn whose_port_is_well_known_is_the_server_wherever_a_capture_begins() {
+    let flights = tls::flights(&Hello::default());
+    let mut talk = Talk::default();
+    // The middle of the server's flight, and then what the client answers in clear.
+    let middle = &flights[1].1[900..];
+    talk.segment(Server, ACK, 900, middle);
+    talk.sent[1] = 900 + middle.len() as u32;
+    let certificate = tls::message(11, &[0, 0, 0]);
+    talk.send(Client, &tls::record(22, 0x0303, &certificate));
+    talk.close();
+    for record in &run(&talk).all {
+        assert_eq!(record.server.port, 443);
+    }
 }
 
 #[test]

@@ -112,8 +112,18 @@ pub struct Grown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Fin(Seq),
-    Rst,
+    /// With the position that it claims; who resets may not know it.
+    Rst(Seq),
 }
+
+impl End {
+    fn is_rst(self) -> bool {
+        matches!(self, Self::Rst(_))
+    }
+}
+
+/// A reset further behind the bytes that were seen than a window holds says nothing of what is missing in front of it.
+const RESET_AHEAD_MAX: i32 = 1 << 18;
 
 /// One TCP conversation.
 #[derive(Debug)]
@@ -276,7 +286,7 @@ impl Connection {
     /// When the conversation is over, if no packet comes any more.
     pub fn due_ns(&self, limits: &Limits) -> i64 {
         let idle = match self.phase {
-            _ if self.ends.contains(&Some(End::Rst)) => RESET_LINGER_NS,
+            _ if self.ends.iter().flatten().any(|end| end.is_rst()) => RESET_LINGER_NS,
             _ if self.ends.iter().all(Option::is_some) => limits.idle_short_ns,
             _ if self.syn_seen && !self.syn_ack_seen => limits.idle_short_ns,
             _ => limits.idle_ns,
@@ -591,7 +601,10 @@ impl Connection {
         let well_known = |direction| context.key.sender(direction).1 < 1024;
         match self.opener {
             Some(opener) if self.syn_seen || self.syn_ack_seen => opener,
-            _ if well_known(sender) && !well_known(sender.reverse()) => sender.reverse(),
+            _ if well_known(sender) != well_known(sender.reverse()) => match well_known(sender) {
+                true => sender.reverse(),
+                false => sender,
+            },
             Some(opener) => opener,
             None => sender,
         }
@@ -663,7 +676,12 @@ impl Connection {
         context: &mut Context<'_>,
     ) {
         let (end, close) = if segment.flags.rst() {
-            (End::Rst, Close::Rst)
+            // Behind a FIN the number is one further; what counts is where the side ended first.
+            let first = match self.ends[direction as usize] {
+                Some(End::Fin(first) | End::Rst(first)) => first,
+                None => at,
+            };
+            (End::Rst(first), Close::Rst)
         } else {
             // FIN takes one number, behind the data of its segment.
             (
@@ -678,10 +696,10 @@ impl Connection {
             self.close_ttl = segment.ttl;
         }
         self.ends[direction as usize] = Some(end);
-        let refused = end == End::Rst && !self.payload_seen[0] && !self.payload_seen[1];
+        let refused = end.is_rst() && !self.payload_seen[0] && !self.payload_seen[1];
         if refused {
             self.finish(arrival, context, Ended::Closed);
-        } else if end != End::Rst {
+        } else if !end.is_rst() {
             self.close_if_ended(arrival, context);
         }
     }
@@ -691,7 +709,7 @@ impl Connection {
     fn close_if_ended(&mut self, arrival: Arrival<'_>, context: &mut Context<'_>) {
         let ended = |(stream, end): (&Stream, &Option<End>)| match end {
             Some(End::Fin(at)) => stream.reached(*at),
-            Some(End::Rst) | None => false,
+            Some(End::Rst(_)) | None => false,
         };
         if self.streams.iter().zip(&self.ends).all(ended) {
             self.finish(arrival, context, Ended::Closed);
@@ -716,8 +734,11 @@ impl Connection {
                     stream.end(&mut consumer)
                 });
             }
-            if let Some(End::Fin(at)) = self.ends[direction as usize] {
-                self.streams[direction as usize].ended_at(at);
+            let stream = &mut self.streams[direction as usize];
+            match self.ends[direction as usize] {
+                Some(End::Fin(at)) => stream.ended_at(at),
+                Some(End::Rst(at)) if stream.lacks(at) < RESET_AHEAD_MAX => stream.ended_at(at),
+                Some(End::Rst(_)) | None => {}
             }
         }
         // A hello that only the end brought forth is the start of one whose rest the capture lacks.

@@ -174,6 +174,11 @@ impl Stream {
         matches!(self.state, State::Done | State::Unseen) || self.next.ahead_of(position) >= 0
     }
 
+    /// Bytes in front of `position` that were not seen; below 0 where more was seen than that.
+    pub fn lacks(&self, position: Seq) -> i32 {
+        position.ahead_of(self.next)
+    }
+
     /// The sender ended at `position`: what is not there by now is one more hole, at the end.
     pub fn ended_at(&mut self, position: Seq) {
         if !self.reached(position) {
