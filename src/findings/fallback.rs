@@ -57,9 +57,10 @@ pub(super) static SURVEYS: &[Survey] = &[
     },
 ];
 
-/// `client-max-version-o365` on one handshake.
+/// `client-max-version-o365` on one handshake. The signal of a fallback (RFC 7507) says that the client can do more.
 fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     (facts.offer_max? < VersionRank::Tls12
+        && !facts.client_hello?.shape.fallback_scsv
         && facts
             .wanted()
             .is_some_and(|name| hosts::is_strict(name, settings)))
@@ -269,9 +270,13 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         trace.name.is_some() || name().is_some_and(|name| hosts::is_strict(name, report.settings))
     };
     for ((client, target), list) in by_client_and_target(report, 1, &old, may_be, is_strict) {
+        let falls_back = |trace: &Trace| {
+            let hello = past.hello(trace);
+            hello.is_some_and(|hello| hello.shape.fallback_scsv)
+        };
         let old: Vec<usize> = past
             .of(&list)
-            .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))
+            .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12) && !falls_back(trace))
             .filter(|(index, trace)| !has_better_twin(report, &list, *index, trace))
             .map(|(index, _)| index)
             .collect();
@@ -332,6 +337,14 @@ mod tests {
         assert!(find(&found, id).unwrap().title.contains("TLS 1.0"));
         assert!(!has(&office(0x0303), id));
         assert!(!has(&office(0x0301).sni("www.microsoft.com"), id));
+    }
+
+    #[test]
+    fn a_hello_that_says_it_falls_back_is_not_all_that_the_client_can() {
+        let id = "client-max-version-o365";
+        let made = office(0x0301).fallback_scsv();
+        assert!(!has(&made, id));
+        assert!(find(&diagnose(&[made]), id).is_none());
     }
 
     #[test]
