@@ -539,6 +539,24 @@ fn bytes_that_are_lost_in_front_of_the_end_are_a_hole() {
 }
 
 #[test]
+fn a_close_that_the_capture_lacks_is_not_the_other_sides() {
+    let closed = |lost: bool| {
+        let mut talk = Talk::default();
+        talk.open().fin(Client);
+        if lost {
+            talk.packets.pop();
+        }
+        talk.fin(Server).acknowledge(Client);
+        let mut options = options();
+        options.all_connections = true;
+        run::packets_with(&talk.packets, &options).only().clone()
+    };
+    assert_eq!(closed(false).outcome, Outcome::NoClientHello);
+    // The server's FIN acknowledges one of the client.
+    assert_eq!(closed(true).outcome, Outcome::Truncated);
+}
+
+#[test]
 fn whose_port_is_well_known_is_the_server_wherever_a_capture_begins() {
     let flights = tls::flights(&Hello::default());
     let mut talk = Talk::default();

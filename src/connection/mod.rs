@@ -145,6 +145,8 @@ pub struct Connection {
     opener: Option<Direction>,
     first_end: Option<(Direction, Close)>,
     ends: [Option<End>; 2],
+    /// How far the first of them acknowledges the other side.
+    end_acknowledges: Option<Seq>,
     syn_retransmits: u16,
     /// The sequence number behind the segment being taken.
     segment_end: Seq,
@@ -239,6 +241,7 @@ impl Connection {
             opener: None,
             first_end: None,
             ends: [None; 2],
+            end_acknowledges: None,
             syn_retransmits: 0,
             segment_end: Seq(0),
             segment_acknowledges: None,
@@ -694,6 +697,7 @@ impl Connection {
             self.close_frame = arrival.frame;
             self.close_ns = arrival.time_ns;
             self.close_ttl = segment.ttl;
+            self.end_acknowledges = segment.flags.ack().then_some(Seq(segment.acknowledgement));
         }
         self.ends[direction as usize] = Some(end);
         let refused = end.is_rst() && !self.payload_seen[0] && !self.payload_seen[1];
@@ -738,7 +742,12 @@ impl Connection {
             match self.ends[direction as usize] {
                 Some(End::Fin(at)) => stream.ended_at(at),
                 Some(End::Rst(at)) if stream.lacks(at) < RESET_AHEAD_MAX => stream.ended_at(at),
-                Some(End::Rst(_)) | None => {}
+                Some(End::Rst(_)) => {}
+                // What the side that ended had of this one's bytes, or its FIN, the capture may lack.
+                None => match self.end_acknowledges {
+                    Some(at) if stream.lacks(at) < RESET_AHEAD_MAX => stream.ended_at(at),
+                    _ => {}
+                },
             }
         }
         // A hello that only the end brought forth is the start of one whose rest the capture lacks.
