@@ -134,20 +134,18 @@ fn server_hello(criterion: &mut Criterion) {
 
 fn certificate(criterion: &mut Criterion) {
     let message = Capture::open("tls12.pcap").message(11);
-    let der = CertificateList::parse(&message)
-        .iter()
-        .next()
-        .unwrap_or(&[]);
-    let mut group = criterion.benchmark_group("certificate");
-    group.throughput(Throughput::Bytes(der.len() as u64));
+    let list = CertificateList::parse(&message);
+    let bytes = list.iter().map(|der| der.len() as u64).sum();
+    let mut group = criterion.benchmark_group("certificates");
+    group.throughput(Throughput::Bytes(bytes));
     group.bench_function("new", |bencher| {
         // No room: each one is read anew.
         let mut interner = Interner::new(0);
-        bencher.iter(|| interner.certificate(black_box(der)));
+        bencher.iter(|| interner.chain(black_box(list), 8));
     });
     group.bench_function("seen before", |bencher| {
         let mut interner = Interner::new(4_096);
-        bencher.iter(|| interner.certificate(black_box(der)));
+        bencher.iter(|| interner.chain(black_box(list), 8));
     });
     group.finish();
 }

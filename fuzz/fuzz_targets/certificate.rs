@@ -7,10 +7,13 @@ use tlscope::{record::copy::Interner, tls::certificate::CertificateList};
 
 fuzz_target!(|body: &[u8]| {
     let mut interner = Interner::new(4);
-    for der in CertificateList::parse(body).iter().take(16) {
-        let first = interner.certificate(der);
-        assert_eq!(first, interner.certificate(der));
+    let list = CertificateList::parse(body);
+    let first = interner.chain(list, 16);
+    assert_eq!(first, interner.chain(list, 16));
+    for (der, known) in list.iter().zip(&first) {
+        assert_eq!(interner.leaf(der).first(), Some(known));
     }
+    interner.chain(CertificateList::parse_tls13(body), 16);
     // Taken as one certificate, too: lengths seldom fit twice.
-    interner.certificate(body);
+    interner.leaf(body);
 });

@@ -630,10 +630,7 @@ impl Connection {
         };
         let seen = Seen {
             frame: lent.stamp,
-            time_ns: match lent.stamp == arrival.frame {
-                true => arrival.time_ns,
-                false => UNSEEN,
-            },
+            time_ns: arrival.time_ns,
             segments: lent.segments,
             end: self.segment_end,
             acknowledges: self.segment_acknowledges,
@@ -732,9 +729,14 @@ impl Connection {
             Phase::Tls(session) => session.draft.server_flight_end,
             Phase::Opening | Phase::Closed => None,
         };
+        // What waited for a hole that was not filled: when it came is no longer known.
+        let late = Arrival {
+            time_ns: UNSEEN,
+            ..arrival
+        };
         for direction in [Direction::Up, Direction::Down] {
             if self.streams[direction as usize].is_pending() {
-                self.with_stream(direction, arrival, context, |stream, _, mut consumer| {
+                self.with_stream(direction, late, context, |stream, _, mut consumer| {
                     stream.end(&mut consumer)
                 });
             }
