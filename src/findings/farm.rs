@@ -69,14 +69,13 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
     // Names that share their servers are one group.
     let mut seen: BTreeSet<BTreeSet<Endpoint>> = BTreeSet::new();
     let by_name = past.names().map(|(name, all)| {
-        let kinds = past.kinds_of(&all.kinds);
-        let members: BTreeSet<Endpoint> = kinds.map(|(_, kind)| kind.server).collect();
+        let members = past.kinds.servers(&all.kinds).collect();
         (Box::from(name), "same server name", members)
     });
     let others = by_dns(report).into_iter().chain(by_leaf(report));
     // An explicit proxy is no member: others answer behind it.
-    let tunnels = past.kinds.iter().filter(|kind| kind.flags.tunnelled);
-    let proxies: BTreeSet<Endpoint> = tunnels.map(|kind| kind.server).collect();
+    let tunnels = past.by_first_like(|sort| sort.flags.tunnelled);
+    let proxies: BTreeSet<Endpoint> = tunnels.map(|(_, kind)| kind.server).collect();
     for (name, reason, mut members) in by_name.chain(others) {
         let name: Box<str> = name;
         members.retain(|member| !proxies.contains(member));

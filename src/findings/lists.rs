@@ -86,6 +86,18 @@ impl Listed {
         })
     }
 
+    /// The servers of some kinds, each once.
+    pub(super) fn servers(&self, kinds: &[usize]) -> impl Iterator<Item = Endpoint> {
+        let numbers = kinds
+            .iter()
+            .filter_map(|kind| Some(self.kinds.get(*kind)?.0));
+        let mut numbers: Vec<u32> = numbers.collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let servers = numbers.into_iter();
+        servers.filter_map(|number| self.endpoints.get(number as usize).copied())
+    }
+
     /// The number of a kind's sort.
     pub(super) fn sort_number(&self, number: usize) -> Option<usize> {
         let (_, sort) = self.kinds.get(number)?;
