@@ -27,7 +27,8 @@ use order::Ordered;
 use shared::{Fresh, Shared};
 use std::{collections::VecDeque, sync::Arc};
 
-/// So many handshakes of one client with one server are notable, whatever became of them.
+/// So many handshakes of one client with one server are notable, whatever became of them: health probes are as many. Less
+/// where a shorter series is asked for.
 pub(super) const PAIR_NOTABLE: usize = 6;
 
 /// Bytes for one handshake: its own part, and at the end its places in the lists by server, name, kind and pair. Of a flood
@@ -56,6 +57,8 @@ pub(super) struct History {
     bytes_max: usize,
     /// Bytes of it that something else takes.
     beside: usize,
+    /// So many handshakes of one client with one server are notable.
+    pair_notable: usize,
     /// Traces that had to go.
     pub(super) forgotten: u64,
     names: Interned<Box<str>>,
@@ -91,6 +94,7 @@ impl History {
             shared: Shared::default(),
             bytes_max: settings.history_bytes_max,
             beside: 0,
+            pair_notable: PAIR_NOTABLE.min(2 * settings.series_min as usize + 1),
             forgotten: 0,
             names: Interned::new(),
             captures: Interned::new(),
@@ -303,7 +307,7 @@ impl History {
             others: self.others,
             servers: members.by(|kind| Some(kind.server), endpoint_rank),
             by_name: members.by(|kind| kind.name, |name| *name),
-            pairs: Pairs::new(&clients, &by_client, &kind_of, &kinds),
+            pairs: Pairs::new(&clients, &by_client, &kind_of, &kinds, self.pair_notable),
             by_kind: ByNumber::new(&kind_of, kinds.len()),
             by_client,
             clients,

@@ -1,7 +1,6 @@
 //! Which traces belong together: by kind, server, name, and client with server. Each list is in order of time.
 
-use super::history::PAIR_NOTABLE;
-use super::trace::{Kind, Own, Sort};
+use super::trace::{AT_HELLO, Kind, Own, Sort};
 use crate::record::{Endpoint, Outcome};
 use core::{hash::Hash, ops::Range};
 use hashbrown::HashMap;
@@ -235,6 +234,16 @@ impl Outcomes {
         Self(bits.fold(0, |all, bit| all | bit))
     }
 
+    /// Failures of which surveys ask however few there are.
+    fn notable() -> Self {
+        let others = [
+            Outcome::NoSynAck,
+            Outcome::ConnectionRefused,
+            Outcome::NoClientHello,
+        ];
+        Self(Self::of(&others).0 | Self::of(&AT_HELLO).0)
+    }
+
     fn incomplete() -> Self {
         let all = Outcome::ALL.into_iter();
         let incomplete: Vec<Outcome> = all.filter(|outcome| !outcome.is_complete()).collect();
@@ -247,13 +256,15 @@ impl Outcomes {
 }
 
 impl Pairs {
+    /// `many` handshakes of one pair are notable, whatever became of them.
     pub(super) fn new(
         clients: &Clients,
         by_client: &ByNumber,
         kind_of: &[u32],
         kinds: &Listed,
+        many: usize,
     ) -> Self {
-        let incomplete = Outcomes::incomplete();
+        let notable = Outcomes::notable();
         let places = ranked(kinds.endpoints.iter().map(endpoint_rank));
         // By kind, the place of its server among all, and how it ended.
         let outcomes = kinds.sorts.iter().map(|sort| Outcomes::of(&[sort.outcome]));
@@ -279,8 +290,8 @@ impl Pairs {
         for number in ranked(clients.addresses.iter().map(ip_rank)).numbers {
             let all = by_client.of(number as usize);
             let client = clients.addresses.get(number as usize);
-            let is_incomplete = |index: &usize| seen(index).1.meet(incomplete);
-            if all.len() < PAIR_NOTABLE && !all.iter().any(is_incomplete) {
+            let is_notable = |index: &usize| seen(index).1.meet(notable);
+            if all.len() < many && !all.iter().any(is_notable) {
                 continue;
             }
             // In order of time within each server.
@@ -295,7 +306,7 @@ impl Pairs {
                 let number = place.and_then(|place| places.numbers.get(place));
                 let server = number.and_then(|number| kinds.endpoints.get(*number as usize));
                 if let Some((client, server)) = client.zip(server)
-                    && (same.len() >= PAIR_NOTABLE || outcomes.meet(incomplete))
+                    && (same.len() >= many || outcomes.meet(notable))
                 {
                     let begin = found.traces.len();
                     found.traces.extend(indexes);

@@ -3,6 +3,7 @@
 //! A wire code is a lower-case hex string of fixed width (`"0x0303"`), so that a reader never has to
 //! guess a radix, and unknown numbers survive. Times are RFC 3339 UTC with nine decimals.
 
+use core::cell::Cell;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::borrow::Cow;
@@ -75,17 +76,13 @@ impl Timestamp {
             self.0.div_euclid(86_400_000_000_000),
             self.0.rem_euclid(86_400_000_000_000),
         );
-        let (year, month, day) = civil(days);
         // All fit: the day has 86,400 seconds, the second 1,000,000,000 nanoseconds.
         let (seconds, nanos) = (
             (within / 1_000_000_000) as u32,
             (within % 1_000_000_000) as u32,
         );
-        let (year, fine) = (year as u32, nanos % 100_000_000);
-        let [y0, y1] = two(year / 100);
-        let [y2, y3] = two(year % 100);
-        let [m0, m1] = two(month as u32);
-        let [d0, d1] = two(day as u32);
+        let fine = nanos % 100_000_000;
+        let [y0, y1, y2, y3, m0, m1, d0, d1] = date(days);
         let [h0, h1] = two(seconds / 3600);
         let [n0, n1] = two(seconds / 60 % 60);
         let [s0, s1] = two(seconds % 60);
@@ -117,6 +114,26 @@ fn two(value: u32) -> [u8; 2] {
         digits
     };
     DIGITS.get(value as usize).copied().unwrap_or([b'?'; 2])
+}
+
+thread_local! {
+    /// The day that was asked for last, and its date: nearly all times of a capture are of one day.
+    static LAST_DATE: Cell<(i64, [u8; 8])> = const { Cell::new((0, *b"19700101")) };
+}
+
+/// Year, month and day of a number of days since 1970-01-01, as digits.
+fn date(days: i64) -> [u8; 8] {
+    let (known, date) = LAST_DATE.get();
+    if known == days {
+        return date;
+    }
+    let (year, month, day) = civil(days);
+    let year = year as u32;
+    let ([y0, y1], [y2, y3]) = (two(year / 100), two(year % 100));
+    let ([m0, m1], [d0, d1]) = (two(month as u32), two(day as u32));
+    let date = [y0, y1, y2, y3, m0, m1, d0, d1];
+    LAST_DATE.set((days, date));
+    date
 }
 
 /// Year, month and day of a number of days since 1970-01-01 in the proleptic Gregorian calendar: years are
