@@ -35,6 +35,9 @@ pub(super) const PAIR_NOTABLE: usize = 6;
 /// of SYNs each is a pair of its own, and at worst a kind of its own, which takes most.
 pub(super) const TRACE_BYTES: usize = size_of::<Own>() + 300;
 
+/// Chains that are known by their addresses: they are held for it, with their JSON.
+const CHAINS_MAX: usize = 1024;
+
 /// Traces that wait for the numbers of what they share, so that these are looked up together.
 const FRESH_MAX: usize = 512;
 
@@ -255,7 +258,12 @@ impl History {
             self.certificate(other, false);
         }
         let leaf = self.certificate(chain.first()?, true);
-        if chain.is_shared() && self.chains.len() < INTERNED_MAX {
+        if chain.is_shared() {
+            if self.chains.len() >= CHAINS_MAX {
+                // Addresses may be given to others now.
+                self.chains.clear();
+                self.recent_chains = Recent::new();
+            }
             self.chains.insert(address, (chain.clone(), leaf));
         }
         leaf
@@ -454,5 +462,30 @@ mod tests {
         assert_eq!(starts.len(), times.len());
         let all: usize = past.servers.values().map(|all| all.traces.len()).sum();
         assert_eq!(all, times.len());
+    }
+
+    #[test]
+    fn chains_have_the_numbers_of_their_leaves_however_many_there_are() {
+        use crate::findings::testing::cert;
+        let chain = |n: usize| -> Chain {
+            let subject = format!("CN=host-{n}");
+            vec![cert(&subject, &[]).into(), cert("CN=ca", &[]).into()].into()
+        };
+        let mut history = History::new(&Settings::default());
+        // Twice as many as are known by address; what was held goes, and its addresses come again.
+        for n in 0..2 * CHAINS_MAX {
+            let made = chain(n);
+            let held = made.clone();
+            let number = history.leaf(&made).unwrap();
+            assert_eq!(history.leaf(&held), Some(number));
+            let known = &history.certificates[number as usize];
+            assert_eq!(
+                known.subject.as_deref(),
+                Some(format!("CN=host-{n}").as_str())
+            );
+            assert!(history.chains.len() <= CHAINS_MAX);
+        }
+        // The one behind them all was never a leaf.
+        assert_eq!(history.others.len(), 1);
     }
 }

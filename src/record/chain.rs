@@ -177,3 +177,49 @@ impl JsonSchema for Chain {
         <Vec<Arc<Certificate>>>::inline_schema()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::certificate::read;
+    use super::*;
+
+    fn chain(ders: &[&[u8]]) -> Chain {
+        let certificates = ders.iter().map(|der| Arc::new(read(der)));
+        certificates.collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn a_chain_is_a_list_to_those_who_read_it() {
+        let one = chain(&[b"leaf", b"ca"]);
+        assert_eq!(one.len(), 2);
+        assert_eq!(one, chain(&[b"leaf", b"ca"]));
+        assert_ne!(one, chain(&[b"leaf"]));
+        let json = serde_json::to_string(&one).unwrap();
+        assert_eq!(json, serde_json::to_string(&one.to_vec()).unwrap());
+        assert_eq!(serde_json::from_str::<Chain>(&json).unwrap(), one);
+        let none = Chain::default();
+        assert!(none.is_empty() && none.iter().next().is_none() && none.address().is_none());
+        assert!(chain(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_of_it_is_what_was_computed() {
+        let one = chain(&[b"leaf"]);
+        let covers = |name: &str| one.covers(name, |_| name.starts_with("mail"));
+        assert!(covers("mail.contoso.com") && !covers("www.contoso.com"));
+        // The first name is remembered, others are asked for again.
+        assert!(one.covers("mail.contoso.com", |_| unreachable!()));
+        assert!(covers("mail2.contoso.com") && !one.covers("mail2.contoso.com", |_| false));
+        let long = format!("mail.{}.com", "x".repeat(60));
+        assert!(covers(&long) && !chain(&[]).covers("mail", |_| true));
+        // Its JSON is kept where others refer to it.
+        assert!(one.rendered(|| unreachable!()).is_none() && !one.is_shared());
+        let other = one.clone();
+        assert!(one.is_shared() && other.address() == one.address());
+        assert_eq!(
+            one.rendered(|| b"[]".as_slice().into()),
+            Some(b"[]".as_slice())
+        );
+        assert_eq!(other.rendered(|| unreachable!()), Some(b"[]".as_slice()));
+    }
+}

@@ -7,8 +7,8 @@
 
 use super::{json_string::string, ndjson::append};
 use crate::record::{
-    Alert, Chain, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange, Observed, Protocol,
-    ServerHello, Side, Tcp, Timestamp, Timing, Transport,
+    Alert, Certificate, Chain, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange,
+    Observed, Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
 };
 use serde::Serialize;
 use std::{
@@ -399,21 +399,26 @@ fn certificates(name: &str, chain: &Chain, out: &mut Vec<u8>) {
         return;
     }
     key(name, out);
+    // A chain keeps its JSON, or its certificates keep theirs: not both.
     let whole = || {
         let mut json = Vec::new();
-        links(chain, &mut json);
+        links(chain, &mut json, |certificate, out| {
+            out.extend_from_slice(&inside(certificate));
+        });
         json.into()
     };
     match chain.rendered(whole) {
         Some(json) => out.extend_from_slice(json),
-        None => links(chain, out),
+        None => links(chain, out, |certificate, out| {
+            out.extend_from_slice(certificate.rendered.get(|| inside(certificate)));
+        }),
     }
 }
 
-fn links(chain: &Chain, out: &mut Vec<u8>) {
+fn links(chain: &Chain, out: &mut Vec<u8>, render: impl Fn(&Certificate, &mut Vec<u8>)) {
     for (index, certificate) in chain.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"[{" } else { b",{" });
-        out.extend_from_slice(certificate.rendered.get(|| inside(&**certificate)));
+        render(certificate, out);
         out.push(b'}');
     }
     out.push(b']');
