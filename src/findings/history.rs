@@ -11,7 +11,8 @@ mod shared;
 
 use super::facts::{Facts, is_fatal, is_malformed};
 use super::intern::{INTERNED_MAX, Interned, Recent, Shapes, texts};
-use super::lists::{ByNumber, Clients, Gathering, Listed, Pairs, endpoint_rank};
+use super::lists::{ByNumber, Clients, Gathering, Listed, endpoint_rank};
+use super::pairs::Pairs;
 use super::past::Past;
 use super::resolved::Resolved;
 use super::stack::Stack;

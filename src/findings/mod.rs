@@ -36,6 +36,7 @@ mod near;
 mod negotiation;
 mod no_common;
 mod offload;
+mod pairs;
 mod past;
 mod path;
 mod pmtu;
@@ -60,6 +61,7 @@ mod testing;
 mod text;
 mod trace;
 mod version;
+mod when;
 
 pub use baseline::Baseline;
 pub use settings::{Farm, Member, ProxyLegs, Settings, TLS_PORTS};
@@ -74,8 +76,9 @@ use hashbrown::HashMap;
 use history::History;
 
 use smallvec::SmallVec;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 use survey::Report;
+use when::{Holds, When};
 
 /// What is promised about a finding: its stable id, the severity that it has at its worst cause, what it speaks about,
 /// and the document that says why.
@@ -137,73 +140,6 @@ pub struct Rule {
     judge: Judge,
     /// How hits become findings.
     told: Told,
-}
-
-/// Handshakes of which a rule is asked: most have neither failed nor said much in clear, and most rules have nothing to say
-/// of those.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
-    /// All.
-    Always,
-    /// Those that did not complete.
-    Incomplete,
-    /// Those with an alert.
-    Alerted,
-    /// Those that did not complete, and those with an alert.
-    Troubled,
-    /// Those of which the server selected a protocol in clear.
-    Selected,
-    /// Those with a dialogue, a proxy or HTTP in clear.
-    Talked,
-    /// Those that showed the server's certificate.
-    Shown,
-    /// Those of TLS 1.2 and below.
-    Clear,
-}
-
-/// What holds of a handshake: a bit for each of [`When`].
-#[derive(Clone, Copy)]
-struct Holds(u8);
-
-impl Holds {
-    /// How many there are.
-    const ALL: usize = 1 << (When::Clear as u8 + 1);
-
-    fn of(facts: &Facts<'_>) -> Self {
-        let record = facts.record;
-        let talked = record.dialogue.is_some() || record.proxy.is_some() || record.http.is_some();
-        let bit = |holds: bool, when: When| u8::from(holds) << when as u8;
-        Self(
-            bit(true, When::Always)
-                | bit(!record.outcome.is_complete(), When::Incomplete)
-                | bit(!record.alerts.is_empty(), When::Alerted)
-                | bit(
-                    !record.outcome.is_complete() || !record.alerts.is_empty(),
-                    When::Troubled,
-                )
-                | bit(facts.alpn().is_some(), When::Selected)
-                | bit(talked, When::Talked)
-                | bit(facts.leaf.is_some(), When::Shown)
-                | bit(facts.is_clear(), When::Clear),
-        )
-    }
-
-    fn has(self, when: When) -> bool {
-        self.0 & (1 << when as u8) != 0
-    }
-
-    /// The rules to be asked, in the order of their table.
-    fn rules(self) -> &'static [(Judge, &'static Rule)] {
-        static LISTS: [OnceLock<Vec<(Judge, &Rule)>>; Holds::ALL] =
-            [const { OnceLock::new() }; Holds::ALL];
-        let list = LISTS.get(usize::from(self.0));
-        list.map_or(&[], |list| {
-            list.get_or_init(|| {
-                let asked = rules().filter(|rule| self.has(rule.when));
-                asked.map(|rule| (rule.judge, rule)).collect()
-            })
-        })
-    }
 }
 
 type Judge = fn(&Facts<'_>, &Settings) -> Option<Verdict>;

@@ -3,7 +3,8 @@
 use super::Lang;
 use super::facts::{moment, suite_name, version_name};
 use super::history::Hello;
-use super::lists::{ByNumber, Clients, Listed, Members, Pairs};
+use super::lists::{ByNumber, Clients, Listed, Members};
+use super::pairs::Pairs;
 use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
