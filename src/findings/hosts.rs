@@ -4,7 +4,7 @@
 //! those whose TLS floor Microsoft states.
 
 use super::Settings;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{borrow::Cow, sync::OnceLock};
 
 /// What is known of a name that Microsoft runs.
@@ -17,6 +17,8 @@ pub(super) struct MicrosoftHost {
 }
 
 static HOSTS: OnceLock<HashMap<&'static str, MicrosoftHost>> = OnceLock::new();
+/// The last two labels of the patterns: most names end otherwise.
+static ENDS: OnceLock<HashSet<&'static str>> = OnceLock::new();
 static SUITES: OnceLock<Vec<u16>> = OnceLock::new();
 
 /// Lines of a data file, comments left out.
@@ -43,6 +45,12 @@ fn hosts() -> &'static HashMap<&'static str, MicrosoftHost> {
     })
 }
 
+/// The last two labels of a name.
+fn end(name: &str) -> &str {
+    let dot = name.rmatch_indices('.').nth(1);
+    dot.and_then(|(at, _)| name.get(at + 1..)).unwrap_or(name)
+}
+
 /// A name in small letters, as most are.
 fn lowercase(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -55,6 +63,10 @@ fn lowercase(name: &str) -> Cow<'_, str> {
 /// Whether Microsoft 365 or Entra ID answers under this name.
 pub(super) fn microsoft(name: &str) -> Option<MicrosoftHost> {
     let name = lowercase(name.trim_end_matches('.'));
+    let ends = ENDS.get_or_init(|| hosts().keys().map(|pattern| end(pattern)).collect());
+    if !ends.contains(end(&name)) {
+        return None;
+    }
     let mut found: Option<MicrosoftHost> = None;
     let mut rest = Some(&*name);
     while let Some(suffix) = rest {
@@ -121,6 +133,17 @@ mod tests {
 
     fn is_strict(name: &str) -> bool {
         super::is_strict(name, &Settings::default())
+    }
+
+    #[test]
+    fn names_are_told_by_their_ends_first() {
+        // Otherwise a name below a pattern of one label would not be found.
+        assert!(hosts().keys().all(|pattern| pattern.contains('.')));
+        for pattern in hosts().keys() {
+            assert!(microsoft(pattern).is_some(), "{pattern}");
+        }
+        assert!(microsoft("contoso.com").is_none() && microsoft("com").is_none());
+        assert!(microsoft("").is_none() && microsoft(".").is_none());
     }
 
     #[test]

@@ -115,23 +115,20 @@ pub(super) struct Flags {
 
 impl Flags {
     fn bits(self) -> u16 {
-        let all = [
-            self.whole,
-            self.resumed,
-            self.offered_resumption,
-            self.retried,
-            self.renegotiation,
-            self.quic,
-            self.has_no_names,
-            self.one_direction,
-            self.gap,
-            self.snap_length,
-            self.mid_stream,
-            self.malformed,
-            self.without_payload,
-            self.tunnelled,
-        ];
-        all.iter().fold(0, |bits, one| bits << 1 | u16::from(*one))
+        u16::from(self.whole)
+            | u16::from(self.resumed) << 1
+            | u16::from(self.offered_resumption) << 2
+            | u16::from(self.retried) << 3
+            | u16::from(self.renegotiation) << 4
+            | u16::from(self.quic) << 5
+            | u16::from(self.has_no_names) << 6
+            | u16::from(self.one_direction) << 7
+            | u16::from(self.gap) << 8
+            | u16::from(self.snap_length) << 9
+            | u16::from(self.mid_stream) << 10
+            | u16::from(self.malformed) << 11
+            | u16::from(self.without_payload) << 12
+            | u16::from(self.tunnelled) << 13
     }
 }
 
