@@ -4,7 +4,7 @@
 //! those whose TLS floor Microsoft states.
 
 use super::Settings;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::{borrow::Cow, sync::OnceLock};
 
 /// What is known of a name that Microsoft runs.
@@ -17,8 +17,6 @@ pub(super) struct MicrosoftHost {
 }
 
 static HOSTS: OnceLock<HashMap<&'static str, MicrosoftHost>> = OnceLock::new();
-/// The last two labels of the patterns: most names end otherwise.
-static ENDS: OnceLock<HashSet<&'static str>> = OnceLock::new();
 static SUITES: OnceLock<Vec<u16>> = OnceLock::new();
 
 /// Lines of a data file, comments left out.
@@ -45,12 +43,6 @@ fn hosts() -> &'static HashMap<&'static str, MicrosoftHost> {
     })
 }
 
-/// The last two labels of a name.
-fn end(name: &str) -> &str {
-    let dot = name.rmatch_indices('.').nth(1);
-    dot.and_then(|(at, _)| name.get(at + 1..)).unwrap_or(name)
-}
-
 /// A name in small letters, as most are.
 fn lowercase(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -63,10 +55,6 @@ fn lowercase(name: &str) -> Cow<'_, str> {
 /// Whether Microsoft 365 or Entra ID answers under this name.
 pub(super) fn microsoft(name: &str) -> Option<MicrosoftHost> {
     let name = lowercase(name.trim_end_matches('.'));
-    let ends = ENDS.get_or_init(|| hosts().keys().map(|pattern| end(pattern)).collect());
-    if !ends.contains(end(&name)) {
-        return None;
-    }
     let mut found: Option<MicrosoftHost> = None;
     let mut rest = Some(&*name);
     while let Some(suffix) = rest {
@@ -112,7 +100,7 @@ pub(super) fn o365_suites(settings: &Settings) -> &[u16] {
 /// trust lists: by custom such hosts are called so.
 pub(super) fn serves_look_ups(name: &str) -> bool {
     const BELOW: [&str; 2] = ["lencr.org", "pki.goog"];
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let name = lowercase(name.trim_end_matches('.'));
     let first = name.split('.').next().unwrap_or_default();
     let mut words = first.split(|letter: char| !letter.is_ascii_alphabetic());
     words.any(|word| {
@@ -136,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_by_their_ends_first() {
-        // Otherwise a name below a pattern of one label would not be found.
+    fn every_pattern_is_found() {
+        // One label alone would take in a whole top-level domain.
         assert!(hosts().keys().all(|pattern| pattern.contains('.')));
         for pattern in hosts().keys() {
             assert!(microsoft(pattern).is_some(), "{pattern}");
