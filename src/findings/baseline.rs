@@ -142,7 +142,7 @@ fn tell(report: &mut Report<'_>, name: &str, server: Endpoint, before: &Shown, i
         },
         past.evidence_of(&trace, new),
     ];
-    if let Some(group) = report.tell("cert-rotation", verdict, subject, &[index], &[]) {
+    if let Some(group) = report.tell_without_evidence("cert-rotation", verdict, subject, &[index]) {
         group.replace_examples(verdict.severity, evidence);
         for name in change.lost {
             group.note("lost", name);

@@ -87,7 +87,9 @@ fn hellos(report: &mut Report<'_>) {
         let waited_ms = trace.own.waited_us / 1_000;
         let verdict = Verdict::new(severity, Confidence::Certain, CAUSE);
         let subject = Subject::Pair(place.client, place.server);
-        if let Some(group) = report.tell("hello-unanswered", verdict, subject, &[index], &[]) {
+        if let Some(group) =
+            report.tell_without_evidence("hello-unanswered", verdict, subject, &[index])
+        {
             group.replace_examples(severity, evidence);
             group.set("waited_ms", &waited_ms.to_string());
             group.note("reason", &drop.reason);

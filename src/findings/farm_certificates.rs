@@ -395,12 +395,11 @@ fn differing(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Vec<
     let at = at.map_or(Timestamp(0), |trace| trace.own.start);
     let rows = state(report, runs, at);
     let evidence = shown_by(past, &[one, other]);
-    if let Some(group) = report.tell(
+    if let Some(group) = report.tell_without_evidence(
         "farm-cert-inconsistent",
         verdict,
         Subject::Named(name.into()),
         &[one, other],
-        &[],
     ) {
         group.replace_examples(verdict.severity, evidence);
         group.set("rows", &rows.join("; "));
@@ -457,7 +456,9 @@ fn one_address(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Ve
             .collect();
         let evidence = shown_by(past, &shown);
         let subject = Subject::Named(format!("{name} ({server})").into());
-        if let Some(group) = report.tell("farm-cert-inconsistent", verdict, subject, &shown, &[]) {
+        if let Some(group) =
+            report.tell_without_evidence("farm-cert-inconsistent", verdict, subject, &shown)
+        {
             group.replace_examples(verdict.severity, evidence);
             group.set("rows", &rows.join("; "));
         }

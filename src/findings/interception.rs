@@ -100,7 +100,7 @@ fn makers(report: &mut Report<'_>) {
             })
             .collect();
         if let Some(group) =
-            report.tell("tls-interception-suspected", verdict, subject, &traces, &[])
+            report.tell_without_evidence("tls-interception-suspected", verdict, subject, &traces)
         {
             group.replace_examples(verdict.severity, evidence);
             group.set("issuer", issuer);
@@ -157,7 +157,7 @@ fn fresh(report: &mut Report<'_>) {
             .find_map(|(_, trace)| past.leaf(&trace)?.issuer.clone());
         let subject = Subject::Named(name.into());
         if let Some(group) =
-            report.tell("tls-interception-suspected", verdict, subject, &traces, &[])
+            report.tell_without_evidence("tls-interception-suspected", verdict, subject, &traces)
         {
             group.replace_examples(verdict.severity, evidence);
             group.set("issuer", issuer.as_deref().unwrap_or("?"));
@@ -259,12 +259,11 @@ pub(super) fn interception(report: &mut Report<'_>) {
                 Some(past.evidence_of(&trace, card(past.leaf(&trace)?, past.lang)))
             })
             .collect();
-        if let Some(group) = report.tell(
+        if let Some(group) = report.tell_without_evidence(
             "tls-interception-suspected",
             verdict,
             Subject::Named(target),
             &traces,
-            &[],
         ) {
             group.replace_examples(verdict.severity, evidence);
             group.set("issuer", &issuer);

@@ -146,7 +146,7 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
         .max();
     let subject = Subject::Named(name.into());
     let id = "tls-interception-suspected";
-    if let Some(group) = report.tell(id, verdict, subject, &answers.near, &answers.far) {
+    if let Some(group) = report.tell_without_evidence(id, verdict, subject, &answers.near) {
         group.replace_examples(verdict.severity, evidence);
         group.set("name", name);
         group.set("rtt", &milliseconds(farthest.unwrap_or(0)));

@@ -340,12 +340,11 @@ fn certificates(report: &mut Report<'_>) {
             .with("name", &leg.name)
             .with("proxy", leg.proxy)
             .text();
-        if let Some(group) = report.tell(
+        if let Some(group) = report.tell_without_evidence(
             "bridge-cert-mismatch",
             verdict,
             Subject::Named(subject.into()),
             &[front, back],
-            &[],
         ) {
             group.replace_examples(verdict.severity, evidence);
             group.set("proxy", &leg.proxy.to_string());
@@ -471,7 +470,7 @@ fn tell_names<'r>(
     let evidence = front.into_iter().chain(backs.take(2));
     let evidence = evidence.map(|trace| past.evidence(&trace)).collect();
     let subject = Subject::Named(subject.text().into());
-    let group = report.tell("proxy-name-rewrite", verdict, subject, traces, &[])?;
+    let group = report.tell_without_evidence("proxy-name-rewrite", verdict, subject, traces)?;
     group.replace_examples(verdict.severity, evidence);
     group.set("front", &leg.name);
     Some(group)

@@ -224,7 +224,9 @@ fn tell_delay(report: &mut Report<'_>, client: IpAddr, name: &str, episodes: &[E
         .collect();
     let verdict = Verdict::new(Severity::Warning, Confidence::Likely, "");
     let subject = Subject::Client(client, name.into());
-    if let Some(group) = report.tell("ipv6-fallback-delay", verdict, subject, &traces, &[]) {
+    if let Some(group) =
+        report.tell_without_evidence("ipv6-fallback-delay", verdict, subject, &traces)
+    {
         group.replace_examples(verdict.severity, evidence);
         group.set("name", name);
         group.set("tried", &worst.attempts.len().to_string());
@@ -485,13 +487,9 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
     let verdict = Verdict::new(Severity::Warning, Confidence::Possible, "udp-silence");
     let subject = Subject::Named(client.ip.to_string().into());
     let shown = [0, meanwhile.len() - 1].map(|at| meanwhile.get(at).copied().unwrap_or(0));
-    if let Some(group) = report.tell(
-        "dns-failure-before-connect",
-        verdict,
-        subject,
-        meanwhile,
-        &[],
-    ) {
+    if let Some(group) =
+        report.tell_without_evidence("dns-failure-before-connect", verdict, subject, meanwhile)
+    {
         let evidence = past
             .of(&shown)
             .map(|(_, trace)| past.evidence(&trace))
