@@ -5,14 +5,15 @@
 use super::failures::separating_feature;
 use super::groups::Subject;
 use super::hosts;
+use super::lists::Members;
 use super::negotiation::lacks_o365_suite;
 use super::survey::{Report, pick};
 use super::trace::{AT_HELLO, Sort};
 use super::{Survey, Verdict};
-use crate::record::{Confidence, Outcome, Severity, Side};
+use crate::record::{Confidence, Endpoint, Outcome, Severity, Side};
 use crate::tls::code_points::AlertDescription;
 use hashbrown::HashSet;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// The surveys: before those that only state a failure, and beside them.
 pub(super) static SURVEYS: &[Survey] = &[
@@ -72,6 +73,7 @@ fn leave_to_o365(report: &mut Report<'_>) {
 /// `hello-reset` by an alert.
 fn refusals(report: &mut Report<'_>) {
     let past = report.past;
+    let mut answered: BTreeMap<Endpoint, Members> = BTreeMap::new();
     for (client, server, list) in past.pairs.with(&[Outcome::ServerAlert]) {
         let refused = pick(report, list, |index, trace| {
             refusal(trace).is_some() && !report.is_explained(index)
@@ -79,9 +81,10 @@ fn refusals(report: &mut Report<'_>) {
         if refused.is_empty() {
             continue;
         }
-        let all = past.kinds_at(&server);
-        let served = past.members(all, |kind| kind.answer.is_some());
-        let feature = separating_feature(past, &refused, &served);
+        let served = &*answered
+            .entry(server)
+            .or_insert_with(|| past.members(past.kinds_at(&server), |kind| kind.answer.is_some()));
+        let feature = separating_feature(past, &refused, served);
         let verdict = Verdict::new(Severity::Error, Confidence::Certain, "alert");
         let subject = Subject::Pair(client, server);
         let contrast = served.traces.get(..1).unwrap_or(&[]);
