@@ -278,16 +278,15 @@ impl Connection {
     }
 
     fn tcp(&self, draft: &Draft) -> Tcp {
-        let since = micros;
-        let rtt_server_us = since(self.syn_ns, self.syn_ack_ns);
-        let rtt_client_us = since(self.syn_ack_ns, self.established_ns);
+        let rtt_server_us = micros(self.syn_ns, self.syn_ack_ns);
+        let rtt_client_us = micros(self.syn_ack_ns, self.established_ns);
         // A clock that was set in between tells nothing.
         let steady = rtt_server_us.unwrap_or(0).min(rtt_client_us.unwrap_or(0)) >= 0;
         let parts = |us: Option<i64>| us.filter(|_| steady);
         Tcp {
             syn_frame: self.syn_seen.then_some(self.syn_frame),
             syn_retransmits: u32::from(self.syn_retransmits),
-            rtt_us: since(self.syn_ns, self.established_ns),
+            rtt_us: micros(self.syn_ns, self.established_ns),
             rtt_server_us: parts(rtt_server_us),
             rtt_client_us: parts(rtt_client_us),
             closed_by: self

@@ -202,16 +202,18 @@ pub(super) fn accepted_by_others(report: &mut Report<'_>) {
     }
 }
 
+/// A bound of the validity, where it could be read.
+pub(super) fn date(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "?".to_owned(), |time| minute(time).to_string())
+}
+
 /// What administrators compare of a certificate.
 pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
-    let time = |time: Option<Timestamp>| {
-        time.map_or_else(|| "?".to_owned(), |time| minute(time).to_string())
-    };
     say(lang, "cert-card")
         .with("certificate", certificate_name(certificate))
         .with("issuer", certificate.issuer.as_deref().unwrap_or("?"))
-        .with("begin", time(certificate.not_before))
-        .with("end", time(certificate.not_after))
+        .with("begin", date(certificate.not_before))
+        .with("end", date(certificate.not_after))
         .with("thumbprint", certificate.sha1)
         .text()
 }

@@ -1,7 +1,6 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
-use super::certificate::card;
-use super::facts::minute;
+use super::certificate::{card, date};
 use super::farm::{configured, is_private};
 use super::groups::Subject;
 use super::marks::marks;
@@ -373,10 +372,9 @@ fn shortened(members: &[String]) -> String {
 
 /// Name, end and thumbprint: what an administrator compares.
 fn short_card(certificate: &Certificate, lang: Lang) -> String {
-    let end = (certificate.not_after).map_or_else(|| "?".to_owned(), |end| minute(end).to_string());
     say(lang, "cert-short")
         .with("certificate", certificate_name(certificate))
-        .with("end", end)
+        .with("end", date(certificate.not_after))
         .with("thumbprint", certificate.sha1)
         .text()
 }

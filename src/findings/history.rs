@@ -9,7 +9,7 @@ mod absorb;
 mod order;
 mod shared;
 
-use super::facts::{Facts, is_fatal, is_malformed};
+use super::facts::{Facts, is_fatal};
 use super::intern::{INTERNED_MAX, Interned, Recent, Shapes, texts};
 use super::lists::{ByNumber, Clients, Gathering, Listed, endpoint_rank};
 use super::pairs::Pairs;
@@ -396,7 +396,7 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
         gap: defect(Defect::Gap) || defect(Defect::Evicted),
         snap_length: defect(Defect::SnapLength),
         mid_stream: defect(Defect::MidStream),
-        malformed: is_malformed(record),
+        malformed: defect(Defect::Malformed),
         // The header of a load balancer says who the client is; the server is the one that answers.
         tunnelled: (record.proxy.as_ref()).is_some_and(|proxy| !proxy.kind.starts_with("proxy-")),
         without_payload: facts.observed(|observed| observed.without_payload) == Some(true),

@@ -74,7 +74,6 @@ use facts::{Facts, Known};
 use groups::{Groups, Sheet, Subject};
 use hashbrown::HashMap;
 use history::History;
-
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 use survey::Report;
@@ -292,10 +291,8 @@ impl Verdicts {
 pub fn judge(record: &mut Handshake, settings: &Settings) -> Verdicts {
     let verdicts = Verdicts::of(record, settings);
     record.findings.clear();
-    if !verdicts.fired.is_empty() {
-        let ids = verdicts.fired.iter().map(|(rule, _)| rule.entry.id.into());
-        record.findings.extend(ids);
-    }
+    let ids = verdicts.fired.iter().map(|(rule, _)| rule.entry.id.into());
+    record.findings.extend(ids);
     verdicts
 }
 
