@@ -764,7 +764,8 @@ impl Connection {
         }
         let draft = match core::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Tls(mut session) => {
-                let mut draft = core::mem::take(&mut session.draft);
+                // The box waits empty: the start of a message that never ended may be long.
+                let Session { mut draft, .. } = core::mem::take(&mut *session);
                 draft.server_flight_end = flight_end;
                 context.pools.sessions.take_back(session);
                 draft

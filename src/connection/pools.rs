@@ -3,7 +3,7 @@
 use super::Connection;
 use super::session::Session;
 use crate::pool::Pool;
-use crate::record::{Handshake, Observed, copy::Interner};
+use crate::record::{Chain, Handshake, Observed, copy::Interner};
 use std::borrow::Cow;
 
 /// Lists kept.
@@ -33,11 +33,32 @@ impl Pools {
         if let Some(hello) = record.server_hello.take() {
             interner.server_hellos.take_back(hello);
         }
+        // Certificates can be large, and boxes wait.
+        record.certificates = Chain::default();
+        record.client_certificates = Chain::default();
         let mut findings = core::mem::take(&mut record.findings);
         if findings.capacity() > 0 && self.findings.len() < LISTS_MAX {
             findings.clear();
             self.findings.push(findings);
         }
         self.records.take_back(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_wait_without_certificates() {
+        let mut lines = include_str!("../../captures/tls12.pcap.ndjson").lines();
+        let record: Handshake = lines
+            .find_map(|line| serde_json::from_str(line).ok())
+            .unwrap();
+        let chain = record.certificates.clone();
+        assert!(chain.is_shared());
+        let (mut pools, mut interner) = (Pools::default(), Interner::new(0));
+        pools.take_back(Box::new(record), &mut interner);
+        assert!(!chain.is_shared());
     }
 }
