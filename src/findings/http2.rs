@@ -22,7 +22,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9113 section 9.2.2 and Appendix A (RFC 7540 section 9.2.2)",
         },
-        when: When::Selected,
+        when: When::SUITE_LISTED,
         judge: blocklisted_cipher,
         told: Told::ByRule {
             subject: server,
@@ -36,7 +36,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9113 section 9.2",
         },
-        when: When::Selected,
+        when: When::OLD,
         judge: tls_version,
         told: Told::ByRule {
             subject: server,
@@ -54,7 +54,7 @@ pub(super) static RULES: &[Rule] = &[
         server,
         describe_feature,
     )
-    .when(When::Selected),
+    .when(When::SELECTED),
     Rule::new(
         Entry::new(
             "h2-client-offer-blocklisted",
@@ -65,7 +65,8 @@ pub(super) static RULES: &[Rule] = &[
         client_offer,
         client_and_name,
         describe_client_offer,
-    ),
+    )
+    .when(When::OFFER_AT_RISK),
 ];
 
 fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {

@@ -19,7 +19,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0), RFC 6176 (SSL 2.0), RFC 9325 section 3.1.1",
         },
-        when: When::Always,
+        when: When::OLD,
         judge: legacy_negotiated,
         told: Told::ByRule {
             subject: by_limit,
@@ -33,7 +33,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Server,
             reference: "RFC 9325 section 3.1.1; RFC 8446 section 4.1.3",
         },
-        when: When::Clear,
+        when: When::OLD,
         judge: server_limited,
         told: Told::ByRule {
             subject: server,
@@ -47,7 +47,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Client,
             reference: "RFC 8446 section 4.1.3",
         },
-        when: When::Always,
+        when: When::SENTINEL,
         judge: client_limited,
         told: Told::ByRule {
             subject: client_and_name,
@@ -61,7 +61,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
         },
-        when: When::Alerted,
+        when: When::ALERTED,
         judge: version_rejected,
         told: Told::ByRule {
             subject: pair,

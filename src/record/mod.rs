@@ -32,8 +32,8 @@ pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFail
 pub use ech::{EchLikely, EchOuter};
 pub use ech_answers::{EchAnswer, EchAnswers, EchTold};
 pub use hello::{
-    ClientHello, ClientHelloShape, HelloMarks, Psk, PskIdentity, Sentinel, ServerHello,
-    ServerHelloShape,
+    AnswerMarks, ClientHello, ClientHelloShape, HelloMarks, Psk, PskIdentity, Sentinel,
+    ServerHello, ServerHelloShape,
 };
 pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,
