@@ -9,7 +9,9 @@ mod absorb;
 use super::facts::{Facts, minute};
 use super::text::{Say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
-use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
+use crate::record::{
+    Address, Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp,
+};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::OccupiedEntry};
 use std::{
@@ -79,10 +81,10 @@ impl Subject {
                 Some(names) => format!("{server} ({names})"),
                 None => server.to_string(),
             },
-            Self::Client(client, target) => format!("{client} → {target}"),
+            Self::Client(client, target) => format!("{} → {target}", Address(*client)),
             Self::Pair(client, server) => match shown.get("name") {
-                Some(names) => format!("{client} → {server} ({names})"),
-                None => format!("{client} → {server}"),
+                Some(names) => format!("{} → {server} ({names})", Address(*client)),
+                None => format!("{} → {server}", Address(*client)),
             },
             Self::Certificate(_, name) => match shown.get("certificate") {
                 Some(certificate) => format!("{name}: {certificate}"),
@@ -151,7 +153,7 @@ impl Kept {
     fn write(&self, out: &mut String) {
         let _ = match self {
             Self::Text(text) => out.write_str(text),
-            Self::Ip(ip) => write!(out, "{ip}"),
+            Self::Ip(ip) => write!(out, "{}", Address(*ip)),
             Self::Endpoint(endpoint) => write!(out, "{endpoint}"),
             Self::Number(number) => write!(out, "{number}"),
             Self::Minute(time) => write!(out, "{}", minute(*time)),

@@ -9,7 +9,7 @@ use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
 use super::trace::{Kind, Own, Sort, Trace};
-use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
+use crate::record::{Address, Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -424,7 +424,7 @@ impl Past {
         let lang = self.lang;
         let mut story = say(lang, "story-parties")
             .with("start", moment(trace.own.start))
-            .with("client", trace.own.client)
+            .with("client", Address(trace.own.client))
             .with("server", trace.server)
             .with("outcome", trace.outcome.as_str());
         if let Some(name) = self.name(trace) {
