@@ -177,19 +177,30 @@ pub(super) struct Clients {
     pub(super) addresses: Vec<IpAddr>,
     /// By trace, the number of its client.
     pub(super) of: Vec<u32>,
-    pub(super) numbers: HashMap<IpAddr, u32>,
+    numbers: Numbers,
+}
+
+/// Numbers by address; apart, since one word is hashed quicker.
+#[derive(Debug, Default)]
+struct Numbers {
+    v4: HashMap<u32, u32>,
+    v6: HashMap<u128, u32>,
 }
 
 impl Clients {
     /// From the traces as they lie, which is how they are read best, and from where each stands in order of time.
     pub(super) fn new(traces: &[Own], order: &[u32]) -> Self {
-        let mut numbers: HashMap<IpAddr, u32> = HashMap::new();
+        let mut numbers = Numbers::default();
         let mut addresses = Vec::new();
         let lying = traces.iter().map(|own| {
-            *numbers.entry(own.client).or_insert_with(|| {
+            let new = || {
                 addresses.push(own.client);
                 u32::try_from(addresses.len() - 1).unwrap_or(u32::MAX)
-            })
+            };
+            match own.client {
+                IpAddr::V4(ip) => *numbers.v4.entry(ip.to_bits()).or_insert_with(new),
+                IpAddr::V6(ip) => *numbers.v6.entry(ip.to_bits()).or_insert_with(new),
+            }
         });
         let lying: Vec<u32> = lying.collect();
         let of = order
@@ -201,6 +212,15 @@ impl Clients {
             of,
             numbers,
         }
+    }
+
+    /// The number of a client.
+    pub(super) fn number(&self, client: IpAddr) -> Option<usize> {
+        let number = match client {
+            IpAddr::V4(ip) => self.numbers.v4.get(&ip.to_bits()),
+            IpAddr::V6(ip) => self.numbers.v6.get(&ip.to_bits()),
+        };
+        usize::try_from(*number?).ok()
     }
 }
 

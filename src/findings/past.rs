@@ -254,8 +254,8 @@ impl Past {
 
     /// The traces of a client, in order of time.
     pub(super) fn of_client(&self, client: IpAddr) -> &[usize] {
-        let number = self.clients.numbers.get(&client);
-        number.map_or(&[], |number| self.by_client.of(*number as usize))
+        let number = self.clients.number(client);
+        number.map_or(&[], |number| self.by_client.of(number))
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.

@@ -75,25 +75,58 @@ fn by_time(traces: &[Own], shared: &Shared) -> Vec<u32> {
     if last.leading_zeros() >= bits {
         let place = (1 << bits) - 1;
         let keys = times.zip(0u64..).map(|(time, place)| time << bits | place);
-        sorted(
-            keys.collect(),
-            |key| (key >> bits, (key & place) as u32),
-            rest,
-        )
+        let keys = by_digits(keys.collect(), bits);
+        placed(&keys, |key| (key >> bits, (key & place) as u32), rest)
     } else {
         let keys = times.zip(0u128..);
         let keys = keys.map(|(time, place)| u128::from(time) << 64 | place);
-        sorted(keys.collect(), |key| ((key >> 64) as u64, key as u32), rest)
+        let mut keys: Vec<u128> = keys.collect();
+        keys.sort_unstable();
+        placed(&keys, |key| ((key >> 64) as u64, key as u32), rest)
     }
 }
 
+/// Sorts keys of which the lowest `bits` are in order already: digit by digit, the lowest first, which many keys of few
+/// digits take a fourth of the time for that comparing them takes.
+fn by_digits(mut keys: Vec<u64>, bits: u32) -> Vec<u64> {
+    const DIGIT: u32 = 11;
+    const FEW: usize = 4096;
+    if keys.len() < FEW {
+        keys.sort_unstable();
+        return keys;
+    }
+    let all = keys.iter().fold(0, |all, key| all | key);
+    let mut sorted = vec![0; keys.len()];
+    let mut shift = bits;
+    while shift < u64::BITS && all >> shift > 0 {
+        let digit = |key: u64| (key >> shift) as usize % (1 << DIGIT);
+        let mut places = [0; 1 << DIGIT];
+        for key in &keys {
+            places[digit(*key)] += 1;
+        }
+        let mut sum = 0;
+        for place in &mut places {
+            sum += core::mem::replace(place, sum);
+        }
+        for key in &keys {
+            let place = &mut places[digit(*key)];
+            if let Some(slot) = sorted.get_mut(*place) {
+                *slot = *key;
+            }
+            *place += 1;
+        }
+        core::mem::swap(&mut keys, &mut sorted);
+        shift += DIGIT;
+    }
+    keys
+}
+
 /// The places of sorted keys; those of one time by `rest`.
-fn sorted<K: Copy + Ord, R: Ord>(
-    mut keys: Vec<K>,
+fn placed<K: Copy, R: Ord>(
+    keys: &[K],
     parts: impl Fn(K) -> (u64, u32),
     rest: impl Fn(u32) -> R,
 ) -> Vec<u32> {
-    keys.sort_unstable();
     let mut order: Vec<u32> = keys.iter().map(|key| parts(*key).1).collect();
     let mut from = 0;
     for same in keys.chunk_by(|one, other| parts(*one).0 == parts(*other).0) {
@@ -140,4 +173,26 @@ fn by_server(servers: impl Iterator<Item = u32> + Clone) -> Vec<u32> {
         }
     }
     listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_sort_as_comparing_does() {
+        for (count, spread) in [(0, 1), (100, 7), (5_000, 3), (9_000, u64::MAX >> 20)] {
+            let mut state = 1_u64;
+            let keys = (0..count).map(|place: u64| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                ((state >> 20) % spread) << 14 | place
+            });
+            let keys: Vec<u64> = keys.collect();
+            let mut sorted = keys.clone();
+            sorted.sort_unstable();
+            assert_eq!(by_digits(keys, 14), sorted);
+        }
+    }
 }
