@@ -13,7 +13,7 @@ use crate::record::{
     Address, Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp,
 };
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable, hash_table::OccupiedEntry};
+use hashbrown::{HashMap, HashSet, HashTable, hash_table::OccupiedEntry};
 use std::{
     fmt::Write as _,
     hash::{BuildHasher as _, Hash as _, Hasher as _},
@@ -325,7 +325,12 @@ impl Group {
 
     /// Counts a value that becomes words only where it is shown.
     pub(super) fn note_value(&mut self, key: &'static str, value: Value<'_>) {
-        self.tally(key).add(value, 1);
+        self.note_values(key, value, 1);
+    }
+
+    /// Counts such a value several times.
+    pub(super) fn note_values(&mut self, key: &'static str, value: Value<'_>, count: u64) {
+        self.tally(key).add(value, count);
     }
 
     /// Sets a placeholder to one value.
@@ -644,6 +649,16 @@ impl Groups {
             .iter_mut()
             .filter(move |(key, _)| key.0 == id)
             .map(|(key, group)| (&key.2, group))
+    }
+
+    /// The clients that are subjects of one finding and cause.
+    pub(super) fn clients_of(&self, id: &str, cause: &str) -> HashSet<IpAddr> {
+        let groups = self.groups.iter();
+        let found = groups.filter_map(|(key, _)| match &key.2 {
+            Subject::Client(client, _) if key.0 == id && key.1 == cause => Some(*client),
+            _ => None,
+        });
+        found.collect()
     }
 
     /// So many hits of one cause at one subject are told elsewhere; a group of which none is left goes.

@@ -12,7 +12,8 @@ use super::trace::{Kind, Own, Sort, Trace};
 use crate::record::{Address, Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, binary_heap::PeekMut},
     net::IpAddr,
     sync::Arc,
 };
@@ -250,6 +251,27 @@ impl Past {
         // Each kind's are in order: this sort knows how to merge them.
         traces.sort();
         traces
+    }
+
+    /// As [`Past::traces_of`], one by one: for those who mostly have seen enough before the end.
+    pub(super) fn in_order(
+        &self,
+        kinds: &[usize],
+        fits: impl Fn(&Kind<'_>) -> bool,
+    ) -> impl Iterator<Item = usize> {
+        let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
+        let lists = fitting.map(|(number, _)| self.by_kind.of(number));
+        let begins = lists.filter_map(|list| Some(Reverse(list.split_first()?)));
+        let mut lists: BinaryHeap<_> = begins.collect();
+        core::iter::from_fn(move || {
+            let mut next = lists.peek_mut()?;
+            let (index, rest) = next.0;
+            match rest.split_first() {
+                Some(begin) => next.0 = begin,
+                None => drop(PeekMut::pop(next)),
+            }
+            Some(*index)
+        })
     }
 
     /// The traces of a client, in order of time.
