@@ -14,6 +14,7 @@ use crate::record::{
 };
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet, HashTable, hash_table::OccupiedEntry};
+use smallvec::SmallVec;
 use std::{
     fmt::Write as _,
     hash::{BuildHasher as _, Hash as _, Hasher as _},
@@ -107,6 +108,8 @@ impl Subject {
 pub(super) enum Value<'v> {
     /// Words.
     Text(&'v str),
+    /// Words of the program itself, such as the name of a suite: kept without a copy, and mostly told by where they are.
+    Word(&'static str),
     /// An address.
     Ip(IpAddr),
     /// An address and a port.
@@ -121,6 +124,7 @@ pub(super) enum Value<'v> {
 #[derive(Debug)]
 enum Kept {
     Text(Box<str>),
+    Word(&'static str),
     Ip(IpAddr),
     Endpoint(Endpoint),
     Number(i64),
@@ -131,6 +135,7 @@ impl Kept {
     fn of(value: Value<'_>) -> Self {
         match value {
             Value::Text(text) => Self::Text(text.into()),
+            Value::Word(word) => Self::Word(word),
             Value::Ip(ip) => Self::Ip(ip),
             Value::Endpoint(endpoint) => Self::Endpoint(endpoint),
             Value::Number(number) => Self::Number(number),
@@ -140,7 +145,9 @@ impl Kept {
 
     fn is(&self, value: Value<'_>) -> bool {
         match (self, value) {
-            (Self::Text(one), Value::Text(other)) => **one == *other,
+            (Self::Text(one), Value::Text(other) | Value::Word(other)) => **one == *other,
+            (Self::Word(one), Value::Word(other)) => is_same(one, other),
+            (Self::Word(one), Value::Text(other)) => *one == other,
             (Self::Ip(one), Value::Ip(other)) => *one == other,
             (Self::Endpoint(one), Value::Endpoint(other)) => *one == other,
             (Self::Number(one), Value::Number(other)) => *one == other,
@@ -153,6 +160,7 @@ impl Kept {
     fn write(&self, out: &mut String) {
         let _ = match self {
             Self::Text(text) => out.write_str(text),
+            Self::Word(word) => out.write_str(word),
             Self::Ip(ip) => write!(out, "{}", Address(*ip)),
             Self::Endpoint(endpoint) => write!(out, "{endpoint}"),
             Self::Number(number) => write!(out, "{number}"),
@@ -169,8 +177,9 @@ fn minutes(time: Timestamp) -> i64 {
 /// How often each of a few values came.
 #[derive(Debug, Default)]
 struct Tally {
-    /// At most [`TALLY_MAX`]; searched from the first, which mostly is the most frequent one.
-    counts: Vec<(Kept, u64)>,
+    /// At most [`TALLY_MAX`]; searched from the first, which mostly is the most frequent one. Mostly there is but one, which
+    /// stands here: each hit looks at several tallies, of thousands of groups.
+    counts: SmallVec<[(Kept, u64); 1]>,
     /// Occurrences of values beyond the cap.
     beyond: u64,
 }
@@ -188,8 +197,10 @@ impl Tally {
 
     /// The most frequent values first.
     fn shown(&self) -> String {
-        if let ([(Kept::Text(only), _)], 0) = (self.counts.as_slice(), self.beyond) {
-            return only.to_string();
+        match (self.counts.as_slice(), self.beyond) {
+            ([(Kept::Text(only), _)], 0) => return only.to_string(),
+            ([(Kept::Word(only), _)], 0) => return (*only).to_owned(),
+            _ => {}
         }
         // All in one text, for there are thousands of findings.
         let mut all = String::with_capacity(16 * self.counts.len());
@@ -306,6 +317,11 @@ impl Group {
     /// Counts a value under a placeholder of the texts.
     pub(super) fn note(&mut self, key: &'static str, value: &str) {
         self.note_many(key, value, 1);
+    }
+
+    /// Counts a word of the program under a placeholder of the texts, several times.
+    pub(super) fn note_words(&mut self, key: &'static str, word: &'static str, count: u64) {
+        self.tally(key).add(Value::Word(word), count);
     }
 
     /// Counts a value several times.
@@ -439,6 +455,11 @@ impl Sheet<'_> {
     /// Counts a value under a placeholder of the texts.
     pub(super) fn note(&mut self, key: &'static str, value: &str) {
         self.group.note(key, value);
+    }
+
+    /// Counts a word of the program.
+    pub(super) fn note_word(&mut self, key: &'static str, word: &'static str) {
+        self.group.note_words(key, word, 1);
     }
 
     /// Counts a value that becomes words only where it is shown.

@@ -288,9 +288,11 @@ impl History {
             kind_of,
             kinds,
             by_first,
+            client_of,
+            clients,
         } = order::ordered(&own, &self.shared);
         let (endpoints, sorts) = self.shared.listed();
-        let clients = Clients::new(&own, &order);
+        let clients = Clients::new(client_of, clients);
         let by_client = ByNumber::new(&clients.of, clients.addresses.len());
         let kinds = Listed {
             kinds,

@@ -162,7 +162,7 @@ fn firefox(facts: &Facts<'_>, suite: CipherSuite) -> Option<bool> {
 
 fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let Some(suite) = facts.suite() else { return };
-    sheet.note("suite", suite.name().unwrap_or("?"));
+    sheet.note_word("suite", suite.name().unwrap_or("?"));
     if let Some(name) = facts.sni() {
         sheet.note("name", name);
     }
@@ -177,7 +177,7 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     };
     sheet.note_value(seen, Value::Ip(facts.record.client.ip));
     if let Some(permitted) = permitted(facts).next() {
-        sheet.note("permitted", permitted.name().unwrap_or("?"));
+        sheet.note_word("permitted", permitted.name().unwrap_or("?"));
     }
     if !sheet.wants_evidence() {
         return;
@@ -223,16 +223,16 @@ fn inadequate_security<'a>(facts: &Facts<'a>) -> Option<&'a H2GoAway> {
 
 fn note_consumers(consumers: &Consumers, sheet: &mut Sheet<'_>) {
     if !consumers.chromium {
-        sheet.note("chromium", "ERR_HTTP2_INADEQUATE_TRANSPORT_SECURITY");
+        sheet.note_word("chromium", "ERR_HTTP2_INADEQUATE_TRANSPORT_SECURITY");
     }
     if consumers.firefox == Some(false) {
-        sheet.note("firefox", "NS_ERROR_NET_INADEQUATE_SECURITY");
+        sheet.note_word("firefox", "NS_ERROR_NET_INADEQUATE_SECURITY");
     }
     if !consumers.go {
-        sheet.note("go", "INADEQUATE_SECURITY");
+        sheet.note_word("go", "INADEQUATE_SECURITY");
     }
     if !consumers.httpd {
-        sheet.note("httpd", "H2ModernTLSOnly");
+        sheet.note_word("httpd", "H2ModernTLSOnly");
     }
 }
 
@@ -301,7 +301,7 @@ fn tls_version(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let version = facts.negotiated.map_or("?", version_name);
-    sheet.note("version", version);
+    sheet.note_word("version", version);
     sheet.client(facts);
     if let Some(name) = facts.sni() {
         sheet.note("name", name);

@@ -116,7 +116,7 @@ fn weakness(entry: &SuiteEntry, version: VersionRank) -> Option<(Severity, &'sta
 
 fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let Some(suite) = facts.suite() else { return };
-    sheet.note("suite", suite.name().unwrap_or("?"));
+    sheet.note_word("suite", suite.name().unwrap_or("?"));
     sheet.parties(facts);
     // The best that both could have done, with the same certificate.
     let authentication = suite.entry().map(|entry| entry.authentication);
@@ -126,7 +126,7 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         })
     });
     if let Some(better) = better {
-        sheet.note("better", better.name().unwrap_or("?"));
+        sheet.note_word("better", better.name().unwrap_or("?"));
     }
     sheet.fact(facts.frame(), |lang| {
         let hello = facts.server_hello;

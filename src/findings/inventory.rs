@@ -17,7 +17,7 @@ use super::trace::{Kind, Sort};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -233,32 +233,43 @@ fn better_versions(report: &mut Report<'_>) {
     };
     let old = past.kinds_like(limited);
     let is_old = |kind: &usize| old.get(*kind) == Some(&true);
+    let mut told = None;
     for (server, all) in &past.servers {
         let kinds: Vec<usize> = all.kinds.iter().copied().filter(is_old).collect();
         if !kinds.is_empty() {
-            old_clients(report, *server, &all.kinds, &kinds);
+            old_clients(report, *server, (&all.kinds, &kinds), &mut told);
         }
     }
 }
 
+/// What `client-version-limited` says where other handshakes show it.
+const SEEN_ELSEWHERE: Verdict =
+    Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
+
 /// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
-/// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer.
-fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize], old: &[usize]) {
+/// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer. `told`
+/// are the clients that have a finding each, once there are no more of these.
+fn old_clients(
+    report: &mut Report<'_>,
+    server: Endpoint,
+    (kinds, old): (&[usize], &[usize]),
+    told: &mut Option<HashSet<IpAddr>>,
+) {
     let past = report.past;
     let better = past
         .firsts(kinds)
         .find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12));
     let Some((better, _)) = better else { return };
     const ID: &str = "client-version-limited";
-    let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
+    let verdict = SEEN_ELSEWHERE;
     let address = server.to_string();
     let mut indexes: Vec<usize> = (old.iter())
         .flat_map(|kind| past.by_kind.of(*kind))
         .copied()
         .collect();
     if report.is_further(ID, verdict) {
-        // Clients that were told of have groups of their own; the others are only counted.
-        let told = report.groups.clients_of(ID, verdict.cause);
+        // Others are only counted.
+        let told = told.get_or_insert_with(|| report.groups.clients_of(ID, verdict.cause));
         let is_told = |index: &usize| {
             let trace = past.trace(*index);
             trace.is_some_and(|trace| told.contains(&trace.own.client))

@@ -258,7 +258,7 @@ fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_late(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(suite) = facts.suite() {
-        sheet.note("suite", suite.name().unwrap_or("?"));
+        sheet.note_word("suite", suite.name().unwrap_or("?"));
     }
     sheet.fact(facts.frame(), |lang| {
         let ems = |present: bool| word(lang, if present { "with" } else { "without" });

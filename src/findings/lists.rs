@@ -1,6 +1,6 @@
 //! Which traces belong together: by kind, client, server and name. Each list is in order of time.
 
-use super::trace::{Kind, Own, Sort};
+use super::trace::{Kind, Sort};
 use crate::record::Endpoint;
 use core::hash::Hash;
 use hashbrown::HashMap;
@@ -180,6 +180,13 @@ pub(super) struct Clients {
     numbers: Numbers,
 }
 
+/// Numbers of addresses, in the order in which these come.
+#[derive(Debug, Default)]
+pub(super) struct Numbering {
+    addresses: Vec<IpAddr>,
+    numbers: Numbers,
+}
+
 /// Numbers by address; apart, since one word is hashed quicker.
 #[derive(Debug, Default)]
 struct Numbers {
@@ -187,30 +194,27 @@ struct Numbers {
     v6: HashMap<u128, u32>,
 }
 
+impl Numbering {
+    /// The number of an address.
+    pub(super) fn number(&mut self, ip: IpAddr) -> u32 {
+        let new = || {
+            self.addresses.push(ip);
+            u32::try_from(self.addresses.len() - 1).unwrap_or(u32::MAX)
+        };
+        match ip {
+            IpAddr::V4(ip) => *self.numbers.v4.entry(ip.to_bits()).or_insert_with(new),
+            IpAddr::V6(ip) => *self.numbers.v6.entry(ip.to_bits()).or_insert_with(new),
+        }
+    }
+}
+
 impl Clients {
-    /// From the traces as they lie, which is how they are read best, and from where each stands in order of time.
-    pub(super) fn new(traces: &[Own], order: &[u32]) -> Self {
-        let mut numbers = Numbers::default();
-        let mut addresses = Vec::new();
-        let lying = traces.iter().map(|own| {
-            let new = || {
-                addresses.push(own.client);
-                u32::try_from(addresses.len() - 1).unwrap_or(u32::MAX)
-            };
-            match own.client {
-                IpAddr::V4(ip) => *numbers.v4.entry(ip.to_bits()).or_insert_with(new),
-                IpAddr::V6(ip) => *numbers.v6.entry(ip.to_bits()).or_insert_with(new),
-            }
-        });
-        let lying: Vec<u32> = lying.collect();
-        let of = order
-            .iter()
-            .filter_map(|place| lying.get(*place as usize).copied())
-            .collect();
+    /// From the number of each trace's client.
+    pub(super) fn new(of: Vec<u32>, numbering: Numbering) -> Self {
         Self {
-            addresses,
+            addresses: numbering.addresses,
             of,
-            numbers,
+            numbers: numbering.numbers,
         }
     }
 

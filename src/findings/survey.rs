@@ -193,12 +193,12 @@ fn note_kinds(past: &Past, traces: &[usize], group: &mut Group) {
                 continue;
             };
             group.note_values("server", Value::Endpoint(kind.server), count);
-            group.note_many("outcome", kind.outcome.as_str(), count);
+            group.note_words("outcome", kind.outcome.as_str(), count);
             if let Some(name) = past.name(&kind) {
                 group.note_many("name", name, count);
             }
             if let Some(offered) = kind.offer_max {
-                group.note_many("offered", super::facts::version_name(offered), count);
+                group.note_words("offered", super::facts::version_name(offered), count);
             }
         }
     };

@@ -191,10 +191,10 @@ fn note_parties(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
         sheet.note("name", name);
     }
     if let Some(offered) = facts.offer_max {
-        sheet.note("offered", version_name(offered));
+        sheet.note_word("offered", version_name(offered));
     }
     if let Some(version) = facts.negotiated {
-        sheet.note("version", version_name(version));
+        sheet.note_word("version", version_name(version));
     }
 }
 

@@ -2,6 +2,7 @@
 //! whatever order they came, and what is asked of one server stands together.
 
 use super::shared::Shared;
+use crate::findings::lists::Numbering;
 use crate::findings::trace::Own;
 
 /// Where traces and kinds stand at the end.
@@ -14,17 +15,43 @@ pub(super) struct Ordered {
     pub(super) kinds: Vec<(u32, u32)>,
     /// Numbers of all kinds, those of the first traces first.
     pub(super) by_first: Vec<u32>,
+    /// By trace in order of time, the number of its client.
+    pub(super) client_of: Vec<u32>,
+    /// The clients by their numbers.
+    pub(super) clients: Numbering,
+}
+
+/// What puts traces into order, read once as they lie: to read all of each trace takes longer than what is done with it.
+struct Columns {
+    starts: Vec<i64>,
+    /// Server and sort.
+    parts: Vec<(u32, u32)>,
+    clients: Vec<u32>,
+    numbering: Numbering,
+}
+
+impl Columns {
+    fn of(traces: &[Own]) -> Self {
+        let mut columns = Self {
+            starts: Vec::with_capacity(traces.len()),
+            parts: Vec::with_capacity(traces.len()),
+            clients: Vec::with_capacity(traces.len()),
+            numbering: Numbering::default(),
+        };
+        for own in traces {
+            columns.starts.push(own.start.0);
+            columns.parts.push((own.server, own.sort));
+            columns.clients.push(columns.numbering.number(own.client));
+        }
+        columns
+    }
 }
 
 /// Puts traces and kinds into order.
 pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
-    let order = by_time(traces, shared);
-    // Read once as they lie: what is wanted in order of time then is small.
-    let lying: Vec<(u32, u32)> = traces.iter().map(|own| (own.server, own.sort)).collect();
-    let parts: Vec<(u32, u32)> = order
-        .iter()
-        .filter_map(|place| lying.get(*place as usize).copied())
-        .collect();
+    let columns = Columns::of(traces);
+    let order = by_time(&columns.starts, traces, shared);
+    let parts = in_order(&columns.parts, &order);
     let by_server = by_server(parts.iter().map(|(server, _)| *server));
     let mut kind_of = vec![u32::MAX; parts.len()];
     let mut kinds: Vec<(u32, u32)> = Vec::new();
@@ -52,15 +79,25 @@ pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
     let by_first = kind_of.iter().copied().filter(|kind| is_first(kind));
     Ordered {
         by_first: by_first.collect(),
+        client_of: in_order(&columns.clients, &order),
+        clients: columns.numbering,
         order,
         kind_of,
         kinds,
     }
 }
 
+/// What lies at these places.
+fn in_order<T: Copy>(lying: &[T], order: &[u32]) -> Vec<T> {
+    let places = order.iter();
+    places
+        .filter_map(|place| lying.get(*place as usize).copied())
+        .collect()
+}
+
 /// Sorts small keys: there may be a hundred megabytes of traces.
-fn by_time(traces: &[Own], shared: &Shared) -> Vec<u32> {
-    let starts = traces.iter().map(|trace| trace.start.0);
+fn by_time(starts: &[i64], traces: &[Own], shared: &Shared) -> Vec<u32> {
+    let starts = starts.iter().copied();
     let first = starts.clone().min().unwrap_or(0);
     // From the first one on; what is above may be more than an i64 tells.
     let times = starts.map(|start| start.wrapping_sub(first) as u64);
