@@ -213,7 +213,7 @@ fn tls_leg<'p>(index: usize, trace: &Trace<'_>, name: &'p str) -> Leg<'p> {
     Leg {
         name,
         start: trace.own.start,
-        ready_us: i64::from(trace.own.handshake_us.unwrap_or(0)),
+        ready_us: i64::from(trace.own.handshake.get().unwrap_or(0)),
         seen: Seen::Tls(index),
     }
 }

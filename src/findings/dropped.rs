@@ -73,7 +73,8 @@ fn hellos(report: &mut Report<'_>) {
         let Some((index, trace)) = found else {
             continue;
         };
-        let severity = silence_severity(trace.own.waited_us, trace.own.closed_by, report.settings);
+        let severity =
+            silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings);
         let Some(severity) = severity else { continue };
         let fact = words(past.lang, &drop.reason, &drop.location);
         let evidence = vec![
@@ -84,7 +85,7 @@ fn hellos(report: &mut Report<'_>) {
                 fact: fact.text().into(),
             },
         ];
-        let waited_ms = trace.own.waited_us / 1_000;
+        let waited_ms = trace.own.waited_us() / 1_000;
         let verdict = Verdict::new(severity, Confidence::Certain, CAUSE);
         let subject = Subject::Pair(place.client, place.server);
         if let Some(group) =

@@ -114,7 +114,7 @@ fn resets(report: &mut Report<'_>) {
         let failed = pick(report, list, |index, trace| {
             matches!(trace.outcome, Outcome::HelloReset | Outcome::HelloClosed)
                 && trace.failed_at_hello()
-                && trace.own.waited_us <= 10_000_000
+                && trace.own.waited_us() <= 10_000_000
                 && !report.is_explained(index)
         });
         let Some((_, example)) = past.of(&failed).next() else {
@@ -250,13 +250,13 @@ fn silence(report: &mut Report<'_>) {
             trace.outcome == Outcome::HelloUnanswered
                 && trace.failed_at_hello()
                 && !report.is_explained(index)
-                && silence_severity(trace.own.waited_us, trace.own.closed_by, report.settings)
+                && silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
                     .is_some()
         });
         let worst = past
             .of(&silent)
             .filter_map(|(_, trace)| {
-                silence_severity(trace.own.waited_us, trace.own.closed_by, report.settings)
+                silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
             })
             .max();
         let Some(severity) = worst else { continue };
@@ -273,7 +273,7 @@ fn silence(report: &mut Report<'_>) {
         };
         let longest = past
             .of(&silent)
-            .map(|(_, trace)| trace.own.waited_us / 1_000)
+            .map(|(_, trace)| trace.own.waited_us() / 1_000)
             .max()
             .unwrap_or(0);
         let verdict = Verdict::new(severity, confidence, cause);

@@ -16,7 +16,7 @@ use super::pairs::Pairs;
 use super::past::Past;
 use super::resolved::Resolved;
 use super::stack::Stack;
-use super::trace::{Flags, Own, Sort};
+use super::trace::{Flags, Micros, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Handshake, Protocol,
@@ -337,10 +337,9 @@ fn own(facts: &Facts<'_>) -> Own {
         hello_bytes: facts.client_hello.map_or(0, |hello| hello.length),
         closed_by: tcp.and_then(|tcp| tcp.closed_by),
         close: tcp.map_or(Close::None, |tcp| tcp.close),
-        handshake_us: (record.timing.handshake_us)
-            .map(|time| u32::try_from(time.max(0)).unwrap_or(u32::MAX)),
-        waited_us: facts.waited_us(),
-        server_rtt_us: server_rtt_us(record),
+        handshake: Micros::of(record.timing.handshake_us),
+        waited: Micros::of(Some(facts.waited_us())),
+        server_rtt: Micros::of(server_rtt_us(record)),
         ttls: facts.observed(|observed| observed.syn_ack_ttl.zip(observed.close_ttl)),
         acknowledged: facts.observed(|observed| observed.hello_acknowledged),
         server: u32::MAX,
@@ -354,9 +353,9 @@ pub(super) fn has_no_names(record: &Handshake) -> bool {
 }
 
 /// Capture point to server and back.
-fn server_rtt_us(record: &Handshake) -> Option<u32> {
+fn server_rtt_us(record: &Handshake) -> Option<i64> {
     let rtt = record.tcp.as_ref()?.rtt_server_us?;
-    record.proxy.is_none().then(|| u32::try_from(rtt).ok())?
+    (record.proxy.is_none() && rtt >= 0).then_some(rtt)
 }
 
 /// The group that the server chose: in its key share (TLS 1.3), or in its ServerKeyExchange.

@@ -46,7 +46,7 @@ pub(super) fn near(report: &mut Report<'_>) {
         }
         let mut by_hello: BTreeMap<u32, Answers> = BTreeMap::new();
         for (index, trace) in past.of(&past.traces_of(&all.kinds, is_hidden)) {
-            let (Some(rtt), Some(hello)) = (trace.own.server_rtt_us, past.hello(&trace)) else {
+            let (Some(rtt), Some(hello)) = (trace.own.server_rtt.get(), past.hello(&trace)) else {
                 continue;
             };
             let answers = by_hello.entry(hello.key).or_default();
@@ -127,7 +127,7 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
         let words = say(past.lang, "near-answer")
             .with("client", trace.own.client)
             .with("server", trace.server)
-            .with("rtt", milliseconds(trace.own.server_rtt_us?))
+            .with("rtt", milliseconds(trace.own.server_rtt.get()?))
             .with("suite", super::facts::suite_name(past.suite(trace)?))
             .with("extensions", extensions.join(" "));
         Some(past.evidence_of(trace, words.text()))
@@ -142,7 +142,7 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
         .collect();
     let farthest = past
         .of(&answers.near)
-        .filter_map(|(_, trace)| trace.own.server_rtt_us)
+        .filter_map(|(_, trace)| trace.own.server_rtt.get())
         .max();
     let subject = Subject::Named(name.into());
     let id = "tls-interception-suspected";

@@ -279,7 +279,7 @@ enum Mark {
 /// The back connection begins once the front handshake is done, within the window.
 fn follows(front: &Trace<'_>, back: &Trace<'_>) -> bool {
     let gap = back.own.start.micros_since(front.own.start);
-    let ready = i64::from(front.own.handshake_us.unwrap_or(0));
+    let ready = i64::from(front.own.handshake.get().unwrap_or(0));
     gap > 0 && gap <= ready.saturating_add(PAIR_US)
 }
 

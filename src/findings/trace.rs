@@ -17,12 +17,12 @@ pub(super) struct Own {
     /// Frame of the ServerHello, else of the ClientHello, else of the SYN.
     pub(super) frame: u64,
     pub(super) client: IpAddr,
-    /// Time of the TLS handshake, where it completed; 71 minutes at most.
-    pub(super) handshake_us: Option<u32>,
+    /// Time of the TLS handshake, where it completed.
+    pub(super) handshake: Micros,
     /// Time from the ClientHello to the last packet.
-    pub(super) waited_us: i64,
+    pub(super) waited: Micros,
     /// From the capture point to the server and back; none where a proxy's tunnel is in between.
-    pub(super) server_rtt_us: Option<u32>,
+    pub(super) server_rtt: Micros,
     pub(super) hello_bytes: u32,
     pub(super) closed_by: Option<Side>,
     pub(super) close: Close,
@@ -32,6 +32,30 @@ pub(super) struct Own {
     pub(super) server: u32,
     /// The number of its [`Sort`].
     pub(super) sort: u32,
+}
+
+impl Own {
+    /// Time from the ClientHello to the last packet.
+    pub(super) fn waited_us(&self) -> i64 {
+        self.waited.get().map_or(0, i64::from)
+    }
+}
+
+/// Microseconds, 71 minutes at most, or none; half as large as an `Option`, for there are millions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Micros(u32);
+
+impl Micros {
+    /// What is longer counts as 71 minutes, what is negative as 0.
+    pub(super) fn of(us: Option<i64>) -> Self {
+        Self(us.map_or(u32::MAX, |us| {
+            u32::try_from(us.max(0)).map_or(u32::MAX - 1, |us| us.min(u32::MAX - 1))
+        }))
+    }
+
+    pub(super) fn get(self) -> Option<u32> {
+        (self.0 != u32::MAX).then_some(self.0)
+    }
 }
 
 /// What handshakes with one server have in common.

@@ -24,8 +24,8 @@ pub(super) struct Ordered {
 /// What puts traces into order, read once as they lie: to read all of each trace takes longer than what is done with it.
 struct Columns {
     starts: Vec<i64>,
-    /// Server and sort.
-    parts: Vec<(u32, u32)>,
+    /// Server and sort, as one number.
+    parts: Vec<u64>,
     clients: Vec<u32>,
     numbering: Numbering,
 }
@@ -40,7 +40,9 @@ impl Columns {
         };
         for own in traces {
             columns.starts.push(own.start.0);
-            columns.parts.push((own.server, own.sort));
+            columns
+                .parts
+                .push(u64::from(own.server) << 32 | u64::from(own.sort));
             columns.clients.push(columns.numbering.number(own.client));
         }
         columns
@@ -50,24 +52,27 @@ impl Columns {
 /// Puts traces and kinds into order.
 pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
     let columns = Columns::of(traces);
-    let order = by_time(&columns.starts, traces, shared);
-    let parts = in_order(&columns.parts, &order);
-    let by_server = by_server(parts.iter().map(|(server, _)| *server));
+    let (order, mut parts) = by_time(columns.starts, traces, shared);
+    parts.clear();
+    parts.extend(in_order(&columns.parts, &order));
+    let split = |part: u64| ((part >> 32) as u32, part as u32);
+    let by_server = by_server(parts.iter().map(|part| split(*part).0));
     let mut kind_of = vec![u32::MAX; parts.len()];
     let mut kinds: Vec<(u32, u32)> = Vec::new();
     // By sort, the last server that was seen to have it, and the kind of both.
     let mut latest = vec![(u32::MAX, u32::MAX); shared.sorts().len()];
     for index in by_server {
         let index = index as usize;
-        let (Some((server, sort)), Some(slot)) = (parts.get(index), kind_of.get_mut(index)) else {
+        let (Some(part), Some(slot)) = (parts.get(index), kind_of.get_mut(index)) else {
             continue;
         };
-        let Some(latest) = latest.get_mut(*sort as usize) else {
+        let (server, sort) = split(*part);
+        let Some(latest) = latest.get_mut(sort as usize) else {
             continue;
         };
-        if latest.0 != *server {
-            *latest = (*server, u32::try_from(kinds.len()).unwrap_or(u32::MAX));
-            kinds.push((*server, *sort));
+        if latest.0 != server {
+            *latest = (server, u32::try_from(kinds.len()).unwrap_or(u32::MAX));
+            kinds.push((server, sort));
         }
         *slot = latest.1;
     }
@@ -79,7 +84,7 @@ pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
     let by_first = kind_of.iter().copied().filter(|kind| is_first(kind));
     Ordered {
         by_first: by_first.collect(),
-        client_of: in_order(&columns.clients, &order),
+        client_of: in_order(&columns.clients, &order).collect(),
         clients: columns.numbering,
         order,
         kind_of,
@@ -88,20 +93,21 @@ pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
 }
 
 /// What lies at these places.
-fn in_order<T: Copy>(lying: &[T], order: &[u32]) -> Vec<T> {
+fn in_order<T: Copy>(lying: &[T], order: &[u32]) -> impl Iterator<Item = T> {
     let places = order.iter();
-    places
-        .filter_map(|place| lying.get(*place as usize).copied())
-        .collect()
+    places.filter_map(|place| lying.get(*place as usize).copied())
 }
 
-/// Sorts small keys: there may be a hundred megabytes of traces.
-fn by_time(starts: &[i64], traces: &[Own], shared: &Shared) -> Vec<u32> {
-    let starts = starts.iter().copied();
-    let first = starts.clone().min().unwrap_or(0);
-    // From the first one on; what is above may be more than an i64 tells.
-    let times = starts.map(|start| start.wrapping_sub(first) as u64);
-    let last = times.clone().max().unwrap_or(0);
+/// Sorts small keys: there may be a hundred megabytes of traces. Hands back memory that is as large as the keys: to touch
+/// other memory takes longer than what is done with it.
+fn by_time(starts: Vec<i64>, traces: &[Own], shared: &Shared) -> (Vec<u32>, Vec<u64>) {
+    let first = starts.iter().copied().min().unwrap_or(0);
+    // From the first one on; what is above may be more than an i64 tells. In the same memory.
+    let times = starts.into_iter();
+    let times: Vec<u64> = times
+        .map(|start| start.wrapping_sub(first) as u64)
+        .collect();
+    let last = times.iter().copied().max().unwrap_or(0);
     let bits = usize::BITS - traces.len().leading_zeros();
     let rest = |place: u32| {
         let own = traces.get(place as usize)?;
@@ -111,26 +117,31 @@ fn by_time(starts: &[i64], traces: &[Own], shared: &Shared) -> Vec<u32> {
     // A time and a place as one number, which sorts much quicker than a pair; and the smaller it is, the quicker.
     if last.leading_zeros() >= bits {
         let place = (1 << bits) - 1;
-        let keys = times.zip(0u64..).map(|(time, place)| time << bits | place);
-        let keys = by_digits(keys.collect(), bits);
-        placed(&keys, |key| (key >> bits, (key & place) as u32), rest)
+        let mut keys = times;
+        (0..)
+            .zip(&mut keys)
+            .for_each(|(place, key)| *key = *key << bits | place);
+        let (keys, spare) = by_digits(keys, bits);
+        let order = placed(&keys, |key| (key >> bits, (key & place) as u32), rest);
+        (order, spare)
     } else {
-        let keys = times.zip(0u128..);
-        let keys = keys.map(|(time, place)| u128::from(time) << 64 | place);
+        let keys = (0u128..).zip(&times);
+        let keys = keys.map(|(place, time)| u128::from(*time) << 64 | place);
         let mut keys: Vec<u128> = keys.collect();
         keys.sort_unstable();
-        placed(&keys, |key| ((key >> 64) as u64, key as u32), rest)
+        let order = placed(&keys, |key| ((key >> 64) as u64, key as u32), rest);
+        (order, times)
     }
 }
 
 /// Sorts keys of which the lowest `bits` are in order already: digit by digit, the lowest first, which many keys of few
-/// digits take a fourth of the time for that comparing them takes.
-fn by_digits(mut keys: Vec<u64>, bits: u32) -> Vec<u64> {
+/// digits take a fourth of the time for that comparing them takes. The second list is what memory that took.
+fn by_digits(mut keys: Vec<u64>, bits: u32) -> (Vec<u64>, Vec<u64>) {
     const DIGIT: u32 = 11;
     const FEW: usize = 4096;
     if keys.len() < FEW {
         keys.sort_unstable();
-        return keys;
+        return (keys, Vec::new());
     }
     let all = keys.iter().fold(0, |all, key| all | key);
     let mut sorted = vec![0; keys.len()];
@@ -155,7 +166,7 @@ fn by_digits(mut keys: Vec<u64>, bits: u32) -> Vec<u64> {
         core::mem::swap(&mut keys, &mut sorted);
         shift += DIGIT;
     }
-    keys
+    (keys, sorted)
 }
 
 /// The places of sorted keys; those of one time by `rest`.
@@ -229,7 +240,7 @@ mod tests {
             let keys: Vec<u64> = keys.collect();
             let mut sorted = keys.clone();
             sorted.sort_unstable();
-            assert_eq!(by_digits(keys, 14), sorted);
+            assert_eq!(by_digits(keys, 14).0, sorted);
         }
     }
 }
