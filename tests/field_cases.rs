@@ -332,3 +332,31 @@ fn s4_connections_closed_before_the_hello() {
     assert_eq!(finding(&found, "closed-before-hello").count, 6);
     silent_about(&build(2), "closed-before-hello");
 }
+
+#[test]
+fn s4_a_hello_that_still_waits_when_the_capture_ends() {
+    // Nothing is closed: the capture was stopped while the client hung, and other traffic shows for how long.
+    let build = |later_s: f64| {
+        let der = certificates().remove(0).1;
+        let mut scene = Scene::default();
+        scene.talk("10.0.1.1", "10.0.0.5:443", 0.0, |talk| {
+            talk.open()
+                .send(Client, &hello12("adfs.contoso.com").record());
+        });
+        scene.talk("10.0.1.2", "10.0.0.6:443", later_s, |talk| {
+            complete(talk, &hello12("adfs.contoso.com"), 0x0303, 0xc030, &der);
+        });
+        scene.run(Settings::default())
+    };
+    for (later_s, severity) in [(6.0, Severity::Warning), (20.0, Severity::Error)] {
+        let found = build(later_s);
+        let finding = finding(&found, "hello-unanswered");
+        assert_eq!(finding.severity, severity);
+        let marked = found.records.iter().filter(|record| {
+            let mut marks = record.findings.iter();
+            marks.any(|id| &**id == "hello-unanswered")
+        });
+        assert_eq!(marked.count(), 1);
+    }
+    silent_about(&build(2.0), "hello-unanswered");
+}

@@ -8,6 +8,7 @@ use super::session::{Draft, micros};
 use super::{Arrival, Connection, Context, Finished, UNSEEN};
 use crate::detect::leads_to_tls;
 use crate::flow::Direction;
+use crate::limits::Limits;
 use crate::record::{
     ApplicationBytes, Close, Defect, Dialogue, Endpoint, Handshake, Http, Observed, Origin,
     Outcome, Protocol, Proxy, Side, Tcp, Timestamp, Transport,
@@ -48,7 +49,7 @@ impl Connection {
         } else {
             Outcome::Truncated
         };
-        self.emit(draft, arrival, context, outcome);
+        self.emit(draft, arrival, context, outcome, None);
     }
 
     /// Writes the conversation's last record.
@@ -63,7 +64,26 @@ impl Connection {
             draft.defects.push(Defect::Evicted);
         }
         let outcome = self.outcome(&draft, ended);
-        self.emit(draft, arrival, context, outcome);
+        let unanswered_ns = self.unanswered(&draft, outcome, ended, context.limits);
+        self.emit(draft, arrival, context, outcome, unanswered_ns);
+    }
+
+    /// How long a hello had waited when nobody looked any more, where the connection was open still.
+    fn unanswered(
+        &self,
+        draft: &Draft,
+        outcome: Outcome,
+        ended: Ended,
+        limits: &Limits,
+    ) -> Option<i64> {
+        if outcome != Outcome::HelloUnanswered || self.first_end.is_some() {
+            return None;
+        }
+        match ended {
+            Ended::CaptureEnd { time_ns } => time_ns.checked_sub(self.silent_since(draft)),
+            Ended::Idle => Some(limits.idle_ns),
+            Ended::Closed | Ended::Replaced | Ended::Evicted => None,
+        }
     }
 
     /// The end of the capture is too near to blame a peer that is silent since this time. What the other
@@ -317,6 +337,7 @@ impl Connection {
             server_mss: seen(self.mss[client.reverse() as usize]),
             without_payload: (self.syn_ack_seen && self.payload_seen == [false; 2]).then_some(true),
             hello_acknowledged: unanswered.then_some(draft.client_hello_acknowledged),
+            unanswered_us: None,
             hello_retransmits: unanswered.then(|| self.streams[client as usize].retransmits()),
             server_flight_unacknowledged_bytes: unacknowledged,
             server_flight_retransmits: unacknowledged
@@ -357,6 +378,7 @@ impl Connection {
         arrival: Arrival<'_>,
         context: &mut Context<'_>,
         outcome: Outcome,
+        unanswered_ns: Option<i64>,
     ) {
         let client = self.client(&draft);
         let endpoint = |direction: Direction| {
@@ -366,7 +388,10 @@ impl Connection {
         let tls = draft.has_handshake();
         let tcp = self.tcp(&draft);
         let timing = draft.timing(tcp.rtt_us);
-        let observed = self.observed(&draft);
+        let observed = Observed {
+            unanswered_us: unanswered_ns.map(|ns| ns / 1_000),
+            ..self.observed(&draft)
+        };
         let defects = self.defects(&mut draft);
         let application_bytes = draft
             .complete_ns

@@ -161,7 +161,9 @@ impl<'a> Facts<'a> {
             .observed(|observed| observed.client_hello_us)
             .or(record.timing.tcp_connect_us)
             .unwrap_or(0);
-        record.end.micros_since(record.start) - before
+        let open = self.observed(|observed| observed.unanswered_us);
+        let closed = record.end.micros_since(record.start) - before;
+        open.map_or(closed, |open| open.max(closed))
     }
 
     /// The frame of the ServerHello, or else of the ClientHello, or else of the SYN.

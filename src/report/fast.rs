@@ -272,6 +272,7 @@ fn observed(observed: Option<&Observed>, out: &mut Vec<u8>) {
     numbers(b",\"server_mss\":", seen.server_mss, out);
     optional("without_payload", seen.without_payload.as_ref(), out);
     optional("hello_acknowledged", seen.hello_acknowledged.as_ref(), out);
+    numbers(b",\"unanswered_us\":", seen.unanswered_us, out);
     numbers(b",\"hello_retransmits\":", seen.hello_retransmits, out);
     numbers(
         b",\"server_flight_unacknowledged_bytes\":",
