@@ -59,10 +59,23 @@ pub(super) static SURVEYS: &[Survey] = &[
     },
 ];
 
+/// A server that ends the connection later than this did not do so upon the hello: it left it without an answer.
+const UPON_HELLO_US: i64 = 10_000_000;
+
+/// The server ended the connection in place of an answer, by its outcome.
+fn is_ended(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::HelloReset | Outcome::HelloClosed)
+}
+
+/// The hello had no answer: for good, or until the server ended the connection long after.
+fn is_silent(outcome: Outcome, waited_us: i64) -> bool {
+    outcome == Outcome::HelloUnanswered || is_ended(outcome) && waited_us > UPON_HELLO_US
+}
+
 /// `hello-reset` on one handshake: the fact, without a reason.
 fn hello_reset(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let ended = match facts.record.outcome {
-        Outcome::HelloReset | Outcome::HelloClosed => facts.waited_us() <= 10_000_000,
+        Outcome::HelloReset | Outcome::HelloClosed => facts.waited_us() <= UPON_HELLO_US,
         Outcome::ServerAlert => {
             let code = facts.fatal_code(Side::Server);
             facts.server_hello.is_none() && code.is_some_and(refused::says_no_more)
@@ -78,7 +91,7 @@ fn hello_reset(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 /// `hello-unanswered` on one handshake.
 fn hello_unanswered(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    if facts.record.outcome != Outcome::HelloUnanswered || !facts.whole {
+    if !is_silent(facts.record.outcome, facts.waited_us()) || !facts.whole {
         return None;
     }
     facts.client_hello?;
@@ -112,9 +125,9 @@ fn resets(report: &mut Report<'_>) {
         .with(&[Outcome::HelloReset, Outcome::HelloClosed])
     {
         let failed = pick(report, list, |index, trace| {
-            matches!(trace.outcome, Outcome::HelloReset | Outcome::HelloClosed)
+            is_ended(trace.outcome)
                 && trace.failed_at_hello()
-                && trace.own.waited_us() <= 10_000_000
+                && trace.own.waited_us() <= UPON_HELLO_US
                 && !report.is_explained(index)
         });
         let Some((_, example)) = past.of(&failed).next() else {
@@ -245,9 +258,14 @@ fn larger(past: &Past, failed: &[usize], served: &[usize]) -> Option<u32> {
 /// `hello-unanswered`.
 fn silence(report: &mut Report<'_>) {
     let past = report.past;
-    for (client, server, list) in past.pairs.with(&[Outcome::HelloUnanswered]) {
+    let ends = [
+        Outcome::HelloUnanswered,
+        Outcome::HelloReset,
+        Outcome::HelloClosed,
+    ];
+    for (client, server, list) in past.pairs.with(&ends) {
         let silent = pick(report, list, |index, trace| {
-            trace.outcome == Outcome::HelloUnanswered
+            is_silent(trace.outcome, trace.own.waited_us())
                 && trace.failed_at_hello()
                 && !report.is_explained(index)
                 && silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
@@ -319,7 +337,14 @@ fn closed_before_hello(report: &mut Report<'_>) {
         if closed.len() < 3 || (cause == "by-client" && !is_tls) {
             continue;
         }
-        let series = closed.len() >= report.settings.series_min as usize;
+        let starts = [closed.first(), closed.last()].map(|index| past.trace(*index?));
+        let lasts_us = match starts {
+            [Some(first), Some(last)] => last.own.start.micros_since(first.own.start),
+            _ => 0,
+        };
+        let series = closed.len() >= report.settings.series_min as usize
+            && u64::try_from(lasts_us / 1_000_000)
+                .is_ok_and(|lasts| lasts >= report.settings.series_span_s);
         let verdict = Verdict::new(severity_if(series), confidence, cause);
         let good: Vec<usize> = pick(report, list, |_, trace| trace.is_complete())
             .into_iter()
@@ -417,6 +442,34 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_after_a_long_silence_is_a_silence() {
+        let (resets, silence) = ("hello-reset", "hello-unanswered");
+        let after = |ms| diagnose(&[reset().lasts_ms(ms)]);
+        assert!(find(&after(9_000), resets).is_some());
+        assert!(find(&after(9_000), silence).is_none());
+        for (ms, severity) in [(11_000, Severity::Warning), (16_000, Severity::Error)] {
+            let found = after(ms);
+            assert!(find(&found, resets).is_none());
+            assert_eq!(find(&found, silence).unwrap().severity, severity);
+            assert!(has(&reset().lasts_ms(ms), silence));
+        }
+    }
+
+    #[test]
+    fn a_series_takes_its_time() {
+        let closed = |gap_s: i64| {
+            let made: Vec<Make> = (0..5)
+                .map(|n| no_hello().at(10 + n * gap_s + n % 2))
+                .chain([good().client("10.0.0.9")])
+                .collect();
+            let found = diagnose(&made);
+            find(&found, "closed-before-hello").unwrap().severity
+        };
+        assert_eq!(closed(4), Severity::Warning);
+        assert_eq!(closed(20), Severity::Error);
+    }
+
+    #[test]
     fn connections_that_the_server_ends_before_the_hello() {
         let id = "closed-before-hello";
         let ended = |port: u16| {
@@ -449,7 +502,7 @@ mod tests {
     #[test]
     fn connections_closed_before_the_hello() {
         let id = "closed-before-hello";
-        let times = [0, 7, 9, 30, 31];
+        let times = [0, 7, 9, 30, 61];
         let mut made: Vec<Make> = times.iter().map(|at| no_hello().at(*at)).collect();
         made.push(good());
         assert_eq!(
