@@ -11,8 +11,8 @@ use super::text::say;
 use super::trace::{Kind, Trace};
 use super::{Entry, Survey, Verdict, hosts};
 use crate::record::{
-    Confidence, DnsClient, DnsSpan, Evidence, Lookup, LookupFailure, Scope, Severity, Timestamp,
-    Transport,
+    Confidence, DnsClient, DnsSpan, Endpoint, Evidence, Lookup, LookupFailure, Scope, Severity,
+    Timestamp, Transport,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -118,6 +118,7 @@ fn ipv6_first(report: &mut Report<'_>) {
         }
         for (client, episodes) in &clients {
             tell_delay(report, *client, &name, episodes);
+            leave_connects(report, episodes);
         }
         // A connection over IPv4 that still is under way would say otherwise.
         if clients.is_empty() && !past.is_under_way {
@@ -206,6 +207,27 @@ fn asked(past: &Past, attempt: &Trace<'_>, worked: &Trace<'_>) -> Option<bool> {
         others |= lookup.client != attempt.own.client;
     }
     others.then_some(false)
+}
+
+/// The attempts in vain are steps of this story: where a client had no others, they are no trouble of their own.
+fn leave_connects(report: &mut Report<'_>, episodes: &[Episode]) {
+    let past = report.past;
+    let attempts: BTreeSet<usize> = episodes
+        .iter()
+        .flat_map(|episode| episode.attempts.iter().copied())
+        .collect();
+    let attempts_of: Vec<usize> = attempts.iter().copied().collect();
+    let pairs: BTreeSet<(IpAddr, Endpoint)> = past
+        .of(&attempts_of)
+        .map(|(_, trace)| (trace.own.client, trace.server))
+        .collect();
+    for (client, server) in pairs {
+        let mut all = past.of(past.pairs.of(client, server));
+        if all.all(|(index, trace)| !failed_on_ipv6(&trace) || attempts.contains(&index)) {
+            let subject = Subject::Pair(client, server);
+            report.groups.take_back("tcp-connect-failed", &subject);
+        }
+    }
 }
 
 fn tell_delay(report: &mut Report<'_>, client: IpAddr, name: &str, episodes: &[Episode]) {
@@ -435,8 +457,23 @@ fn tell_failures(
 /// When a host that asked steadily over UDP fell silent, and until when as far as the capture shows.
 fn silence(client: &DnsClient) -> Option<(DnsSpan, Timestamp, Option<Timestamp>)> {
     const SILENCE_US: i64 = 300_000_000;
+    const PAUSE_US: i64 = 60_000_000;
+    let mut begin: Option<DnsSpan> = None;
     for (place, span) in client.spans.iter().enumerate() {
-        if !span.is_steady() {
+        // Ten minutes of questions may lie across two of the spans, which begin by the clock.
+        let goes_on = span.longest_pause_us <= PAUSE_US;
+        let before = place
+            .checked_sub(1)
+            .and_then(|place| client.spans.get(place));
+        let follows = before.is_some_and(|before| {
+            before.longest_pause_us <= PAUSE_US && span.first.micros_since(before.last) <= PAUSE_US
+        });
+        if !follows {
+            begin = None;
+        }
+        let since = *begin.get_or_insert(*span);
+        let lasts = span.last.micros_since(since.first) >= DnsSpan::LENGTH_NS / 1_000;
+        if !(span.is_steady() || goes_on && lasts) {
             continue;
         }
         let number = DnsSpan::number_of(span.first);
@@ -445,7 +482,8 @@ fn silence(client: &DnsClient) -> Option<(DnsSpan, Timestamp, Option<Timestamp>)
             .get(place + 1)
             .filter(|next| DnsSpan::number_of(next.first) == number + 1);
         match next {
-            Some(next) if next.is_steady() => {}
+            // It goes on: what follows is looked at in its turn.
+            Some(next) if next.first.micros_since(span.last) <= PAUSE_US => {}
             Some(next) if next.first.micros_since(span.last) >= SILENCE_US => {
                 return Some((*span, span.last, Some(next.first)));
             }
@@ -585,6 +623,16 @@ mod tests {
         let finding = find(&found, IPV6).unwrap();
         assert_eq!(finding.subject.as_ref(), "10.0.0.1 → outlook.example");
         assert!(finding.title.contains("18.3 s"), "{}", finding.title);
+        // Each failed attempt is a step of this, not a trouble of its own.
+        let again = made
+            .iter()
+            .cloned()
+            .map(|made| made.tcp(|tcp| tcp.syn_retransmits = 2));
+        let again: Vec<Make> = again.collect();
+        let found = diagnose_dns(&again, &both());
+        assert!(find(&found, IPV6).is_some());
+        assert!(find(&found, "tcp-connect-failed").is_none());
+        assert!(find(&diagnose(&again[..9]), "tcp-connect-failed").is_some());
         // Nothing says that the two belong together.
         assert!(find(&diagnose(&made), IPV6).is_none());
     }
@@ -769,6 +817,18 @@ mod tests {
         let found = diagnose_dns(&made, &dns(base + 590, vec![steady]));
         let finding = find(&found, DNS).unwrap();
         assert_eq!(finding.confidence, Confidence::Possible);
+        // It was steady for ten minutes, of which neither span holds all.
+        let from = base - 300;
+        let halves = vec![span(from, base - 10, 20), span(base + 5, from + 610, 20)];
+        assert!(find(&diagnose_dns(&made, &dns(from + 610, halves)), DNS).is_some());
+        // Too short; or with a pause between them.
+        let short = vec![
+            span(base - 200, base - 10, 20),
+            span(base + 5, base + 200, 20),
+        ];
+        assert!(find(&diagnose_dns(&made, &dns(base + 200, short)), DNS).is_none());
+        let apart = vec![span(from, base - 100, 20), span(base + 5, from + 610, 20)];
+        assert!(find(&diagnose_dns(&made, &dns(from + 610, apart)), DNS).is_none());
         // It goes on asking; or the capture ends.
         let asks = dns(
             base + 1_190,
