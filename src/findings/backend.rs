@@ -245,6 +245,15 @@ fn back_end(report: &mut Report<'_>) {
             front_works.get(..1).unwrap_or(&[]),
         );
         report.explain(&failed);
+        // What was refused is this, and needs no finding of its own.
+        let clients: BTreeSet<_> = past
+            .of(&failed)
+            .map(|(_, trace)| trace.own.client)
+            .collect();
+        for client in clients {
+            let subject = Subject::Pair(client, *server);
+            report.groups.take_back("tcp-connect-failed", &subject);
+        }
     }
 }
 
@@ -343,5 +352,20 @@ mod tests {
         assert!(find(&diagnose(&[other(), other().at(3), good()]), id).is_none());
         let works = good().server("10.0.0.5:444");
         assert!(find(&diagnose(&[back(), back().at(3), good(), works]), id).is_none());
+    }
+
+    #[test]
+    fn a_back_end_that_refuses_is_told_once() {
+        let refused = |at| {
+            let made = Make::new().server("10.0.0.5:444").at(at);
+            let made = made.with(|record| record.client_hello = None);
+            made.outcome(Outcome::ConnectionRefused)
+        };
+        let found = diagnose(&[good(), refused(1), refused(2), refused(3)]);
+        assert!(find(&found, "backend-444-down").is_some());
+        assert!(find(&found, "tcp-connect-failed").is_none());
+        // Without its front end nothing is known of Exchange.
+        let found = diagnose(&[refused(1), refused(2), refused(3)]);
+        assert!(find(&found, "tcp-connect-failed").is_some());
     }
 }
