@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Words in issuers' names that inspection products use.
-const INSPECTION: [&str; 15] = [
+const INSPECTION: [&str; 16] = [
     "do_not_trust",
     "fiddler",
     "mitmproxy",
@@ -30,6 +30,7 @@ const INSPECTION: [&str; 15] = [
     "kaspersky",
     "avast",
     "eset ssl",
+    "eset, spol",
     "blue coat",
     "mcafee web gateway",
     "cisco umbrella",
@@ -299,6 +300,20 @@ fn cause_of(report: &Report<'_>, trace: &Trace<'_>) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, cert, diagnose, find};
+
+    #[test]
+    fn products_by_the_name_of_their_maker() {
+        let id = "tls-interception-suspected";
+        let by = |issuer: &str| {
+            let mut leaf = cert("CN=www.fabrikam.com", &["www.fabrikam.com"]);
+            leaf.issuer = Some(issuer.into());
+            let made = Make::new().sni("www.fabrikam.com").answer(0x0303, 0xc02f);
+            find(&diagnose(&[made.certificate(leaf)]), id).is_some()
+        };
+        assert!(by("CN=ESET SSL Filter CA, O=ESET, spol. s r. o., C=SK"));
+        assert!(by("O=ESET, spol. s r. o., CN=Filter CA"));
+        assert!(!by("CN=Reseteam CA, O=Coreset"));
+    }
 
     #[test]
     fn registered_domains() {
