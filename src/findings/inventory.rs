@@ -222,6 +222,16 @@ fn better_versions(report: &mut Report<'_>) {
         if ledger.and_then(|ledger| ledger.can) >= Some(VersionRank::Tls12) {
             group.raise(Verdict::new(Severity::Warning, Confidence::Certain, ""));
         }
+        let kinds = past.servers.get(server).map(|all| &all.kinds);
+        let better = kinds.and_then(|kinds| {
+            let mut firsts = past.firsts(kinds);
+            firsts.find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12))
+        });
+        if let Some(better) = better.and_then(|(index, _)| past.trace(index)) {
+            let proof = past.evidence(&better);
+            group.set("better", &proof.fact);
+            group.example(Severity::Info, better.own.start, vec![proof]);
+        }
     }
     let limited = |sort: &Sort| {
         sort.negotiated.is_some()
@@ -622,6 +632,11 @@ mod tests {
             find(&found, "server-version-limited").unwrap().confidence,
             Confidence::Certain
         );
+        // The handshake that proves it is said, and shown.
+        let finding = find(&found, "server-version-limited").unwrap();
+        let proves = |text: &str| text.contains("negotiated TLS 1.2");
+        assert!(finding.affects.iter().any(|line| proves(line)));
+        assert!(finding.evidence.iter().any(|shown| proves(&shown.fact)));
     }
 
     #[test]
