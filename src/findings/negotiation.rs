@@ -10,7 +10,9 @@ use super::names::certificate_name;
 use super::text::say;
 use super::version::{describe_alerts, is_downgrade};
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
-use crate::record::{Certificate, Close, Code16, Confidence, Outcome, Scope, Severity, Side};
+use crate::record::{
+    Certificate, Close, Code16, Confidence, Outcome, Scope, Sentinel, Severity, Side,
+};
 use crate::tls::code_points::{CipherSuite, SignatureScheme, VersionRank, is_grease};
 
 /// The group's rules.
@@ -177,9 +179,17 @@ fn describe_downgrade(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(hello) = facts.client_hello {
         sheet.fact(hello.frame, |lang| say(lang, "offer-tls13"));
     }
+    let random = facts
+        .server_hello
+        .and_then(|hello| hello.shape.downgrade_sentinel);
+    let end = match random {
+        Some(Sentinel::Tls11) => "00",
+        Some(Sentinel::Tls12) | None => "01",
+    };
     sheet.fact(facts.frame(), |lang| {
         say(lang, "downgrade-server")
             .with("version", facts.negotiated.map_or("?", version_name))
+            .with("end", end)
             .with("outcome", facts.record.outcome.as_str())
     });
     describe_alerts(facts, sheet);
@@ -280,7 +290,7 @@ fn parts(algorithm: &str) -> Option<(u16, &'static str, &'static str)> {
     })
 }
 
-fn describe_signature(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+fn describe_signature(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
         sheet.fact(hello.frame, |lang| {
@@ -293,7 +303,21 @@ fn describe_signature(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             say(lang, "offer-signatures").with("schemes", names.join(", "))
         });
     }
-    for certificate in &facts.record.certificates {
+    let schemes = facts
+        .client_hello
+        .and_then(|hello| hello.shape.signature_algorithms.as_deref());
+    let schemes = schemes.unwrap_or(&[]);
+    if verdict.cause == "key-type"
+        && let Some(leaf) = facts.leaf
+    {
+        sheet.fact(facts.frame(), |lang| {
+            say(lang, "cert-key-type")
+                .with("certificate", certificate_name(leaf))
+                .with("key", leaf.key.as_deref().unwrap_or("?"))
+        });
+    }
+    let chain = facts.record.certificates.iter();
+    for certificate in chain.filter(|certificate| is_signed_otherwise(certificate, schemes)) {
         let algorithm = certificate.signature_algorithm.as_deref().unwrap_or("?");
         sheet.note("algorithm", algorithm);
         sheet.fact(facts.frame(), |lang| {
@@ -308,8 +332,8 @@ fn describe_signature(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::testing::{Make, cert, has};
-    use crate::record::{Code16, Sentinel};
+    use crate::findings::testing::{Make, cert, diagnose, find, has};
+    use crate::record::Code16;
 
     #[test]
     fn alpn_that_fails_or_was_not_offered() {
@@ -351,6 +375,17 @@ mod tests {
             .answer(0x0303, 0xc02f)
             .sentinel(Sentinel::Tls12);
         assert!(has(&seen, id));
+        let says = |made: Make, end: &str| {
+            let found = diagnose(&[made]);
+            let evidence = &find(&found, id).unwrap().evidence;
+            evidence.iter().any(|shown| shown.fact.contains(end))
+        };
+        assert!(says(seen, "44 4f 57 4e 47 52 44 01"));
+        let lower = Make::new().tls13().answer(0x0301, 0xc014);
+        assert!(says(
+            lower.sentinel(Sentinel::Tls11),
+            "44 4f 57 4e 47 52 44 00"
+        ));
         assert!(!has(
             &Make::new().answer(0x0303, 0xc02f).sentinel(Sentinel::Tls12),
             id
@@ -375,6 +410,13 @@ mod tests {
         assert!(!has(&shown("sha256WithRSAEncryption"), id));
         // An algorithm that we do not know proves nothing.
         assert!(!has(&shown("1.2.3.4"), id));
+        // What was offered is not named beside what was not.
+        let chain = shown("sha512WithRSAEncryption");
+        let found = diagnose(&[chain.certificate(cert("CN=Issuing", &[]))]);
+        let finding = find(&found, id).unwrap();
+        assert!(finding.title.contains("sha512") && !finding.title.contains("sha256"));
+        let facts: Vec<&str> = finding.evidence.iter().map(|shown| &*shown.fact).collect();
+        assert_eq!(facts.len(), 2, "{facts:?}");
         let ecdsa = |schemes: &[u16]| {
             let schemes: Vec<Code16> = schemes.iter().map(|code| Code16(*code)).collect();
             shown("sha256WithRSAEncryption")
