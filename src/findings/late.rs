@@ -79,7 +79,7 @@ fn dhe_ratio(report: &mut Report<'_>) {
             .count();
         let failures = past
             .of(list)
-            .filter(|(_, trace)| trace.outcome == Outcome::LateFailure && dhe(trace))
+            .filter(|(_, trace)| died_late(trace) && dhe(trace))
             .count();
         // One in 256 is expected: a rate between one in a thousand and one in fifty, from fifty handshakes on.
         let all = successes + failures;
@@ -91,6 +91,13 @@ fn dhe_ratio(report: &mut Report<'_>) {
             group.set("rate", &rate.text());
         }
     }
+}
+
+/// The server ended it in place of its Finished, with an alert about keys or without a word.
+fn died_late(trace: &Trace<'_>) -> bool {
+    trace.outcome == Outcome::LateFailure
+        || trace.outcome == Outcome::ServerAlert
+            && matches!(trace.alert, Some((Side::Server, 20 | 51 | 80)))
 }
 
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
@@ -137,12 +144,17 @@ fn client_certificate(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_client_certificate(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     let names = facts.observed(|observed| observed.authority_names);
+    let bytes = facts.observed(|observed| observed.certificate_request_bytes);
     sheet.fact(facts.frame(), |lang| {
         let names = names.map_or_else(|| "?".to_owned(), |names| names.to_string());
-        say(lang, "client-cert")
+        let fact = say(lang, "client-cert")
             .with("names", names)
             .with("sent", facts.record.client_certificates.len())
-            .with("outcome", facts.record.outcome.as_str())
+            .with("outcome", facts.record.outcome.as_str());
+        match bytes {
+            Some(bytes) => fact.and("client-cert-bytes").with("bytes", bytes),
+            None => fact,
+        }
     });
     for certificate in facts.record.client_certificates.iter().take(1) {
         sheet.note("certificate", &certificate_name(certificate));
@@ -200,16 +212,21 @@ fn describe_abort(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     sheet.fact(facts.frame(), |lang| {
         let suite = facts.suite().map_or_else(|| "?".to_owned(), suite_name);
-        say(lang, "server-chose")
+        let fact = say(lang, "server-chose")
             .with("version", version_name(VersionRank::Tls13))
-            .with("suite", suite)
+            .with("suite", suite);
+        match facts.observed(|observed| observed.server_flight_bytes) {
+            Some(bytes) => fact.and("abort-flight").with("bytes", bytes),
+            None => fact,
+        }
     });
     let close = facts.record.tcp.as_ref().and_then(|tcp| tcp.close_frame);
     sheet.fact(close.unwrap_or_else(|| facts.frame()), |lang| {
         if verdict.cause == "closed" {
             say(lang, "abort-closed")
         } else {
-            say(lang, "abort-alert-sized")
+            let bytes = facts.observed(|observed| observed.first_client_record_bytes);
+            say(lang, "abort-alert-sized").with("bytes", bytes.unwrap_or_default())
         }
     });
 }
@@ -309,6 +326,9 @@ mod tests {
             observed.certificate_request_bytes = Some(16_380);
         });
         assert!(has(&long, id));
+        let found = diagnose(&[long]);
+        let evidence = &find(&found, id).unwrap().evidence;
+        assert!(evidence[0].fact.contains("16380"), "{evidence:?}");
         // A long list that is whole; and no list at all.
         for (names, bytes) in [(150, 16_000), (0, 16_380)] {
             let whole = asked().observed(|observed| {
@@ -349,6 +369,11 @@ mod tests {
         };
         assert!(has(&made(Some(19)), id));
         assert!(has(&made(None), id));
+        // What can be looked up in Wireshark is said in numbers.
+        let found = diagnose(&[made(Some(19)), made(Some(53)).at(1)]);
+        let evidence = &find(&found, id).unwrap().evidence;
+        assert!(evidence.iter().any(|shown| shown.fact.contains("3000")));
+        assert!(evidence.iter().any(|shown| shown.fact.contains("19")));
         assert!(!has(&made(Some(53)), id));
         assert!(!has(
             &made(None).with(|record| record.defects.push(Defect::OneDirection)),
@@ -396,6 +421,14 @@ mod tests {
             find(&diagnose(&made), id).unwrap().confidence,
             Confidence::Likely
         );
+        // The server may say it with an alert: bad_record_mac.
+        let last = made.last_mut().unwrap();
+        *last = last.clone().alert(Side::Server, 20);
+        *last = last.clone().outcome(Outcome::ServerAlert);
+        let found = diagnose(&made);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.confidence, Confidence::Likely);
+        assert!(finding.affects.iter().any(|line| line.contains("1 of 61")));
         // Too often, or too seldom for a fault of one in 256.
         let late = made.pop().unwrap();
         let mut often = made[..55].to_vec();
