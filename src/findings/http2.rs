@@ -386,9 +386,11 @@ fn describe_client_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
         sheet.fact(hello.frame, |lang| {
-            let suites: Vec<String> = facts.offered().take(6).map(suite_name).collect();
+            // TLS 1.3, where it is offered, prohibits none of its suites.
+            let old = || facts.offered().filter(|suite| !suite.is_tls13());
+            let suites: Vec<String> = old().take(6).map(suite_name).collect();
             say(lang, "h2-offer")
-                .with("count", facts.offered().count())
+                .with("count", old().count())
                 .with("suites", suites.join(", "))
         });
     }
@@ -577,6 +579,18 @@ mod tests {
 
     #[test]
     fn clients_that_offer_prohibited_suites_only() {
+        // Suites of TLS 1.3 are not prohibited, and not named among those that are.
+        let made = Make::new().tls13().alpn(&["h2"]);
+        let mixed = made
+            .suites(&[0x1301, 0x1302, 0xc014, 0xc013])
+            .answer(0x0303, 0xc014);
+        let found = diagnose(&[mixed]);
+        let of = |id: &str| found.iter().find(|found| found.id == id).unwrap();
+        let fact = &of("h2-client-offer-blocklisted").evidence[0].fact;
+        assert!(
+            fact.contains("2 suite(s)") && !fact.contains("0x1301"),
+            "{fact}"
+        );
         let id = "h2-client-offer-blocklisted".to_owned();
         let offer = |suites: &[u16]| Make::new().suites(suites).alpn(&["h2"]);
         assert!(ids(&mut offer(&[0xc014, 0x002f, 0x00ff])).contains(&id));
