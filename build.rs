@@ -403,6 +403,7 @@ const CAUSE: &[(&str, Form)] = &[
     ("meaning", Form::MayBeText),
     ("affects", Form::Lines),
     ("remedy", Form::Lines),
+    ("instead", Form::Lines),
 ];
 
 const PAGE: &[(&str, Form)] = &[

@@ -93,7 +93,10 @@ pub(super) fn weak_answer(shape: &ServerHelloShape) -> Option<(Severity, &'stati
     let suite = CipherSuite(shape.cipher_suite.0).entry();
     match suite.and_then(|entry| weakness(entry, version)) {
         Some(found) if found.0 == Severity::Error => Some(found),
-        _ if shape.compression != 0 => Some((Severity::Error, "compression")),
+        // Under HTTP/2 `h2-tls-feature` says so.
+        _ if shape.compression != 0 && shape.alpn.as_deref() != Some("h2") => {
+            Some((Severity::Error, "compression"))
+        }
         found => found,
     }
 }
@@ -114,7 +117,7 @@ fn weakness(entry: &SuiteEntry, version: VersionRank) -> Option<(Severity, &'sta
     Some(found)
 }
 
-fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
+fn describe_suite(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
     let Some(suite) = facts.suite() else { return };
     sheet.note_word("suite", suite.name().unwrap_or("?"));
     sheet.parties(facts);
@@ -125,7 +128,9 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             entry.forward_secret && entry.aead && Some(entry.authentication) == authentication
         })
     });
-    if let Some(better) = better {
+    // Which suite was chosen is not what compression is about.
+    let of_suite = verdict.cause != "compression";
+    if let Some(better) = better.filter(|_| of_suite) {
         sheet.note_word("better", better.name().unwrap_or("?"));
     }
     sheet.fact(facts.frame(), |lang| {
@@ -136,6 +141,7 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             .with("suite", suite_name(suite))
             .and_if(compressed, "suite-compression");
         match better {
+            _ if !of_suite => fact,
             Some(better) => fact.and("suite-better").with("better", suite_name(better)),
             None if facts.client_hello.is_none() => fact.and("suite-offer-not-seen"),
             None => fact.and("suite-no-better"),
@@ -299,6 +305,32 @@ mod tests {
         assert_eq!(severity(mail, id), Some(Severity::Warning));
         let compressed = made(0xc02f).reply(|shape| shape.compression = 1);
         assert_eq!(severity(compressed, id), Some(Severity::Error));
+    }
+
+    #[test]
+    fn compression_is_no_matter_of_suites() {
+        let id = "weak-cipher-negotiated";
+        let made = || {
+            let made = Make::new().answer(0x0303, 0xc030);
+            made.reply(|shape| shape.compression = 1)
+        };
+        let found = diagnose(&[made()]);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.severity, Severity::Error);
+        assert!(!finding.affects.iter().any(|line| line.contains("Better")));
+        assert!(
+            !finding
+                .remediation
+                .iter()
+                .any(|step| step.contains("Functions"))
+        );
+        // Under HTTP/2 another finding says so.
+        let http2 = || made().alpn(&["h2"]).selected("h2");
+        assert!(has(&http2(), "h2-tls-feature"));
+        assert!(!has(&http2(), id));
+        // A suite's own weakness stays.
+        let outdated = http2().reply(|shape| shape.cipher_suite = crate::record::Code16(0xc014));
+        assert_eq!(severity(outdated, id), Some(Severity::Info));
     }
 
     #[test]

@@ -97,6 +97,8 @@ struct Cause {
     meaning: Option<&'static str>,
     affects: &'static [&'static str],
     remedy: &'static [&'static str],
+    /// A remedy in place of the finding's own.
+    instead: &'static [&'static str],
 }
 
 /// The files' contents. Parsed when the program is built: to do it in each run took two milliseconds.
@@ -154,13 +156,10 @@ pub fn explain(id: &str, lang: Lang) -> Option<String> {
         .cause
         .0
         .iter()
-        .filter(|(_, cause)| !cause.remedy.is_empty())
+        .filter(|(_, cause)| !(cause.remedy.is_empty() && cause.instead.is_empty()))
     {
-        let _ = writeln!(
-            remedy,
-            "{name}:\n{}",
-            listed(texts, cause.remedy.iter(), true)
-        );
+        let steps = cause.remedy.iter().chain(cause.instead);
+        let _ = writeln!(remedy, "{name}:\n{}", listed(texts, steps, true));
     }
     remedy.push_str(&listed(texts, page.remedy.iter(), true));
     section(&mut out, heads.remedy, &remedy);
@@ -289,7 +288,10 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
             })
             .collect()
     };
-    let mut remedy: Vec<Box<str>> = lines(cause.map_or(&[], |cause| cause.remedy), page.remedy);
+    let mut remedy: Vec<Box<str>> = match cause {
+        Some(cause) if !cause.instead.is_empty() => lines(cause.instead, &[]),
+        _ => lines(cause.map_or(&[], |cause| cause.remedy), page.remedy),
+    };
     let verifies = |step: &str| step.contains("tlscope:") || step.contains("tlscope を");
     if !remedy.iter().any(|step| verifies(step)) {
         remedy.push(texts.headings.again.into());
