@@ -14,7 +14,7 @@ use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Rule, Settings, Survey, Verdict, When, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -164,6 +164,7 @@ fn retries(report: &mut Report<'_>) {
         .saturating_mul(1_000_000);
     // Who never failed so that a lower try could follow has no part in this.
     let provoked = past.clients_like(provokes_fallback);
+    let mut told: HashSet<usize> = HashSet::new();
     for ((client, target), list) in by_client_and_target(report, 2, &provoked, |_| true, |_| true) {
         let mut rungs: Vec<usize> = Vec::new();
         let (mut signalled, mut refused) = (false, false);
@@ -213,6 +214,40 @@ fn retries(report: &mut Report<'_>) {
         ) {
             group.set("stack_kind", Stack::cause(stack));
             group.set("ladder", &ladder(past, &rungs));
+        }
+        told.extend(rungs);
+    }
+    refused_alone(report, &told);
+}
+
+/// `version-fallback-retry` where the server's alert proves it, and the first try is not in the capture.
+fn refused_alone(report: &mut Report<'_>, told: &HashSet<usize>) {
+    let past = report.past;
+    for (client, _, list) in past.pairs.with(&[Outcome::ServerAlert]) {
+        let mut by_target: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+        for (index, trace) in past.of(list) {
+            let refused = trace.failed_at_hello() && trace.alert == Some((Side::Server, 86));
+            if refused && !told.contains(&index) {
+                by_target
+                    .entry(past.target(&trace))
+                    .or_default()
+                    .push(index);
+            }
+        }
+        for (target, refused) in by_target {
+            let id = "version-fallback-retry";
+            let verdict = Verdict::new(
+                Severity::Warning,
+                Confidence::Certain,
+                "inappropriate-fallback",
+            );
+            let first = refused.first().and_then(|index| past.trace(*index));
+            let stack = first.and_then(|trace| past.hello(&trace)?.stack());
+            let subject = Subject::Client(client, target);
+            if let Some(group) = report.tell(id, verdict, subject, &refused, &[]) {
+                group.set("stack_kind", Stack::cause(stack));
+                group.set("ladder", &ladder(past, refused.get(..1).unwrap_or(&[])));
+            }
         }
     }
 }
@@ -295,7 +330,7 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
             &[],
         ) {
             group.set("name", &target);
-            group.set("stack_kind", Stack::cause(stack));
+            group.set("stack_kind", Stack::cause_at(stack, example.server.port));
             if let Some(stack) = stack {
                 group.note("stack", &stack.words(past.lang));
             }
@@ -431,6 +466,40 @@ mod tests {
         };
         assert!(refused(86).starts_with("Fallback refused by the server"));
         assert!(!refused(70).starts_with("Fallback refused by the server"));
+    }
+
+    #[test]
+    fn mail_programs_are_no_browsers() {
+        let steps = |server: &str| {
+            let old = office(0x0301).sni("outlook.office365.com").server(server);
+            let found = diagnose(&[old]);
+            let finding = find(&found, "client-max-version-o365").unwrap();
+            finding.remediation.join("\n")
+        };
+        assert!(steps("203.0.113.9:443").contains("WinHttp"));
+        for port in [993, 995, 143, 110] {
+            let steps = steps(&format!("203.0.113.9:{port}"));
+            assert!(steps.contains("TLS 1.2\\Client"), "{steps}");
+            assert!(
+                !steps.contains("WinHttp") && !steps.contains("SecureProtocols"),
+                "{steps}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_fallback_proves_itself() {
+        // The first try was before the capture began, or towards another address.
+        let alone = |code| {
+            let lower = office(0x0303).fallback_scsv();
+            let lower = lower.outcome(Outcome::ServerAlert);
+            diagnose(&[lower.alert(Side::Server, code)])
+        };
+        let found = alone(86);
+        let finding = find(&found, "version-fallback-retry").unwrap();
+        assert!(finding.title.starts_with("Fallback refused by the server"));
+        assert_eq!(finding.confidence, Confidence::Certain);
+        assert!(find(&alone(70), "version-fallback-retry").is_none());
     }
 
     #[test]

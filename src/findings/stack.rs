@@ -44,6 +44,16 @@ impl<'a> Stack<'a> {
         }
     }
 
+    /// As [`Stack::cause`], where the port says what the program is: mail programs use neither WinHTTP nor WinINet.
+    pub(super) fn cause_at(stack: Option<Self>, port: u16) -> &'static str {
+        match (Self::cause(stack), port) {
+            ("own-stack", _) => "own-stack",
+            ("", 110 | 143 | 993 | 995) => "mail",
+            (_, 110 | 143 | 993 | 995) => "schannel-mail",
+            (cause, _) => cause,
+        }
+    }
+
     /// The words for people, as `likely Schannel, Windows 7 (reason)`.
     pub(super) fn words(self, lang: Lang) -> String {
         let stack = self.0;

@@ -222,6 +222,8 @@ fn blocks_of(stack: &str) -> &'static [&'static str] {
             "dotnet",
             "wininet",
             "schannel-tls12-client",
+        "schannel-mail" => &["schannel-tls12-client", "dotnet"],
+        "mail" => &["not-windows", "schannel-tls12-client", "dotnet"],
         ],
     }
 }
@@ -531,6 +533,8 @@ mod tests {
                 let blocks = names(&texts(lang).blocks);
                 assert!(blocks_of(kind).iter().all(|name| blocks.contains(name)));
             }
+            "schannel-mail",
+            "mail",
         }
     }
 
