@@ -204,7 +204,15 @@ mod tests {
         let mut made = served.clone();
         made.push(old());
         let found = diagnose(&made);
-        assert_eq!(find(&found, id).unwrap().confidence, Confidence::Certain);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.confidence, Confidence::Certain);
+        // What was never seen is a lower bound: it says of how many handshakes.
+        let mut affects = finding.affects.iter();
+        assert!(
+            affects.any(|line| line.contains("in 3 handshakes")),
+            "{:?}",
+            finding.affects
+        );
         assert!(find(&diagnose(&[old()]), id).is_none());
         // TLS 1.3 alone says nothing about the suites of TLS 1.2.
         let modern = || Make::new().tls13().answer(0x0304, 0x1301);

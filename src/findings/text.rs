@@ -140,10 +140,10 @@ pub fn explain(id: &str, lang: Lang) -> Option<String> {
         Scope::Capture => heads.capture,
     };
     let mut out = format!("{}\n{id} · {severity} · {scope}\n", page.title);
-    section(&mut out, heads.meaning, page.meaning);
+    section(&mut out, heads.meaning, &general(page.meaning));
     let causes = page.cause.0.iter();
     let causes: Vec<String> = causes
-        .filter_map(|(name, cause)| Some(format!("- {name}: {}", cause.meaning?.trim())))
+        .filter_map(|(name, cause)| Some(format!("- {name}: {}", general(cause.meaning?.trim()))))
         .collect();
     section(&mut out, heads.cause, &causes.join("\n"));
     let affects = page
@@ -176,6 +176,14 @@ fn section(out: &mut String, heading: &str, text: &str) {
     }
 }
 
+/// A text about no finding in particular: placeholders become `<name>`.
+fn general(text: &str) -> String {
+    fill(text, &|key: &str, out: &mut String| {
+        write!(out, "<{key}>").is_ok()
+    })
+    .unwrap_or_default()
+}
+
 /// Steps with their blocks put in, as a list; placeholders become `<name>`.
 fn listed(
     texts: &Texts,
@@ -183,12 +191,10 @@ fn listed(
     numbered: bool,
 ) -> String {
     let mut out = String::new();
-    let general = |key: &str, out: &mut String| write!(out, "<{key}>").is_ok();
     let every = [""];
     let steps = steps.flat_map(|step| expand_for(texts, step, &every));
     for (index, step) in steps.enumerate() {
-        let step = fill(step.trim_end(), &general).unwrap_or_default();
-        let step = step.replace('\n', "\n   ");
+        let step = general(step.trim_end()).replace('\n', "\n   ");
         let _ = match numbered {
             true => writeln!(out, "{}. {step}", index + 1),
             false => writeln!(out, "- {step}"),
@@ -216,14 +222,14 @@ fn blocks_of(stack: &str) -> &'static [&'static str] {
         "dotnet-winhttp" => &["dotnet", "winhttp", "schannel-tls12-client"],
         "schannel" => &["winhttp", "dotnet", "wininet", "schannel-tls12-client"],
         "own-stack" => &["own-stack"],
+        "schannel-mail" => &["schannel-tls12-client", "dotnet"],
+        "mail" => &["not-windows", "schannel-tls12-client", "dotnet"],
         _ => &[
             "not-windows",
             "winhttp",
             "dotnet",
             "wininet",
             "schannel-tls12-client",
-        "schannel-mail" => &["schannel-tls12-client", "dotnet"],
-        "mail" => &["not-windows", "schannel-tls12-client", "dotnet"],
         ],
     }
 }
@@ -527,14 +533,14 @@ mod tests {
             "dotnet-winhttp",
             "schannel",
             "own-stack",
+            "schannel-mail",
+            "mail",
             "",
         ] {
             for lang in Lang::ALL {
                 let blocks = names(&texts(lang).blocks);
                 assert!(blocks_of(kind).iter().all(|name| blocks.contains(name)));
             }
-            "schannel-mail",
-            "mail",
         }
     }
 
@@ -556,6 +562,15 @@ mod tests {
             for lang in Lang::ALL {
                 let page = explain(entry.id, lang).unwrap();
                 assert!(page.contains(entry.id) && page.contains(entry.reference));
+                // Nobody is shown what a value would stand for.
+                let raw = page
+                    .split('{')
+                    .skip(1)
+                    .find_map(|rest| rest.split_once('}'));
+                let is_raw = raw.is_some_and(|(name, _)| {
+                    name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                });
+                assert!(!is_raw, "{page}");
                 assert!(title(entry.id, lang).is_some_and(|title| !title.is_empty()));
             }
         }
