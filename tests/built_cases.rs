@@ -173,6 +173,14 @@ fn ports_run_out(silent_at_s: f64) -> Scene {
 #[test]
 fn a_host_that_runs_out_of_udp_ports() {
     is_golden("s4-udp-silence", &ports_run_out(1_200.0));
+    // Ten minutes of questions, of which no span that begins by the clock holds all.
+    let folder = Folder::new("ports-run-out-across-spans");
+    let mut across = ports_run_out(640.0);
+    for packet in &mut across.packets {
+        packet.time_ns += 300_000_000_000;
+    }
+    let told = report(&folder, "across.pcap", &across, "en");
+    assert!(told.contains("[dns-failure-before-connect]"), "{told}");
     // It asks until the end.
     is_silent("dns-failure-before-connect", &ports_run_out(2_500.0));
 }

@@ -180,7 +180,7 @@ pub struct DnsClient {
     pub first_seen: Timestamp,
     /// Last query.
     pub last_seen: Timestamp,
-    /// Ten-minute spans in which it asked at least once a minute, and the one behind each.
+    /// Ten-minute spans in which it asked at least once a minute, from end to end or up to the end, and the one behind each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub spans: Vec<DnsSpan>,
 }
@@ -204,6 +204,8 @@ impl DnsSpan {
     /// Length of a span.
     pub const LENGTH_NS: i64 = 600_000_000_000;
 
+    const MINUTE_US: i64 = 60_000_000;
+
     /// Which span of all time a moment falls into.
     pub fn number_of(time: Timestamp) -> i64 {
         time.0.div_euclid(Self::LENGTH_NS)
@@ -211,8 +213,13 @@ impl DnsSpan {
 
     /// A query at least once a minute, and nearly from end to end.
     pub fn is_steady(&self) -> bool {
-        const MINUTE_US: i64 = 60_000_000;
-        self.longest_pause_us <= MINUTE_US
-            && self.last.micros_since(self.first) >= Self::LENGTH_NS / 1000 - 2 * MINUTE_US
+        self.longest_pause_us <= Self::MINUTE_US
+            && self.last.micros_since(self.first) >= Self::LENGTH_NS / 1000 - 2 * Self::MINUTE_US
+    }
+
+    /// A query at least once a minute, up to the end: with the span behind it that may last for as long.
+    pub fn reaches_end(&self) -> bool {
+        let rest_us = (Self::LENGTH_NS - self.last.0.rem_euclid(Self::LENGTH_NS)) / 1000;
+        self.queries > 1 && self.longest_pause_us <= Self::MINUTE_US && rest_us <= Self::MINUTE_US
     }
 }

@@ -486,13 +486,13 @@ impl Client {
         span.ports = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
     }
 
-    /// A span is kept if it was steady, or comes behind one that was.
+    /// A span is kept if it was steady, to its end at least, or comes behind one that was.
     fn is_worth_keeping(&self) -> bool {
         let follows = self.seen.spans.last().is_some_and(|last| {
-            last.is_steady()
+            (last.is_steady() || last.reaches_end())
                 && DnsSpan::number_of(last.first) + 1 == DnsSpan::number_of(self.span.first)
         });
-        follows || self.span.is_steady()
+        follows || self.span.is_steady() || self.span.reaches_end()
     }
 
     /// A span is over.
