@@ -12,7 +12,7 @@ use super::text::{say, word};
 use super::trace::Kind;
 use super::{Entry, Rule, Settings, Survey, Verdict, When, refused};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// The rules that mark handshakes; surveys tell of them.
 pub(super) static RULES: &[Rule] = &[
@@ -120,6 +120,8 @@ pub(super) fn silence_severity(
 fn resets(report: &mut Report<'_>) {
     let past = report.past;
     let mut answered: BTreeMap<Endpoint, Members> = BTreeMap::new();
+    let mut by_pair: Vec<(IpAddr, Endpoint, Vec<usize>)> = Vec::new();
+    let mut by_server: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
     for (client, server, list) in past
         .pairs
         .with(&[Outcome::HelloReset, Outcome::HelloClosed])
@@ -130,9 +132,15 @@ fn resets(report: &mut Report<'_>) {
                 && trace.own.waited_us() <= UPON_HELLO_US
                 && !report.is_explained(index)
         });
+        by_server.entry(server).or_default().extend(&failed);
+        by_pair.push((client, server, failed));
+    }
+    for (client, server, failed) in by_pair {
         let Some((_, example)) = past.of(&failed).next() else {
             continue;
         };
+        // What a server does not like shows over all of its clients.
+        let all_failed = by_server.get(&server).unwrap_or(&failed);
         let all = past.kinds_at(&server);
         let served = &*answered
             .entry(server)
@@ -158,10 +166,16 @@ fn resets(report: &mut Report<'_>) {
             served.traces.get(..1).unwrap_or(&[]),
         ) {
             group.set("served", &served.traces.len().to_string());
+            group.set("ended", &all_failed.len().to_string());
             if let Some(hops) = in_path {
                 group.set("hops", &hops.to_string());
+                if let Some((syn_ack, close)) = example.own.ttls {
+                    group.set("ttl_syn_ack", &syn_ack.to_string());
+                    group.set("ttl_reset", &close.to_string());
+                }
             }
-            if let Some(feature) = separating_feature(past, &failed, served) {
+            let feature = separating_feature(past, all_failed, served);
+            if let Some(feature) = feature.or_else(|| separating_feature(past, &failed, served)) {
                 group.set("feature", &feature);
             }
         }
@@ -401,6 +415,14 @@ mod tests {
                 .to_string()
         };
         assert!(title(ttl(60)) != title(ttl(118)));
+        let found = diagnose(&[ttl(60)]);
+        let affects = &find(&found, "hello-reset").unwrap().affects;
+        assert!(
+            affects
+                .iter()
+                .any(|line| line.contains("SYN-ACK 118, reset 60")),
+            "{affects:?}"
+        );
         assert!(has(&reset(), "hello-reset"));
         let cut = reset().with(|record| record.defects.push(Defect::OneDirection));
         assert!(!has(&cut, "hello-reset"));
@@ -421,6 +443,22 @@ mod tests {
         assert!(common(&large, 3).unwrap().contains("900 bytes"));
         let suite = |made: Make| made.shape(|shape| shape.cipher_suites.push(Code16(0xcca8)));
         assert!(common(&suite, 3).unwrap().contains("0xcca8"));
+        // Of one client each: it is the server's hellos that are compared.
+        let mut apart: Vec<Make> = (1..=3)
+            .map(|n| large(reset()).client(&format!("10.0.0.{n}")).at(n))
+            .collect();
+        apart.extend((0..3).map(|n| good().client("10.0.0.9").at(100 + n)));
+        let found = diagnose(&apart);
+        let affects = &find(&found, "hello-reset").unwrap().affects;
+        assert!(
+            affects.iter().any(|line| line.contains("900 bytes")),
+            "{affects:?}"
+        );
+        assert!(
+            affects
+                .iter()
+                .any(|line| line.contains("end so: 3; answered: 3"))
+        );
         // Too few; nothing that separates.
         assert_eq!(common(&large, 2), None);
         assert_eq!(common(&|made| made, 3), None);
