@@ -8,6 +8,7 @@ use super::survey::{Report, pick, severity_if};
 use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Settings, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
+use crate::tls::code_points::{NamedGroup, is_grease};
 use std::collections::BTreeSet;
 
 /// The surveys.
@@ -48,14 +49,11 @@ fn large_hello(report: &mut Report<'_>) {
     const RECORD_HEADER: u32 = 5;
     let past = report.past;
     for (server, all) in past.troubled_servers() {
-        let is_large = |trace: &Trace| {
-            let mss = if trace.mss == 0 {
-                MSS
-            } else {
-                u32::from(trace.mss)
-            };
-            trace.own.hello_bytes + RECORD_HEADER > mss
+        let mss_of = |trace: &Trace| match trace.mss {
+            0 => MSS,
+            mss => u32::from(mss),
         };
+        let is_large = |trace: &Trace| trace.own.hello_bytes + RECORD_HEADER > mss_of(trace);
         let over_tcp = |kind: &Kind| kind.hello.is_some() && !kind.flags.quic && kind.flags.whole;
         let failed = past.traces_of(&all.kinds, |kind| over_tcp(kind) && kind.failed_silently());
         let failed = pick(report, &failed, |index, trace| {
@@ -93,6 +91,33 @@ fn large_hello(report: &mut Report<'_>) {
         ) {
             for size in sizes {
                 group.note("bytes", &size.to_string());
+            }
+            let full = past
+                .of(&failed)
+                .filter(|(_, trace)| trace.own.acknowledged == Some(true));
+            group.set("acknowledged", &full.count().to_string());
+            group.set("failed", &failed.len().to_string());
+            if let Some((_, first)) = past.of(&failed).next() {
+                let mss = mss_of(&first);
+                let bytes = first.own.hello_bytes;
+                group.set("first_bytes", &bytes.to_string());
+                group.set(
+                    "segments",
+                    &(bytes + RECORD_HEADER).div_ceil(mss).to_string(),
+                );
+                group.set("mss", &mss.to_string());
+                let shares = past
+                    .hello(&first)
+                    .and_then(|hello| hello.shape.key_share_groups.as_deref());
+                let shares = shares
+                    .unwrap_or(&[])
+                    .iter()
+                    .filter(|code| !is_grease(code.0));
+                let shares: Vec<String> =
+                    shares.map(|code| NamedGroup(code.0).to_string()).collect();
+                if !shares.is_empty() {
+                    group.set("shares", &shares.join(", "));
+                }
             }
         }
         report.explain(&failed);
@@ -279,6 +304,11 @@ mod tests {
         let large = |at| {
             Make::new()
                 .hello(|hello| hello.length = 1_750)
+                .shape(|shape| {
+                    let groups = [0x11ec, 0x001d].map(crate::record::Code16);
+                    shape.key_share_groups = Some(groups.into());
+                })
+                .observed(|seen| seen.hello_acknowledged = Some(false))
                 .outcome(Outcome::HelloUnanswered)
                 .at(at)
                 .lasts_ms(20_000)
@@ -291,6 +321,13 @@ mod tests {
         let found = diagnose(&with_small);
         assert!(find(&found, id).is_some());
         assert!(find(&found, "hello-unanswered").is_none());
+        let affects = &find(&found, id).unwrap().affects;
+        let says = |words: &str| affects.iter().any(|line| line.contains(words));
+        assert!(
+            says("1750 bytes in 2 segments") && says("X25519MLKEM768"),
+            "{affects:?}"
+        );
+        assert!(says("acknowledged in full: 0 of 3"), "{affects:?}");
         with_small.push(good().hello(|hello| hello.length = 1_750));
         assert!(find(&diagnose(&with_small), id).is_none());
     }
