@@ -13,9 +13,9 @@ use super::past::Past;
 use super::stack::Stack;
 use super::survey::Report;
 use super::text::word;
-use super::trace::{Kind, Sort};
+use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Survey, Verdict};
-use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
+use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
 use hashbrown::{HashMap, HashSet};
 use std::{
@@ -213,6 +213,7 @@ fn overruled(offered: &[CipherSuite], chosen: CipherSuite) -> Option<CipherSuite
 
 /// What other handshakes prove about `server-version-limited` and `client-version-limited`.
 fn better_versions(report: &mut Report<'_>) {
+    rejected_versions(report);
     let past = report.past;
     for (subject, group) in report.groups.of("server-version-limited") {
         let Subject::Server(server) = subject else {
@@ -248,6 +249,61 @@ fn better_versions(report: &mut Report<'_>) {
         let kinds: Vec<usize> = all.kinds.iter().copied().filter(is_old).collect();
         if !kinds.is_empty() {
             old_clients(report, *server, (&all.kinds, &kinds), &mut told);
+        }
+    }
+}
+
+/// What other handshakes prove about `protocol-version-rejected`: what the server accepted, and that it cannot stand more.
+fn rejected_versions(report: &mut Report<'_>) {
+    let past = report.past;
+    let id = "protocol-version-rejected";
+    let mut too_high = Vec::new();
+    for (subject, group) in report.groups.of(id) {
+        let Subject::Pair(client, server) = subject else {
+            continue;
+        };
+        let Some(all) = past
+            .servers
+            .get(server)
+            .filter(|_| group.cause() == "by-server")
+        else {
+            continue;
+        };
+        let ledger = past.ledger(&all.kinds);
+        let (Some(lowest), Some(can)) = (ledger.lowest, ledger.can) else {
+            continue;
+        };
+        let mut firsts = past.firsts(&all.kinds);
+        let accepted =
+            firsts.find(|(_, kind)| kind.answer.is_some() && kind.negotiated == Some(lowest));
+        let Some((accepted, proof)) =
+            accepted.and_then(|(index, _)| Some((index, past.trace(index)?)))
+        else {
+            continue;
+        };
+        let list = past.pairs.of(*client, *server).iter().copied();
+        let refused: Vec<usize> = list
+            .filter(|index| {
+                let kind = past.kind(*index);
+                kind.is_some_and(|kind| {
+                    kind.alert == Some((Side::Server, 70)) && kind.answer.is_none()
+                })
+            })
+            .collect();
+        let is_higher = |(_, trace): (usize, Trace<'_>)| trace.offer_max > Some(can);
+        if !refused.is_empty() && past.of(&refused).all(is_higher) {
+            too_high.push((*client, *server, refused, lowest, accepted));
+            continue;
+        }
+        group.set("lowest", version_name(lowest));
+        group.example(Severity::Info, proof.own.start, vec![past.evidence(&proof)]);
+    }
+    for (client, server, refused, lowest, accepted) in too_high {
+        let subject = Subject::Pair(client, server);
+        report.groups.take_back(id, &subject);
+        let verdict = Verdict::new(Severity::Error, Confidence::Likely, "too-high");
+        if let Some(group) = report.tell(id, verdict, subject, &refused, &[accepted]) {
+            group.set("lowest", version_name(lowest));
         }
     }
 }
@@ -637,6 +693,44 @@ mod tests {
         let proves = |text: &str| text.contains("negotiated TLS 1.2");
         assert!(finding.affects.iter().any(|line| proves(line)));
         assert!(finding.evidence.iter().any(|shown| proves(&shown.fact)));
+    }
+
+    #[test]
+    fn a_rejected_version_beside_those_that_were_accepted() {
+        let id = "protocol-version-rejected";
+        let refused = |made: Make| {
+            let made = made.client("10.0.0.9").alert(Side::Server, 70);
+            made.outcome(Outcome::ServerAlert)
+        };
+        let old = refused(Make::new().offer(0x0301));
+        let found = diagnose(&[Make::new().answer(0x0303, 0xc02f), old.clone()]);
+        let finding = find(&found, id).unwrap();
+        let mut affects = finding.affects.iter();
+        assert!(affects.any(|line| line.contains("accepted") && line.contains("TLS 1.2")));
+        assert!(
+            finding
+                .evidence
+                .iter()
+                .any(|shown| shown.fact.contains("negotiated TLS 1.2"))
+        );
+        assert!(finding.remediation[0].contains("Raise the client"));
+        // It takes lower ones only: the server is what needs an update.
+        let lower = Make::new().offer(0x0301).answer(0x0301, 0xc014);
+        let found = diagnose(&[lower, refused(Make::new().tls13())]);
+        let finding = find(&found, id).unwrap();
+        assert!(finding.title.contains("TLS 1.3") && finding.title.contains("TLS 1.0"));
+        let mut steps = finding.remediation.iter();
+        assert!(!steps.any(|step| step.contains("Raise the client") || step.contains("reg add")));
+        assert_eq!(found.iter().filter(|found| found.id == id).count(), 1);
+        // Nothing known of others.
+        let found = diagnose(&[old]);
+        assert!(
+            find(&found, id)
+                .unwrap()
+                .affects
+                .iter()
+                .all(|line| !line.contains("accepted"))
+        );
     }
 
     #[test]
