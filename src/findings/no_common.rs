@@ -2,14 +2,17 @@
 //!
 //! The ledger is a lower bound: "never seen to work" is never "cannot".
 
-use super::facts::suite_name;
+use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
+use super::text::say;
 use super::trace::Kind;
-use super::{Entry, Survey, Verdict};
+use super::{Entry, Lang, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
-use crate::tls::code_points::{CipherSuite, KeyExchange, NamedGroup, VersionRank, is_grease};
+use crate::tls::code_points::{
+    Authentication, CipherSuite, KeyExchange, NamedGroup, VersionRank, is_grease,
+};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The survey: before those that only state the failure.
@@ -32,6 +35,28 @@ fn usable(suite: CipherSuite, version: VersionRank) -> bool {
         return version == VersionRank::Tls13;
     }
     version >= VersionRank::Tls12 || !entry.aead
+}
+
+/// Why a suite that was offered is out.
+fn reason(suite: CipherSuite, version: VersionRank, ledger: &Ledger, lang: Lang) -> String {
+    if !usable(suite, version) {
+        let fact = say(lang, "suite-not-usable");
+        return fact.with("version", version_name(version)).text();
+    }
+    let key = |suite: CipherSuite| Some(suite.entry()?.authentication);
+    let mut accepted = ledger.suites.keys().map(|code| key(CipherSuite(*code)));
+    let other_key = match key(suite) {
+        Some(own @ (Authentication::Rsa | Authentication::Ecdsa | Authentication::Dss)) => {
+            accepted.all(|known| known.is_some_and(|known| known != own))
+        }
+        _ => false,
+    };
+    let why = if other_key {
+        "suite-key-differs"
+    } else {
+        "suite-never-chosen"
+    };
+    say(lang, why).text()
 }
 
 /// The first few suites of a list, for people.
@@ -88,7 +113,17 @@ fn no_common_cipher(report: &mut Report<'_>) {
             (true, false) | (false, true) => Confidence::Likely,
             (false, false) => Confidence::Possible,
         };
-        let offered = suite_words(past.offered(&example).into_iter());
+        let version = example.offer_max.map_or(can, |offered| offered.min(can));
+        let offered = past.offered(&example);
+        let offered: Vec<String> = offered
+            .into_iter()
+            .take(6)
+            .map(|suite| {
+                let why = reason(suite, version, ledger, past.lang);
+                format!("{}: {why}", suite_name(suite))
+            })
+            .collect();
+        let offered = offered.join(", ");
         let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
         let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
         let verdict = Verdict::new(Severity::Error, confidence, "");
@@ -212,6 +247,26 @@ mod tests {
             affects.any(|line| line.contains("in 3 handshakes")),
             "{:?}",
             finding.affects
+        );
+        // Each suite with the reason why it is out.
+        let offers = |made: Make, words: &str| {
+            let mut made = vec![made];
+            made.extend((0..3).map(|at| good().at(at)));
+            let found = diagnose(&made);
+            let affects = &find(&found, id).unwrap().affects;
+            assert!(
+                affects.iter().any(|line| line.contains(words)),
+                "{affects:?}"
+            );
+        };
+        offers(old().suites(&[0x009c]), "(0x009c): never chosen");
+        offers(
+            old().suites(&[0xc02b]),
+            "(0xc02b): needs another kind of certificate",
+        );
+        offers(
+            old().suites(&[0x1301, 0x000a]),
+            "(0x1301): not usable at TLS 1.2",
         );
         assert!(find(&diagnose(&[old()]), id).is_none());
         // TLS 1.3 alone says nothing about the suites of TLS 1.2.
