@@ -199,9 +199,12 @@ fn note_parties(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
 }
 
 fn offer_fact(facts: &Facts<'_>, lang: Lang) -> Say {
+    // A hello in the format of SSL 2.0 has cipher kinds.
+    let kinds = facts.observed(|observed| observed.sslv2_cipher_kinds.as_ref().map(Vec::len));
+    let count = kinds.unwrap_or_else(|| facts.offered().count());
     say(lang, "client-offer")
         .with("offered", facts.offer_max.map_or("?", version_name))
-        .with("count", facts.offered().count())
+        .with("count", count)
         .with("name", facts.sni().unwrap_or_else(|| unnamed(facts, lang)))
 }
 
@@ -221,6 +224,11 @@ fn describe_versions(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     }
     if let (Some(hello), Some(suite)) = (facts.server_hello, facts.suite()) {
         sheet.fact(hello.frame, |lang| {
+            // In SSL 2.0 it is the client that chooses.
+            if facts.negotiated < Some(VersionRank::Ssl30) {
+                return say(lang, "server-version")
+                    .with("version", facts.negotiated.map_or("?", version_name));
+            }
             let fact = say(lang, "server-chose")
                 .with("version", facts.negotiated.map_or("?", version_name))
                 .with("suite", suite_name(suite));
@@ -344,7 +352,23 @@ mod tests {
             .answer(0x0303, 0xc02f)
             .observed(|observed| observed.sslv2_hello = Some(true));
         assert!(has(&old, "legacy-version-negotiated"));
-        assert!(diagnose(&[old])[0].title.contains("SSL 2.0"));
+        assert!(
+            diagnose(std::slice::from_ref(&old))[0]
+                .title
+                .contains("SSL 2.0")
+        );
+        // Its cipher kinds are no cipher suites; nor does the server choose one.
+        let oldest = old.offer(0x0002).suites(&[]).answer(0x0002, 0xffff);
+        let oldest = oldest.observed(|observed| {
+            observed.sslv2_cipher_kinds = Some(vec!["0x010080".into(), "0x0700c0".into()]);
+        });
+        let found = diagnose(&[oldest]);
+        let facts: Vec<&str> = found[0].evidence.iter().map(|shown| &*shown.fact).collect();
+        assert!(facts[0].contains("2 cipher suite(s)"), "{facts:?}");
+        assert!(
+            !facts.iter().any(|fact| fact.contains("0xffff")),
+            "{facts:?}"
+        );
     }
 
     #[test]
