@@ -281,8 +281,7 @@ fn aged(
 /// Longer than browsers take of a public authority.
 fn is_long((begin, end): (Timestamp, Timestamp), settings: &Settings) -> bool {
     let lifetime = end.0.saturating_sub(begin.0);
-    lifetime > i64::from(settings.lifetime_days_max) * DAY_NS + DAY_NS
-        && begin.0 >= LIFETIME_LIMITED_NS
+    lifetime > i64::from(settings.lifetime_days_max) * DAY_NS && begin.0 >= LIFETIME_LIMITED_NS
 }
 
 /// From 2020-09-01 on browsers take public certificates of 398 days at most (CA/Browser Forum ballot SC-031).
@@ -590,6 +589,14 @@ mod tests {
         let public = diagnose(&[long("C=US, O=DigiCert Inc, CN=X")]);
         assert_eq!(find(&public, id).unwrap().severity, Severity::Info);
         assert!(!has(&long("O=Contoso, CN=Contoso Issuing CA"), id));
+        // To the day.
+        let lives = |lifetime: i64| {
+            long("C=US, O=DigiCert Inc, CN=X").leaf(|cert| {
+                cert.not_before = days(-10);
+                cert.not_after = days(lifetime - 10);
+            })
+        };
+        assert!(has(&lives(399), id) && !has(&lives(398), id));
         // With an expired intermediate behind it, it is still the server's own that counts.
         let mut issuer = cert("CN=Contoso Issuing CA", &[]);
         issuer.not_after = days(-1);
