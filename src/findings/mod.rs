@@ -216,6 +216,7 @@ pub static SURVEYS: &[&[Survey]] = &[
     names::SURVEYS,
     dropped::SURVEYS,
     backend::SURVEYS,
+    refused::TOLD,
     no_common::SURVEYS,
     signatures::SURVEYS,
     refused::SURVEYS,

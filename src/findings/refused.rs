@@ -15,17 +15,17 @@ use crate::tls::code_points::AlertDescription;
 use hashbrown::HashSet;
 use std::{collections::BTreeMap, net::IpAddr};
 
-/// The surveys: before those that only state a failure, and beside them.
-pub(super) static SURVEYS: &[Survey] = &[
-    Survey {
-        entries: &[],
-        run: leave_to_o365,
-    },
-    Survey {
-        entries: &[],
-        run: refusals,
-    },
-];
+/// The survey before all that look for reasons at the server.
+pub(super) static TOLD: &[Survey] = &[Survey {
+    entries: &[],
+    run: leave_to_o365,
+}];
+
+/// The survey beside those that only state a failure.
+pub(super) static SURVEYS: &[Survey] = &[Survey {
+    entries: &[],
+    run: refusals,
+}];
 
 /// No other finding speaks of this alert upon a ClientHello: not of a version (70, 71), a fallback (86), a name (112), or
 /// a protocol (120).
@@ -43,7 +43,7 @@ fn refusal(kind: &Sort) -> Option<u8> {
     }
 }
 
-/// What `o365-no-common-cipher` says of a hello need not be told as a bare failure, too.
+/// What `o365-no-common-cipher` says of a hello need not be told as a bare failure, too, nor as a matter of the server.
 fn leave_to_o365(report: &mut Report<'_>) {
     let past = report.past;
     let told = report.groups.of("o365-no-common-cipher");
@@ -154,5 +154,16 @@ mod tests {
         assert!(find(&found, "client-max-version-o365").is_some() && find(&found, id).is_none());
         // A hello that fits fails for another reason.
         assert!(find(&diagnose(&[strict(reset)]), id).is_some());
+    }
+
+    #[test]
+    fn what_microsoft_does_not_take_is_told_once() {
+        let office = |made: Make| made.sni("outlook.office365.com").server("203.0.113.9:443");
+        let served = |at| office(Make::new().client("10.0.0.2").answer(0x0303, 0xc030)).at(at);
+        let client = office(refused(40).suites(&[0xcca8]));
+        let found = diagnose(&[served(0), served(1), served(2), client]);
+        assert!(find(&found, "o365-no-common-cipher").is_some());
+        // Its remedy would be at the server, which is not ours.
+        assert!(find(&found, "no-common-cipher").is_none());
     }
 }
