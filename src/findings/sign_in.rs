@@ -276,6 +276,9 @@ fn describe_bearer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
                     .with("expected", expected)
                     .with("actual", actual);
             }
+            if let Some(server) = response.front_end.as_deref() {
+                fact = fact.and("bearer-front-end").with("server", server);
+            }
             match request {
                 Some(request) => fact.and("bearer-request").with("path", &request.path),
                 None => fact,
@@ -417,6 +420,18 @@ mod tests {
         assert!(offload.is_some() && renamed.is_some() && offload != renamed);
         assert!(title(|response| response.diagnostics = Some(2_000_005)).is_some());
         assert!(title(|response| response.diagnostics = Some(4_000_000)).is_some());
+        // Of many servers behind a name, which one answered so.
+        let response = answer(|response| {
+            response.diagnostics = Some(2_000_005);
+            response.front_end = Some("EX1".into());
+        });
+        let found = diagnose(&[plain(shows("/EWS/x", "Bearer", None), vec![response])]);
+        let evidence = &find(&found, BEARER).unwrap().evidence;
+        assert!(
+            evidence
+                .iter()
+                .any(|shown| shown.fact.contains("X-FEServer EX1"))
+        );
         assert!(title(|response| response.diagnostics = Some(1)).is_none());
     }
 

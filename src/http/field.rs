@@ -198,6 +198,7 @@ impl Response {
                 self.diagnostics_expected = origin_after(value, b"Expected '");
                 self.diagnostics_actual = origin_after(value, b"Actual '");
             }
+            _ if is(name, "X-FEServer") => self.front_end = Some(text(value)),
             _ if is(name, "Location") => {
                 self.redirects_to_https = value.get(..6).is_some_and(|start| is(start, "https:"));
             }
@@ -276,6 +277,8 @@ mod tests {
         response.field(b"x-ms-diagnostics: 2000003;reason=\"The audience claim\"");
         assert_eq!(response.diagnostics, Some(2_000_003));
         assert_eq!(response.diagnostics_expected, None);
+        response.field(b"X-FEServer: EX1");
+        assert_eq!(response.front_end.as_deref(), Some(&b"EX1"[..]));
         response.field(
             b"x-ms-diagnostics: 2000003;reason=\"The hostname component of the audience claim value is invalid. Expected 'https://mail.contoso.com'. Actual 'http://mail.contoso.com/x?secret'.\";error_category=\"invalid_resource\"",
         );

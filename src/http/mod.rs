@@ -81,6 +81,8 @@ pub struct Response {
     pub diagnostics_expected: Option<Text>,
     /// Scheme and host that its reason says was found.
     pub diagnostics_actual: Option<Text>,
+    /// `X-FEServer`: Exchange's server that took the request.
+    pub front_end: Option<Text>,
     /// `Location` begins with `https:`.
     pub redirects_to_https: bool,
 }

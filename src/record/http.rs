@@ -97,6 +97,9 @@ pub struct HttpResponse {
     /// Scheme and host that its reason says was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnostics_actual: Option<Box<str>>,
+    /// `X-FEServer`: Exchange's server that took the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front_end: Option<Box<str>>,
     /// `Location` leads to https.
     #[serde(skip_serializing_if = "is_false")]
     pub redirects_to_https: bool,
@@ -256,6 +259,7 @@ fn response(response: &http::Response) -> HttpResponse {
         diagnostics: response.diagnostics,
         diagnostics_expected: response.diagnostics_expected.as_deref().map(text),
         diagnostics_actual: response.diagnostics_actual.as_deref().map(text),
+        front_end: response.front_end.as_deref().map(text),
         redirects_to_https: response.redirects_to_https,
     }
 }
