@@ -472,10 +472,21 @@ fn silence(client: &DnsClient) -> Option<(DnsSpan, Timestamp, Option<Timestamp>)
             begin = None;
         }
         let since = *begin.get_or_insert(*span);
-        let lasts = span.last.micros_since(since.first) >= DnsSpan::LENGTH_NS / 1_000;
+        let least = DnsSpan::LENGTH_NS / 1_000 - 2 * PAUSE_US;
+        let lasts = span.last.micros_since(since.first) >= least;
         if !(span.is_steady() || goes_on && lasts) {
             continue;
         }
+        let steady = match before {
+            _ if span.is_steady() => *span,
+            Some(before) if before.is_steady() => *before,
+            Some(before) => DnsSpan {
+                queries: before.queries + span.queries,
+                ports: before.ports.max(span.ports),
+                ..*span
+            },
+            None => *span,
+        };
         let number = DnsSpan::number_of(span.first);
         let next = client
             .spans
@@ -485,14 +496,14 @@ fn silence(client: &DnsClient) -> Option<(DnsSpan, Timestamp, Option<Timestamp>)
             // It goes on: what follows is looked at in its turn.
             Some(next) if next.first.micros_since(span.last) <= PAUSE_US => {}
             Some(next) if next.first.micros_since(span.last) >= SILENCE_US => {
-                return Some((*span, span.last, Some(next.first)));
+                return Some((steady, span.last, Some(next.first)));
             }
-            Some(next) if client.last_seen <= next.last => return Some((*span, next.last, None)),
+            Some(next) if client.last_seen <= next.last => return Some((steady, next.last, None)),
             Some(_) => {}
-            None if client.last_seen <= span.last => return Some((*span, span.last, None)),
+            None if client.last_seen <= span.last => return Some((steady, span.last, None)),
             None => {
                 let later = Timestamp((number + 2) * DnsSpan::LENGTH_NS);
-                return Some((*span, span.last, Some(later)));
+                return Some((steady, span.last, Some(later)));
             }
         }
     }
@@ -820,7 +831,18 @@ mod tests {
         // It was steady for ten minutes, of which neither span holds all.
         let from = base - 300;
         let halves = vec![span(from, base - 10, 20), span(base + 5, from + 610, 20)];
-        assert!(find(&diagnose_dns(&made, &dns(from + 610, halves)), DNS).is_some());
+        let found = diagnose_dns(&made, &dns(from + 610, halves));
+        let affects = &find(&found, DNS).unwrap().affects;
+        assert!(
+            affects.iter().any(|line| line.contains("120 questions")),
+            "{affects:?}"
+        );
+        // The span behind a steady one is no less steady for being short.
+        let tail = vec![
+            span(base + 80, base + 590, 20),
+            span(base + 605, base + 640, 20),
+        ];
+        assert!(find(&diagnose_dns(&made, &dns(base + 640, tail)), DNS).is_some());
         // Too short; or with a pause between them.
         let short = vec![
             span(base - 200, base - 10, 20),
