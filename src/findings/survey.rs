@@ -11,6 +11,7 @@ use super::past::Past;
 use super::trace::Trace;
 use super::{Settings, Verdict, entry};
 use crate::record::{Evidence, Outcome, Severity, Side, Timestamp};
+use hashbrown::HashSet;
 use std::collections::BTreeMap;
 
 /// Equal connections at a regular interval that are taken for health probes.
@@ -33,6 +34,8 @@ pub(super) struct Report<'r> {
     probes: Vec<bool>,
     /// These, by pair and kind.
     checks: Vec<Vec<usize>>,
+    /// Traces that offer less than their client can, since a try before them failed.
+    fallen: HashSet<usize>,
 }
 
 impl<'r> Report<'r> {
@@ -46,6 +49,7 @@ impl<'r> Report<'r> {
             explained: vec![false; past.len()],
             probes: vec![false; past.len()],
             checks: Vec::new(),
+            fallen: HashSet::new(),
             past,
             aside,
             baseline,
@@ -67,6 +71,20 @@ impl<'r> Report<'r> {
 
     pub(super) fn is_explained(&self, index: usize) -> bool {
         self.explained.get(index).copied().unwrap_or(false)
+    }
+
+    /// These traces offer less than their client can: they are the lower rungs of a fallback.
+    pub(super) fn fall_back(&mut self, traces: &[usize]) {
+        self.fallen.extend(traces);
+    }
+
+    pub(super) fn falls_back(&self, index: usize) -> bool {
+        self.fallen.contains(&index)
+    }
+
+    /// All that fall back.
+    pub(super) fn fallen(&self) -> &HashSet<usize> {
+        &self.fallen
     }
 
     pub(super) fn is_probe(&self, index: usize) -> bool {
