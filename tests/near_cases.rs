@@ -1,0 +1,172 @@
+//! Cases in which a finding once fired that was not right, and what they nearly are: packets are built, and go through
+//! the whole pipe. Each test shows both sides of the line.
+
+#![allow(clippy::unwrap_used)] // a test that can't go on shall stop
+
+mod support;
+
+use support::{
+    packets::{
+        RST, Talk,
+        Who::{Client, Server},
+    },
+    run::Run,
+    scene::{Scene, answer, certificates, complete, hello10, hello12, reset_after_hello},
+    tls::{self, Hello},
+};
+use tlscope::{
+    findings::Settings,
+    record::{Finding, Handshake, Outcome},
+};
+
+const NAME: &str = "www.contoso.com";
+const CLIENT: &str = "10.0.1.1";
+const SERVER: &str = "10.0.0.5:443";
+
+/// The certificates of the bundled captures are valid then: 2026-11-27.
+fn scene() -> Scene {
+    Scene {
+        begin_s: 330.0 * 86_400.0,
+        ..Scene::default()
+    }
+}
+
+fn found<'r>(run: &'r Run, id: &str) -> Option<&'r Finding> {
+    run.findings.iter().find(|finding| finding.id == id)
+}
+
+#[track_caller]
+fn fires<'r>(run: &'r Run, id: &str) -> &'r Finding {
+    let finding = found(run, id);
+    assert!(
+        finding.is_some(),
+        "{id} is missing: {:?}",
+        run.finding_counts()
+    );
+    finding.unwrap()
+}
+
+#[track_caller]
+fn is_silent(run: &Run, id: &str) {
+    let finding = found(run, id);
+    assert!(finding.is_none(), "{id} fires: {finding:#?}");
+}
+
+/// The record of the client that a case is about.
+#[track_caller]
+fn of_client(run: &Run) -> &Handshake {
+    let mut records = run.records.iter();
+    let client = records.find(|record| record.client.ip.to_string() == CLIENT);
+    client.unwrap()
+}
+
+/// A good handshake at TLS 1.2.
+fn good(scene: &mut Scene, client: &str, server: &str, at_s: f64) {
+    let der = &certificates()[0].1;
+    scene.talk(client, server, at_s, |talk| {
+        complete(talk, &hello12(NAME), 0x0303, 0xc030, der);
+    });
+}
+
+/// A program that offers TLS 1.2, 1.1 and 1.0 in turn, a second apart.
+fn ladder(signals: bool) -> Scene {
+    let at = |version: u16| Hello {
+        version,
+        suites: vec![0xc014, 0x0035, 0x002f, 0x000a],
+        ..hello12(NAME)
+    };
+    let mut last = at(0x0301);
+    if signals {
+        last.suites.push(0x5600);
+    }
+    let der = &certificates()[0].1;
+    let mut scene = scene();
+    scene
+        .talk(CLIENT, SERVER, 0.0, |talk| {
+            reset_after_hello(talk, &at(0x0303))
+        })
+        .talk(CLIENT, SERVER, 1.0, |talk| {
+            reset_after_hello(talk, &at(0x0302))
+        })
+        .talk(CLIENT, SERVER, 2.0, |talk| {
+            complete(talk, &last, 0x0301, 0xc014, der);
+        });
+    scene
+}
+
+#[test]
+fn a_fallback_is_one_program_on_three_rungs() {
+    let rungs = "TLS 1.2 hello-reset → TLS 1.1 hello-reset → TLS 1.0 established";
+    for signals in [false, true] {
+        let run = ladder(signals).run(Settings::default());
+        let title = &fires(&run, "version-fallback-retry").title;
+        assert!(title.contains(rungs), "{title}");
+        is_silent(&run, "same-client-mixed-offers");
+    }
+    // An old program beside it.
+    let der = &certificates()[0].1;
+    let mut two = ladder(true);
+    two.talk(CLIENT, "10.0.0.9:443", 3.0, |talk| {
+        complete(talk, &hello10("printer.contoso.com"), 0x0301, 0xc014, der);
+    });
+    let run = two.run(Settings::default());
+    let title = &fires(&run, "same-client-mixed-offers").title;
+    assert!(
+        title.contains("TLS 1.0") && !title.contains("TLS 1.1"),
+        "{title}"
+    );
+}
+
+/// A hello and its acknowledgement; then the server's flight of so many bytes, which the capture lacks and the client
+/// acknowledges.
+fn acknowledged(talk: &mut Talk, flight: &[u8]) {
+    talk.open()
+        .send(Client, &hello12(NAME).record())
+        .acknowledge(Server);
+    talk.send(Server, flight);
+    talk.packets.pop();
+    talk.acknowledge(Client);
+}
+
+#[test]
+fn what_the_client_acknowledges_was_answered() {
+    let der = &certificates()[0].1;
+    let flight = answer(0x0303, 0xc030, der);
+    let run = |flight: &[u8], then: &dyn Fn(&mut Talk)| {
+        let mut scene = scene();
+        scene.talk(CLIENT, SERVER, 0.0, |talk| {
+            acknowledged(talk, flight);
+            then(talk);
+        });
+        // Time goes on.
+        good(&mut scene, "10.0.1.2", "10.0.0.6:443", 60.0);
+        scene.run(Settings::default())
+    };
+    // The client gives up, by a RST that acknowledges nothing; or the capture lacks the end as well.
+    let reset = |talk: &mut Talk| {
+        talk.wait_ms(6_000);
+        let at = talk.sequence(Client, talk.sent[0]);
+        talk.raw(Client, RST, at, b"");
+    };
+    let waits = |talk: &mut Talk| {
+        talk.wait_ms(20_000).acknowledge(Client);
+    };
+    let ends: [&dyn Fn(&mut Talk); 2] = [&reset, &waits];
+    for then in ends {
+        let lacking = run(&flight, then);
+        is_silent(&lacking, "hello-unanswered");
+        assert_eq!(of_client(&lacking).outcome, Outcome::Truncated);
+        // Nothing but its SYN was acknowledged: it is a silence.
+        let silent = run(b"", then);
+        fires(&silent, "hello-unanswered");
+        assert_eq!(of_client(&silent).outcome, Outcome::HelloUnanswered);
+    }
+    // An alert proves itself; what it is about is not known.
+    let alert = |talk: &mut Talk| {
+        talk.send(Client, &tls::alert(2, 48));
+    };
+    let run = run(&flight, &alert);
+    assert_eq!(of_client(&run).outcome, Outcome::ClientAlert);
+    assert_eq!(of_client(&run).tcp.as_ref().unwrap().gaps, 1);
+    is_silent(&run, "cert-rejected-by-client");
+}
