@@ -11,7 +11,7 @@ use support::{
         Who::{Client, Server},
     },
     run::Run,
-    scene::{Scene, answer, certificates, complete, hello10, hello12, reset_after_hello},
+    scene::{Scene, answer, certificates, complete, hello10, hello12, reset_after_hello, silent},
     tls::{self, Hello},
 };
 use tlscope::{
@@ -169,4 +169,73 @@ fn what_the_client_acknowledges_was_answered() {
     assert_eq!(of_client(&run).outcome, Outcome::ClientAlert);
     assert_eq!(of_client(&run).tcp.as_ref().unwrap().gaps, 1);
     is_silent(&run, "cert-rejected-by-client");
+}
+
+/// A load balancer that opens and closes a connection every ten seconds, of which the capture lacks some in one way or the
+/// other.
+fn probes(lack: impl Fn(u32, &mut Talk), say: impl Fn(&mut Talk)) -> Run {
+    let mut scene = scene();
+    good(&mut scene, CLIENT, SERVER, 3.0);
+    for n in 0..24 {
+        scene.talk("10.0.0.9", SERVER, f64::from(n) * 10.0, |talk| {
+            say(talk);
+            lack(n, talk);
+        });
+    }
+    scene.run(Settings::default())
+}
+
+#[test]
+fn probes_of_which_the_capture_lacks_some_are_probes() {
+    let by_tcp = |talk: &mut Talk| silent(talk);
+    let by_hello = |talk: &mut Talk| {
+        let der = &certificates()[0].1;
+        talk.open()
+            .send(Client, &hello12(NAME).record())
+            .send(Server, &answer(0x0303, 0xc030, der))
+            .close();
+    };
+    let whole = |n: u32, talk: &mut Talk| {
+        if matches!(n, 5 | 11 | 12 | 17) {
+            talk.packets.clear();
+        }
+    };
+    let fin = |n: u32, talk: &mut Talk| {
+        if n % 4 == 1 {
+            talk.packets.remove(3);
+        }
+    };
+    let payload = |n: u32, talk: &mut Talk| {
+        if n % 4 == 1 {
+            talk.packets.retain(|packet| packet.bytes.len() <= 60);
+        }
+    };
+    for run in [
+        probes(whole, by_tcp),
+        probes(fin, by_tcp),
+        probes(whole, by_hello),
+        probes(payload, by_hello),
+    ] {
+        let title = &fires(&run, "health-probe").title;
+        assert!(title.contains("every 10 s"), "{title}");
+        is_silent(&run, "closed-before-hello");
+        is_silent(&run, "cert-rejected-by-client");
+    }
+    // A program that tries a few times in a row and then waits is none; nor is one that comes when it likes.
+    let tries = |at: &dyn Fn(u32) -> f64| {
+        let mut scene = scene();
+        good(&mut scene, CLIENT, SERVER, 3.0);
+        for n in 0..20 {
+            scene.talk("10.0.0.9", SERVER, at(n), silent);
+        }
+        scene.run(Settings::default())
+    };
+    for run in [
+        tries(&|n| f64::from(n / 5 * 300 + n % 5 * 2)),
+        tries(&|n| f64::from(n * 10 + n * n * n % 7 * 3)),
+        tries(&|n| f64::from(n / 2 * 60 + n % 2 * 2)),
+    ] {
+        is_silent(&run, "health-probe");
+        fires(&run, "closed-before-hello");
+    }
 }

@@ -32,8 +32,8 @@ pub(super) struct Report<'r> {
     explained: Vec<bool>,
     /// By trace: it is a load balancer's health probe.
     probes: Vec<bool>,
-    /// These, by pair and kind.
-    checks: Vec<Vec<usize>>,
+    /// These, by pair and kind, with their interval in seconds.
+    checks: Vec<(Vec<usize>, f64)>,
     /// Traces that offer less than their client can, since a try before them failed.
     fallen: HashSet<usize>,
 }
@@ -184,13 +184,13 @@ impl<'r> Report<'r> {
                 hellos.entry(hello).or_default().push(index);
             }
             for probes in hellos.into_values() {
-                if is_regular(past, &probes) {
+                if let Some(interval) = interval(past, &probes) {
                     for index in &probes {
                         if let Some(slot) = self.probes.get_mut(*index) {
                             *slot = true;
                         }
                     }
-                    self.checks.push(probes);
+                    self.checks.push((probes, interval));
                 }
             }
         }
@@ -198,11 +198,7 @@ impl<'r> Report<'r> {
 
     /// Probes by pair and kind, with their interval in seconds.
     pub(super) fn probes(&self) -> Vec<(Vec<usize>, f64)> {
-        let interval = |probes: &Vec<usize>| intervals(self.past, probes).0;
-        let checks = self.checks.iter();
-        checks
-            .map(|probes| (probes.clone(), interval(probes)))
-            .collect()
+        self.checks.clone()
     }
 }
 
@@ -222,29 +218,51 @@ fn looks_like_probe(trace: &Trace) -> bool {
     }
 }
 
-/// Mean and standard deviation of the times between traces, in seconds.
-#[allow(clippy::cast_precision_loss)] // times of a capture, for a ratio
-fn intervals(past: &Past, list: &[usize]) -> (f64, f64) {
+/// The interval in seconds of six or more that come regularly: its coefficient of variation is below a fifth.
+fn interval(past: &Past, list: &[usize]) -> Option<f64> {
+    if list.len() < PROBES_MIN {
+        return None;
+    }
     let starts: Vec<i64> = past.of(list).map(|(_, trace)| trace.own.start.0).collect();
     let gaps: Vec<f64> = starts
         .windows(2)
-        .filter_map(|pair| Some((pair.get(1)? - pair.first()?) as f64 / 1e9))
+        .filter_map(|pair| Some(seconds(pair.get(1)? - pair.first()?)))
         .collect();
-    if gaps.is_empty() {
-        return (0.0, 0.0);
-    }
-    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-    (mean, spread.sqrt())
+    steady(&gaps).or_else(|| interval_with_losses(gaps))
 }
 
-/// Six or more, with a coefficient of variation below a fifth.
-fn is_regular(past: &Past, list: &[usize]) -> bool {
-    if list.len() < PROBES_MIN {
-        return false;
+/// The same where some are missing, since the capture lost packets of them: most gaps are one interval, and the others are
+/// a few of them, which are not as wide as to be pauses.
+fn interval_with_losses(mut gaps: Vec<f64>) -> Option<f64> {
+    const LOST_MAX: f64 = 8.0;
+    const TOLERANCE: f64 = 0.2;
+    gaps.sort_unstable_by(f64::total_cmp);
+    let median = *gaps.get((gaps.len() - 1) / 2)?;
+    let singles = gaps.partition_point(|gap| *gap < 1.5 * median);
+    let (single, several) = gaps.split_at(singles);
+    let interval = steady(single).filter(|_| single.len() * 2 > gaps.len())?;
+    let is_multiple = |gap: &f64| {
+        let times = gap / interval;
+        times < LOST_MAX && (times - times.round()).abs() < TOLERANCE
+    };
+    (single.len() + 1 >= PROBES_MIN && several.iter().all(is_multiple)).then_some(interval)
+}
+
+/// The mean of times that differ little.
+#[allow(clippy::cast_precision_loss)] // of a few thousand
+fn steady(gaps: &[f64]) -> Option<f64> {
+    if gaps.is_empty() {
+        return None;
     }
-    let (mean, deviation) = intervals(past, list);
-    mean > 0.5 && deviation / mean < 0.2
+    let count = gaps.len() as f64;
+    let mean = gaps.iter().sum::<f64>() / count;
+    let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / count;
+    (mean > 0.5 && spread.sqrt() / mean < 0.2).then_some(mean)
+}
+
+#[allow(clippy::cast_precision_loss)] // times of a capture, for a ratio
+fn seconds(ns: i64) -> f64 {
+    ns as f64 / 1e9
 }
 
 /// Traces of a list that fit.
