@@ -239,3 +239,110 @@ fn probes_of_which_the_capture_lacks_some_are_probes() {
         fires(&run, "closed-before-hello");
     }
 }
+
+/// A connection to a host through an explicit proxy, up to its hello.
+fn through_proxy(talk: &mut Talk, host: &'static str) {
+    let request = format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n");
+    talk.open()
+        .send(Client, request.as_bytes())
+        .send(Server, b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .send(Client, &hello12(host).record());
+}
+
+fn served(talk: &mut Talk, suite: u16, der: &[u8]) {
+    let mut second = tls::record(22, 0x0303, &tls::message(16, &tls::vec8(&[7; 32])));
+    second.extend(tls::finished());
+    talk.send(Server, &answer(0x0303, suite, der))
+        .send(Client, &second)
+        .send(Server, &tls::finished())
+        .send(Client, &tls::record(23, 0x0303, &[1; 600]))
+        .send(Server, &tls::record(23, 0x0303, &[2; 1200]))
+        .wait_ms(1_500)
+        .close();
+}
+
+const PROXY: &str = "10.0.0.8:3128";
+
+#[test]
+fn who_answers_through_a_proxy_is_not_the_proxy() {
+    // Years later, when the certificates have expired.
+    let all = certificates();
+    let mut scene = scene();
+    scene.begin_s += 6.0 * 365.0 * 86_400.0;
+    for (at, (host, (_, der))) in ["www.contoso.com", "old.contoso.com"]
+        .iter()
+        .zip(&all)
+        .enumerate()
+    {
+        scene.talk(CLIENT, PROXY, at as f64, |talk| {
+            through_proxy(talk, host);
+            served(talk, 0xc030, der);
+        });
+    }
+    // The same certificate without a proxy.
+    scene.talk(CLIENT, SERVER, 9.0, |talk| {
+        complete(talk, &hello12(NAME), 0x0303, 0xc030, &all[0].1);
+    });
+    let mut run = scene.run(Settings::default());
+    run.findings.retain(|finding| finding.id == "cert-validity");
+    let mut told: Vec<String> = run
+        .findings
+        .iter()
+        .map(|finding| format!("{} | {}", finding.subject, finding.title))
+        .collect();
+    told.sort();
+    let has_expired = "has expired (2028-11-21 10:50)";
+    let by =
+        |who: &str| format!("{who}: CN=www.contoso.com | The certificate of {who} {has_expired}");
+    assert_eq!(
+        told,
+        [
+            by(SERVER),
+            by("old.contoso.com:443 through proxy 10.0.0.8:3128"),
+            by("www.contoso.com:443 through proxy 10.0.0.8:3128"),
+        ]
+    );
+}
+
+#[test]
+fn hosts_behind_a_proxy_are_not_one_server() {
+    let der = &certificates()[0].1;
+    let build = |by_proxy: bool| {
+        let mut scene = scene();
+        let mut say = |at: f64, host: &'static str, then: &dyn Fn(&mut Talk)| {
+            let server = if by_proxy { PROXY } else { SERVER };
+            scene.talk(CLIENT, server, at, |talk| {
+                match by_proxy {
+                    true => through_proxy(talk, host),
+                    false => {
+                        talk.open().send(Client, &hello12(host).record());
+                    }
+                }
+                then(talk);
+            });
+        };
+        for n in 0..4 {
+            let at = f64::from(n * n) * 7.0;
+            say(at, "bad.contoso.com", &|talk| {
+                talk.rst(Server);
+            });
+            say(at + 1.0, NAME, &|talk| served(talk, 0xc030, der));
+            say(at + 2.0, "cbc.contoso.com", &|talk| {
+                served(talk, 0xc014, der)
+            });
+        }
+        scene.run(Settings::default())
+    };
+    // Three names at one server: it refuses one of them, and chooses worse than it could.
+    let direct = build(false);
+    let refused = fires(&direct, "sni-rejected");
+    assert!(refused.title.contains("bad.contoso.com"));
+    fires(&direct, "h2-cipher-order-risk");
+    // Three servers behind a proxy: nothing tells what each of them could do.
+    let run = build(true);
+    is_silent(&run, "sni-rejected");
+    is_silent(&run, "h2-cipher-order-risk");
+    let reset = fires(&run, "hello-reset");
+    let title = "bad.contoso.com through proxy 10.0.0.8:3128 resets the connection right after";
+    assert!(reset.title.contains(title), "{}", reset.title);
+}

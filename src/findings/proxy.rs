@@ -100,7 +100,8 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
 /// Addresses that may be a proxy's: servers that call others, and configured ones.
 pub(super) fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
     let past = report.past;
-    let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
+    let servers = past.kinds.endpoints.iter().map(|server| server.ip);
+    let servers: HashSet<IpAddr> = servers.collect();
     let calling = past.clients.addresses.iter().copied();
     let configured = report.settings.proxies.iter();
     configured

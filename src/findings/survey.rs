@@ -5,7 +5,7 @@
 
 use super::aside::Aside;
 use super::baseline::Baseline;
-use super::groups::{Group, Groups, Subject, Value};
+use super::groups::{Group, Groups, Subject, Value, through};
 use super::history::PAIR_NOTABLE;
 use super::past::Past;
 use super::trace::Trace;
@@ -161,7 +161,10 @@ impl<'r> Report<'r> {
         }
         for (_, trace) in past.of(traces) {
             group.note_value("clients", Value::Ip(trace.own.client));
-            group.note_value("server", Value::Endpoint(trace.server));
+            match past.name(&trace).filter(|_| trace.flags.tunnelled) {
+                Some(name) => group.note("server", &through(past.lang, name, trace.server)),
+                None => group.note_value("server", Value::Endpoint(trace.server)),
+            }
             group.note("outcome", trace.outcome.as_str());
             if let Some(name) = past.name(&trace) {
                 group.note("name", name);

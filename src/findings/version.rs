@@ -4,6 +4,7 @@
 //! ServerHello.random (RFC 8446 section 4.1.3) settle from one handshake whether the server could have done better.
 
 use super::facts::{Facts, is_malformed, suite_name, version_name};
+use super::groups::server_subject;
 use super::stack::Stack;
 use super::text::{Say, say, word};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, When, hosts};
@@ -36,7 +37,7 @@ pub(super) static RULES: &[Rule] = &[
         when: When::Clear,
         judge: server_limited,
         told: Told::ByRule {
-            subject: server,
+            subject: server_subject,
             describe: describe_versions,
         },
     },
@@ -70,10 +71,6 @@ pub(super) static RULES: &[Rule] = &[
     },
 ];
 
-fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
-    Subject::Server(facts.record.server)
-}
-
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Pair(facts.record.client.ip, facts.record.server)
 }
@@ -85,7 +82,7 @@ fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
 /// The side that has to change is the subject.
 fn by_limit(facts: &Facts<'_>, verdict: Verdict) -> Subject {
     if verdict.cause == "server" {
-        server(facts, verdict)
+        server_subject(facts, verdict)
     } else {
         client_and_name(facts, verdict)
     }
