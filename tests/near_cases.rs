@@ -11,7 +11,9 @@ use support::{
         Who::{Client, Server},
     },
     run::Run,
-    scene::{Scene, answer, certificates, complete, hello10, hello12, reset_after_hello, silent},
+    scene::{
+        Scene, answer, certificates, complete, hello10, hello12, renewed, reset_after_hello, silent,
+    },
     tls::{self, Hello},
 };
 use tlscope::{
@@ -345,4 +347,88 @@ fn hosts_behind_a_proxy_are_not_one_server() {
     let reset = fires(&run, "hello-reset");
     let title = "bad.contoso.com through proxy 10.0.0.8:3128 resets the connection right after";
     assert!(reset.title.contains(title), "{}", reset.title);
+}
+
+#[test]
+fn a_proxy_that_encrypts_again_is_no_member_of_its_farm() {
+    let outer = &certificates()[0].1;
+    let other = &renewed(outer);
+    let ids = ["farm-tls-inconsistent", "farm-cert-inconsistent"];
+    /// What clients reach, and what the second of two servers behind it does.
+    struct Case {
+        inner: u16,
+        second: u16,
+        /// A client asks the servers by itself, too.
+        direct: bool,
+        settings: Settings,
+    }
+    let run = |case: Case| {
+        let mut scene = scene();
+        for n in 0..20 {
+            let at = f64::from(n) * 60.0;
+            let (server, suite) = match n % 2 {
+                0 => ("10.0.0.30:443", case.inner),
+                _ => ("10.0.0.31:443", case.second),
+            };
+            scene.talk(CLIENT, "10.0.0.20:443", at, |talk| {
+                complete(talk, &hello12(NAME), 0x0303, 0xc02f, outer);
+            });
+            let inner = |talk: &mut Talk| {
+                complete(talk, &hello12(NAME), 0x0303, suite, other);
+            };
+            scene.talk("10.0.0.20", server, at + 0.2, inner);
+            if case.direct {
+                scene.talk(CLIENT, server, at + 20.0, inner);
+            }
+        }
+        scene.run(case.settings)
+    };
+    let case = || Case {
+        inner: 0xc030,
+        second: 0xc030,
+        direct: false,
+        settings: Settings::default(),
+    };
+    // The proxy has a policy and a certificate of its own: that is told as what it is.
+    let bridged = run(case());
+    for id in ids {
+        is_silent(&bridged, id);
+    }
+    fires(&bridged, "bridge-cert-mismatch");
+    // The servers behind it are still compared.
+    let uneven = run(Case {
+        second: 0xc014,
+        ..case()
+    });
+    let title = &fires(&uneven, ids[0]).title;
+    assert!(
+        title.contains("10.0.0.30:443") && !title.contains("10.0.0.20:443"),
+        "{title}"
+    );
+    // A server that calls its peers is one of them, and so is one that the administrator names.
+    let peers = Case {
+        direct: true,
+        ..case()
+    };
+    let farm = "[[farms]]\nname = \"web\"\nmembers = [\"10.0.0.20\", \"10.0.0.30\", \"10.0.0.31\"]";
+    let named = Case {
+        settings: toml::from_str(farm).unwrap(),
+        ..case()
+    };
+    for other in [peers, named] {
+        let run = run(other);
+        for id in ids {
+            assert!(fires(&run, id).title.contains("10.0.0.20:443"), "{id}");
+        }
+    }
+    // Where clients ask the servers by themselves, it is the configuration that tells.
+    let proxy = "[[proxies]]\nip = \"10.0.0.20\"\nbackends = [\"10.0.0.30\", \"10.0.0.31\"]";
+    let known = run(Case {
+        direct: true,
+        settings: toml::from_str(proxy).unwrap(),
+        ..case()
+    });
+    for id in ids {
+        is_silent(&known, id);
+    }
 }

@@ -3,6 +3,7 @@
 //! A group is what the administrator names (authoritative), or what received one name, with private addresses only: public
 //! addresses behind one name are content networks, which differ on purpose. The reason for the grouping is printed.
 
+use super::bridges::Bridges;
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::names::certificate_name;
@@ -76,9 +77,14 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
     // An explicit proxy is no member: others answer behind it.
     let tunnels = past.by_first_like(|sort| sort.flags.tunnelled);
     let proxies: BTreeSet<Endpoint> = tunnels.map(|(_, kind)| kind.server).collect();
-    for (name, reason, mut members) in by_name.chain(others) {
-        let name: Box<str> = name;
+    let all: Vec<Members> = by_name.chain(others).collect();
+    let several = all.iter().filter(|(.., members)| members.len() >= 2);
+    // Nor is one that encrypts again, of the servers behind it.
+    let bridges = Bridges::among(report, several.flat_map(|(.., members)| members).copied());
+    for (name, reason, mut members) in all {
         members.retain(|member| !proxies.contains(member));
+        let apart = members.clone();
+        members.retain(|member| !bridges.leads_to(*member, &apart));
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
         let known = found
             .iter()

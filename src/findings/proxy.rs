@@ -60,12 +60,12 @@ pub(super) static SURVEYS: &[Survey] = &[
 ];
 
 /// A front name with the back connections that belong to it.
-struct Leg {
+pub(super) struct Leg {
     proxy: IpAddr,
     name: Box<str>,
-    front: Vec<usize>,
-    back: Vec<usize>,
-    configured: bool,
+    pub(super) front: Vec<usize>,
+    pub(super) back: Vec<usize>,
+    pub(super) configured: bool,
 }
 
 /// What is known of one proxy: its front connections by name, and its calls.
@@ -129,7 +129,7 @@ fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec
 }
 
 /// Front and back legs of all proxies.
-fn legs(report: &Report<'_>) -> Vec<Leg> {
+pub(super) fn legs(report: &Report<'_>) -> Vec<Leg> {
     let past = report.past;
     let callers = callers(report);
     let calls = calls(report, &callers);
