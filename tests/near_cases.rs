@@ -6,6 +6,9 @@
 mod support;
 
 use support::{
+    Folder,
+    files::Pcap,
+    golden,
     packets::{
         RST, Talk,
         Who::{Client, Server},
@@ -431,4 +434,169 @@ fn a_proxy_that_encrypts_again_is_no_member_of_its_farm() {
     for id in ids {
         is_silent(&known, id);
     }
+}
+
+/// The row of the failure in the text report, its words in one line.
+fn failure(scene: &mut Scene, lang: &str) -> String {
+    scene.packets.sort_by_key(|packet| packet.time_ns);
+    let folder = Folder::new("near-failure");
+    folder.file("one.pcap", &Pcap::default().write(&scene.packets));
+    let report = golden::report(&folder.0, "one.pcap", lang);
+    let table = match lang {
+        "ja" => "失敗したハンドシェイク",
+        _ => "FAILED HANDSHAKES",
+    };
+    let rows = report.split_once(table).unwrap().1;
+    let rows = rows.trim_start().split("\n\n").next().unwrap();
+    // The third column of each line: lines are cut where words end, or anywhere in Japanese.
+    let begin = rows.lines().next().unwrap();
+    let heading = if lang == "ja" { "状況" } else { "what" };
+    let wide =
+        |text: &str| -> usize { text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum() };
+    let at = wide(&begin[..begin.find(heading).unwrap()]);
+    let mut words = Vec::new();
+    for line in rows.lines().skip(1) {
+        let (mut column, mut cell) = (0, String::new());
+        for c in line.chars() {
+            if column >= at {
+                cell.push(c);
+            }
+            column += wide(&c.to_string());
+        }
+        let cell = cell.split("  ").next().unwrap().trim().to_owned();
+        words.push(cell);
+    }
+    words
+        .join(if lang == "ja" { "" } else { " " })
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn a_failure_after_the_server_hello_says_whose_it_was() {
+    let der = &certificates()[0].1;
+    let build = |then: &dyn Fn(&mut Talk)| {
+        let mut scene = scene();
+        scene.talk(CLIENT, SERVER, 0.0, |talk| {
+            talk.open()
+                .send(Client, &hello12(NAME).record())
+                .send(Server, &answer(0x0303, 0xc030, der));
+            then(talk);
+        });
+        scene
+    };
+    let alert = |from, code| {
+        build(&|talk: &mut Talk| {
+            talk.send(from, &tls::alert(2, code)).close();
+        })
+    };
+    let cases = [
+        (
+            alert(Client, 40),
+            "client gave up: handshake_failure (40)",
+            "クライアントが中止した: handshake_failure (40)",
+        ),
+        (
+            alert(Client, 47),
+            "client gave up: illegal_parameter (47)",
+            "クライアントが中止した: illegal_parameter (47)",
+        ),
+        (
+            alert(Client, 49),
+            "client gave up: access_denied (49)",
+            "クライアントが中止した: access_denied (49)",
+        ),
+        (
+            alert(Client, 80),
+            "client gave up: internal_error (80)",
+            "クライアントが中止した: internal_error (80)",
+        ),
+        (
+            alert(Server, 80),
+            "server refused: internal_error (80)",
+            "サーバーが拒否した: internal_error (80)",
+        ),
+        (
+            build(&|talk: &mut Talk| {
+                talk.wait_ms(300).rst(Server);
+            }),
+            "server reset the connection after its own ServerHello, before the client answered",
+            "サーバーが自分の ServerHello の後、クライアントの応答より前に接続をリセットした",
+        ),
+        (
+            build(&|talk: &mut Talk| {
+                talk.wait_ms(300).fin(Server).fin(Client);
+            }),
+            "server closed the connection after its own ServerHello, before the client answered",
+            "サーバーが自分の ServerHello の後、クライアントの応答より前に接続を閉じた",
+        ),
+        (
+            build(&|talk: &mut Talk| {
+                talk.wait_ms(300).rst(Client);
+            }),
+            "client left after the ServerHello, without an alert in clear",
+            "ServerHello の後、クライアントが平文のアラートなしで切断した",
+        ),
+    ];
+    for (mut scene, en, ja) in cases {
+        // The client did not come to its key exchange in any of them.
+        let run = scene.run(Settings::default());
+        is_silent(&run, "late-handshake-failure");
+        let squeezed = |text: String| text.replace([' ', '\u{3000}'], "");
+        assert!(
+            failure(&mut scene, "en").starts_with(en),
+            "{en}: {}",
+            failure(&mut scene, "en")
+        );
+        let told = squeezed(failure(&mut scene, "ja"));
+        assert!(told.starts_with(&squeezed(ja.to_owned())), "{ja}: {told}");
+    }
+    // After the key exchange it is a late failure.
+    let mut late = build(&|talk: &mut Talk| {
+        let mut second = tls::record(22, 0x0303, &tls::message(16, &tls::vec8(&[7; 32])));
+        second.extend(tls::finished());
+        talk.send(Client, &second)
+            .send(Server, &tls::alert(2, 80))
+            .close();
+    });
+    fires(&late.run(Settings::default()), "late-handshake-failure");
+}
+
+#[test]
+fn a_server_that_breaks_off_under_tls13_is_no_client_that_gave_up() {
+    let run = |ended: &dyn Fn(&mut Talk)| {
+        let mut flight = tls::record(22, 0x0303, &tls::server_hello_tls13(0x1301, 0x0304));
+        flight.extend(tls::record(23, 0x0303, &[0xee; 2_900]));
+        let mut scene = scene();
+        scene.talk(CLIENT, SERVER, 0.0, |talk| {
+            talk.open()
+                .send(Client, &Hello::default().record())
+                .send_cut(Server, &flight, 1_400)
+                .acknowledge(Client)
+                .wait_ms(300);
+            ended(talk);
+        });
+        scene.run(Settings::default())
+    };
+    let id = "tls13-abort-hidden";
+    is_silent(
+        &run(&|talk: &mut Talk| {
+            talk.rst(Server);
+        }),
+        id,
+    );
+    fires(
+        &run(&|talk: &mut Talk| {
+            talk.rst(Client);
+        }),
+        id,
+    );
+    // The client's alert, and then the server closes.
+    fires(
+        &run(&|talk: &mut Talk| {
+            talk.send(Client, &tls::record(23, 0x0303, &[0xee; 19]))
+                .rst(Server);
+        }),
+        id,
+    );
 }
