@@ -10,9 +10,11 @@ use support::{
     files::Pcap,
     golden,
     packets::{
-        RST, Talk,
+        RST, START_NS, Talk,
         Who::{Client, Server},
+        datagram,
     },
+    quic::{Initial, crypto},
     run::Run,
     scene::{
         Scene, answer, certificates, complete, hello10, hello12, renewed, reset_after_hello, silent,
@@ -21,7 +23,7 @@ use support::{
 };
 use tlscope::{
     findings::Settings,
-    record::{Finding, Handshake, Outcome},
+    record::{Finding, Handshake, Outcome, Severity},
 };
 
 const NAME: &str = "www.contoso.com";
@@ -599,4 +601,73 @@ fn a_server_that_breaks_off_under_tls13_is_no_client_that_gave_up() {
         }),
         id,
     );
+}
+
+/// A client that sends its QUIC hello several times, and never hears from the server.
+fn quic_silence(scene: &mut Scene, at_s: f64, port: u16) {
+    let hello = Hello {
+        alpn: vec!["h3"],
+        ..Hello::default()
+    };
+    let mut frames = crypto(0, &hello.message());
+    frames.resize(1_150, 0);
+    let keyed = [port as u8, 2, 3, 4, 5, 6, 7, 8];
+    for (number, wait) in [0.0, 0.3, 0.9, 2.1, 4.5, 9.3].into_iter().enumerate() {
+        let initial = Initial {
+            keyed: &keyed,
+            from_server: false,
+            dcid: &keyed,
+            scid: b"client",
+            number: number as u8,
+        };
+        let time_ns = START_NS + ((scene.begin_s + at_s + wait) * 1e9) as i64;
+        let client = format!("{CLIENT}:{port}");
+        let packet = datagram(time_ns, &client, SERVER, &initial.seal(&frames));
+        scene.packets.push(packet);
+    }
+}
+
+#[test]
+fn silence_over_quic_is_told_as_such() {
+    let run = |tcp_client: &str| {
+        let mut scene = scene();
+        for n in 0..5_u16 {
+            let at = f64::from(n * n) * 40.0;
+            quic_silence(&mut scene, at, 50_000 + n);
+            // At another address of the same name.
+            good(&mut scene, tcp_client, "10.0.0.6:443", at + 10.0);
+        }
+        scene.run(Settings::default())
+    };
+    let id = "hello-unanswered";
+    let served = run(CLIENT);
+    let told = fires(&served, id);
+    assert_eq!((told.severity, told.count), (Severity::Info, 5));
+    assert!(told.title.contains("over TCP the client is served"));
+    is_silent(&served, "version-fallback-retry");
+    // Nothing says that this client gets on: the silence may be all that it sees.
+    let alone = run("10.0.1.2");
+    let told = fires(&alone, id);
+    assert_eq!(told.severity, Severity::Warning);
+    assert!(told.title.contains("over QUIC"), "{}", told.title);
+    // A silence over TCP at the same server is told beside it, in its own words.
+    let mut both = scene();
+    quic_silence(&mut both, 0.0, 50_000);
+    both.talk(CLIENT, SERVER, 1.0, |talk| {
+        talk.open()
+            .send(Client, &hello12(NAME).record())
+            .acknowledge(Server)
+            .wait_ms(9_000)
+            .close();
+    });
+    let run = both.run(Settings::default());
+    let told = run.findings.iter().filter(|finding| finding.id == id);
+    let titles: Vec<&str> = told.map(|finding| &*finding.title).collect();
+    assert_eq!(titles.len(), 2, "{titles:?}");
+    assert!(
+        titles
+            .iter()
+            .any(|title| title.contains("acknowledges the ClientHello"))
+    );
+    assert!(titles.iter().any(|title| title.contains("over QUIC")));
 }

@@ -107,9 +107,10 @@ fn by_client_and_target(
     by_target
 }
 
-/// A failure after which clients try lower.
+/// A failure after which clients try lower. What fails over QUIC is tried over TCP, which is no lower version.
 fn provokes_fallback(kind: &Sort) -> bool {
     kind.flags.whole
+        && !kind.flags.quic
         && match kind.outcome {
             Outcome::HelloUnanswered | Outcome::HelloReset | Outcome::HelloClosed => true,
             Outcome::ServerAlert => {
