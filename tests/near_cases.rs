@@ -23,7 +23,7 @@ use support::{
 };
 use tlscope::{
     findings::Settings,
-    record::{Finding, Handshake, Outcome, Severity},
+    record::{Confidence, Finding, Handshake, Outcome, Severity},
 };
 
 const NAME: &str = "www.contoso.com";
@@ -670,4 +670,68 @@ fn silence_over_quic_is_told_as_such() {
             .any(|title| title.contains("acknowledges the ClientHello"))
     );
     assert!(titles.iter().any(|title| title.contains("over QUIC")));
+}
+
+/// A request over HTTP/2 in clear, and its answer.
+fn h2c(talk: &mut Talk, authority: &str, path: &str, status: u16) {
+    let frame = |kind: u8, flags: u8, stream: u8, body: &[u8]| {
+        let length = u8::try_from(body.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], body].concat()
+    };
+    let literal = |index: u8, value: &str| {
+        let length = u8::try_from(value.len()).unwrap();
+        [&[index, length], value.as_bytes()].concat()
+    };
+    let request = [
+        vec![0x82, 0x86],
+        literal(0x04, path),
+        literal(0x41, authority),
+    ]
+    .concat();
+    let up = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, b""),
+        frame(1, 5, 1, &request),
+    ];
+    let leads_to = format!("https://{authority}/");
+    let response = match status {
+        200 => vec![0x88],
+        // `location` is entry 46: 15 and 31 more.
+        _ => [literal(0x08, "301"), vec![0x0f], literal(0x1f, &leads_to)].concat(),
+    };
+    let down = [frame(4, 0, 0, b""), frame(1, 5, 1, &response)];
+    talk.open()
+        .send(Client, &up.concat())
+        .send(Server, &down.concat())
+        .wait_ms(100)
+        .close();
+}
+
+#[test]
+fn offload_to_http2_in_clear_is_offload() {
+    let der = &certificates()[0].1;
+    let run = |authority: &str, path: &str, status: u16| {
+        let mut scene = scene();
+        for n in 0..4 {
+            let at = f64::from(n) * 20.0;
+            scene.talk(CLIENT, "10.0.0.20:443", at, |talk| {
+                complete(talk, &hello12(NAME), 0x0303, 0xc030, der);
+            });
+            scene.talk("10.0.0.20", "10.0.0.30:8080", at + 0.05, |talk| {
+                h2c(talk, authority, path, status);
+            });
+        }
+        scene.run(Settings::default())
+    };
+    let id = "cleartext-backend-leg";
+    let found = run(NAME, "/owa/", 200);
+    let told = fires(&found, id);
+    assert!(told.title.contains("10.0.0.30:8080"), "{}", told.title);
+    assert_eq!((told.count, told.confidence), (4, Confidence::Likely));
+    let fact = &told.evidence[1].fact;
+    assert!(fact.contains("GET /owa/"), "{fact}");
+    fires(&run(NAME, "/", 200), id);
+    // A server that calls a service of its own; and one that only leads to https.
+    is_silent(&run("orders.internal:8080", "/orders.Orders/List", 200), id);
+    is_silent(&run(NAME, "/", 301), id);
 }
