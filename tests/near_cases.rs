@@ -735,3 +735,82 @@ fn offload_to_http2_in_clear_is_offload() {
     is_silent(&run("orders.internal:8080", "/orders.Orders/List", 200), id);
     is_silent(&run(NAME, "/", 301), id);
 }
+
+#[test]
+fn plain_health_probes_are_no_offload() {
+    let der = &certificates()[0].1;
+    let get = |talk: &mut Talk| {
+        let request = format!("GET /owa/healthcheck.htm HTTP/1.1\r\nHost: {NAME}\r\n\r\n");
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n200 OK";
+        talk.open()
+            .send(Client, request.as_bytes())
+            .send(Server, answer)
+            .close();
+    };
+    let run = |at: &dyn Fn(u32) -> f64| {
+        let mut scene = scene();
+        for n in 0..20 {
+            // The proxy encrypts again.
+            let front = f64::from(n * 13 + n * n % 5);
+            for (client, server, later) in [
+                (CLIENT, "10.0.0.20:443", 0.0),
+                ("10.0.0.20", "10.0.0.30:443", 0.1),
+            ] {
+                scene.talk(client, server, front + later, |talk| {
+                    complete(talk, &hello12(NAME), 0x0303, 0xc030, der);
+                });
+            }
+            scene.talk("10.0.0.20", "10.0.0.30:80", at(n), get);
+        }
+        scene.run(Settings::default())
+    };
+    let id = "cleartext-backend-leg";
+    is_silent(&run(&|n| f64::from(n) * 10.0), id);
+    // Requests that follow the clients' are theirs.
+    fires(&run(&|n| f64::from(n * 13 + n * n % 5) + 0.2), id);
+}
+
+#[test]
+fn health_probes_are_no_back_leg() {
+    let der = &certificates()[0].1;
+    // A web server that watches another one, and is asked every few seconds.
+    let run = |every_s: f64, said: usize| {
+        let mut scene = scene();
+        for n in 0..60 {
+            let at = f64::from(n) * 3.0;
+            scene.talk(
+                CLIENT,
+                "10.0.0.20:443",
+                at + f64::from(n * n % 7) / 10.0,
+                |talk| {
+                    complete(
+                        talk,
+                        &hello12("autodiscover.contoso.com"),
+                        0x0303,
+                        0xc030,
+                        der,
+                    );
+                },
+            );
+        }
+        for n in 0..60 {
+            scene.talk("10.0.0.20", SERVER, f64::from(n) * every_s + 0.9, |talk| {
+                talk.open().send(Client, &hello12(NAME).record());
+                let mut second = tls::record(22, 0x0303, &tls::message(16, &tls::vec8(&[7; 32])));
+                second.extend(tls::finished());
+                talk.send(Server, &answer(0x0303, 0xc030, der))
+                    .send(Client, &second)
+                    .send(Server, &tls::finished())
+                    .send(Client, &tls::record(23, 0x0303, &vec![1; said]))
+                    .close();
+            });
+        }
+        scene.run(Settings::default())
+    };
+    let id = "proxy-name-rewrite";
+    let watched = run(3.0, 60);
+    fires(&watched, "health-probe");
+    is_silent(&watched, id);
+    // Requests in their place are the client's.
+    fires(&run(3.0, 900), id);
+}

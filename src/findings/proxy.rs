@@ -121,7 +121,9 @@ fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec
             continue;
         }
         let internal = report.settings.internal_ports.contains(&trace.server.port);
-        if trace.hello.is_some() && trace.server.ip != trace.own.client && !internal {
+        let is_call = trace.hello.is_some() && trace.server.ip != trace.own.client;
+        // Nobody asked for a health check.
+        if is_call && !internal && !report.is_probe(index) {
             calls.entry(trace.own.client).or_default().push(index);
         }
     }

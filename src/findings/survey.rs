@@ -223,13 +223,18 @@ fn looks_like_probe(trace: &Trace) -> bool {
 
 /// The interval in seconds of six or more that come regularly: its coefficient of variation is below a fifth.
 fn interval(past: &Past, list: &[usize]) -> Option<f64> {
-    if list.len() < PROBES_MIN {
+    let starts = past.of(list).map(|(_, trace)| trace.own.start);
+    interval_of(&starts.collect::<Vec<_>>())
+}
+
+/// The same of times in their order.
+pub(super) fn interval_of(starts: &[Timestamp]) -> Option<f64> {
+    if starts.len() < PROBES_MIN {
         return None;
     }
-    let starts: Vec<i64> = past.of(list).map(|(_, trace)| trace.own.start.0).collect();
     let gaps: Vec<f64> = starts
         .windows(2)
-        .filter_map(|pair| Some(seconds(pair.get(1)? - pair.first()?)))
+        .filter_map(|pair| Some(seconds(pair.get(1)?.0 - pair.first()?.0)))
         .collect();
     steady(&gaps).or_else(|| interval_with_losses(gaps))
 }
