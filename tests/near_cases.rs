@@ -109,6 +109,21 @@ fn a_fallback_is_one_program_on_three_rungs() {
         let title = &fires(&run, "version-fallback-retry").title;
         assert!(title.contains(rungs), "{title}");
         is_silent(&run, "same-client-mixed-offers");
+        // The hello alone says it, or not.
+        let legacy = &fires(&run, "legacy-version-negotiated").title;
+        assert_eq!(legacy.contains("fell back"), signals, "{legacy}");
+    }
+    // The server is seen to do better for others: that tells of programs that can do no more, not of a rung.
+    for (mut scene, is_limit) in [(ladder(false), false), (self::scene(), true)] {
+        let der = &certificates()[0].1;
+        good(&mut scene, "10.0.1.2", SERVER, 30.0);
+        if is_limit {
+            scene.talk(CLIENT, SERVER, 40.0, |talk| {
+                complete(talk, &hello10(NAME), 0x0301, 0xc014, der);
+            });
+        }
+        let run = scene.run(Settings::default());
+        assert_eq!(found(&run, "client-version-limited").is_some(), is_limit);
     }
     // An old program beside it.
     let der = &certificates()[0].1;

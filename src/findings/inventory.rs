@@ -225,6 +225,9 @@ fn better_versions(report: &mut Report<'_>) {
     let limited = |sort: &Sort| {
         sort.negotiated.is_some()
             && sort.negotiated == sort.offer_max
+            && past
+                .hello(sort)
+                .is_none_or(|hello| !hello.shape.fallback_scsv)
             && sort.offer_max <= Some(VersionRank::Tls11)
             && past
                 .answer(sort)
@@ -250,6 +253,8 @@ fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize], old: 
     let Some((better, _)) = better else { return };
     let address = server.to_string();
     let traces = old.iter().flat_map(|kind| past.of(past.by_kind.of(*kind)));
+    // Who fell back can do more.
+    let traces = traces.filter(|(index, _)| !report.falls_back(*index));
     let mut by_client: Vec<(IpAddr, &str, usize)> = traces
         .map(|(index, trace)| {
             let name = past.name(&trace).or_else(|| past.dns_name(&trace));
