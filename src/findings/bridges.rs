@@ -23,7 +23,7 @@ impl Bridges {
         let proxies = &report.settings.proxies;
         let mut servers = servers.into_iter();
         let may_be = |ip: IpAddr| {
-            past.clients.numbers.contains_key(&ip) || proxies.iter().any(|known| known.ip == ip)
+            past.clients.number(ip).is_some() || proxies.iter().any(|known| known.ip == ip)
         };
         let mut found: BTreeMap<Endpoint, BTreeSet<Endpoint>> = BTreeMap::new();
         // Most servers call nobody.

@@ -36,7 +36,7 @@ pub(super) static RULES: &[Rule] = &[
         client_and_name,
         describe_rejected,
     )
-    .when(When::Troubled),
+    .when(When::INCOMPLETE.or(When::ALERTED)),
     Rule::new(
         Entry::new(
             "cert-validity",
@@ -48,7 +48,7 @@ pub(super) static RULES: &[Rule] = &[
         certificate_subject,
         describe_validity,
     )
-    .when(When::Shown),
+    .when(When::SHOWN),
     Rule::new(
         Entry::new(
             "cert-weak",
@@ -60,7 +60,7 @@ pub(super) static RULES: &[Rule] = &[
         certificate_subject,
         describe_weak,
     )
-    .when(When::Shown),
+    .when(When::WEAK_CHAIN),
     Rule::new(
         Entry::new(
             "cert-chain-incomplete",
@@ -72,7 +72,7 @@ pub(super) static RULES: &[Rule] = &[
         server_subject,
         describe_chain,
     )
-    .when(When::Shown),
+    .when(When::CHAIN_AMISS.or(When::ALERTED)),
 ];
 
 fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {

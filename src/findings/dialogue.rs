@@ -25,7 +25,7 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
     pair,
     describe_starttls,
 )
-.when(When::Talked)];
+.when(When::TALKED)];
 
 /// The survey that adds proxies that ask for a log-on which never comes.
 pub(super) static SURVEYS: &[Survey] = &[Survey {

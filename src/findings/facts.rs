@@ -4,12 +4,12 @@
 //! capture could not show is `None`, and [`Facts::whole`] says whether the absence of something proves anything.
 
 use super::groups::Target;
-use super::marks::{chain_marks, hello_marks};
+use super::marks::{answer_marks, chain_marks, hello_marks};
 use crate::record::{
     Alert, Certificate, ClientHello, ClientHelloShape, Defect, Handshake, Observed, Outcome, Proxy,
     ServerHello, Side, Timestamp,
 };
-use crate::tls::code_points::{CipherSuite, Version, VersionRank, is_grease};
+use crate::tls::code_points::{CipherSuite, VersionRank, is_grease};
 use core::fmt::Display;
 use std::net::IpAddr;
 
@@ -49,7 +49,7 @@ impl Known {
             offer_max: (record.client_hello.as_deref())
                 .and_then(|hello| hello_marks(&hello.shape).offer_max)
                 .filter(|rank| *rank != VersionRank::Tls12 || says_its_versions(record)),
-            negotiated: server_hello.and_then(|hello| Version(hello.shape.version.0).rank()),
+            negotiated: server_hello.and_then(|hello| answer_marks(&hello.shape).negotiated),
             whole: is_whole(record),
             // Without a packet of the handshake nothing could be shown.
             shows_leaf: chain_marks(record).is_some_and(|chain| chain.is_readable)

@@ -25,7 +25,7 @@ pub(super) static RULES: &[Rule] = &[
         ),
         hello_reset,
     )
-    .when(When::Incomplete),
+    .when(When::INCOMPLETE),
     Rule::told_by_survey(
         Entry::new(
             "hello-unanswered",
@@ -35,7 +35,7 @@ pub(super) static RULES: &[Rule] = &[
         ),
         hello_unanswered,
     )
-    .when(When::Incomplete),
+    .when(When::INCOMPLETE),
 ];
 
 /// The surveys, the most telling first.

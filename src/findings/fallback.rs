@@ -11,7 +11,7 @@ use super::stack::Stack;
 use super::stuck::stuck;
 use super::survey::Report;
 use super::trace::{Kind, Sort, Trace};
-use super::{Entry, Rule, Settings, Survey, Verdict, hosts};
+use super::{Entry, Rule, Settings, Survey, Verdict, When, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
 use hashbrown::HashMap;
@@ -29,7 +29,8 @@ pub(super) static RULES: &[Rule] = &[Rule::told_by_survey(
         "Microsoft: Preparing for TLS 1.2 in Office 365 and Office 365 GCC; RFC 8996",
     ),
     client_max_o365,
-)];
+)
+.when(When::OLD_OFFER)];
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[

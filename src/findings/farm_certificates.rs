@@ -91,7 +91,7 @@ fn shown(past: &Past, kinds: &[usize], ecdsa: bool) -> Vec<Shown> {
         return vec![only];
     }
     let mut runs: Vec<Shown> = Vec::new();
-    for index in past.traces_of(kinds, |kind| leaf(kind).is_some()) {
+    for index in past.in_order(kinds, |kind| leaf(kind).is_some()) {
         let Some(leaf) = past.kind(index).and_then(|kind| leaf(&kind)) else {
             continue;
         };

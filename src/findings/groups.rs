@@ -9,9 +9,12 @@ mod absorb;
 use super::facts::{Facts, minute};
 use super::text::{Say, say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
-use crate::record::{Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp};
+use crate::record::{
+    Address, Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp,
+};
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable, hash_table::OccupiedEntry};
+use hashbrown::{HashMap, HashSet, HashTable, hash_table::OccupiedEntry};
+use smallvec::SmallVec;
 use std::{
     fmt::Write as _,
     hash::{BuildHasher as _, Hash as _, Hasher as _},
@@ -103,10 +106,10 @@ impl Subject {
                 Some(names) => format!("{} ({names})", through(lang, origin, *proxy)),
                 None => through(lang, origin, *proxy),
             },
-            Self::Client(client, target) => format!("{client} → {target}"),
+            Self::Client(client, target) => format!("{} → {target}", Address(*client)),
             Self::Pair(client, server) => match shown.get("name") {
-                Some(names) => format!("{client} → {server} ({names})"),
-                None => format!("{client} → {server}"),
+                Some(names) => format!("{} → {server} ({names})", Address(*client)),
+                None => format!("{} → {server}", Address(*client)),
             },
             Self::Certificate(_, name) => match shown.get("certificate") {
                 Some(certificate) => format!("{}: {certificate}", name.words(lang)),
@@ -129,6 +132,8 @@ impl Subject {
 pub(super) enum Value<'v> {
     /// Words.
     Text(&'v str),
+    /// Words of the program itself, such as the name of a suite: kept without a copy, and mostly told by where they are.
+    Word(&'static str),
     /// An address.
     Ip(IpAddr),
     /// An address and a port.
@@ -143,6 +148,7 @@ pub(super) enum Value<'v> {
 #[derive(Debug)]
 enum Kept {
     Text(Box<str>),
+    Word(&'static str),
     Ip(IpAddr),
     Endpoint(Endpoint),
     Number(i64),
@@ -153,6 +159,7 @@ impl Kept {
     fn of(value: Value<'_>) -> Self {
         match value {
             Value::Text(text) => Self::Text(text.into()),
+            Value::Word(word) => Self::Word(word),
             Value::Ip(ip) => Self::Ip(ip),
             Value::Endpoint(endpoint) => Self::Endpoint(endpoint),
             Value::Number(number) => Self::Number(number),
@@ -162,7 +169,9 @@ impl Kept {
 
     fn is(&self, value: Value<'_>) -> bool {
         match (self, value) {
-            (Self::Text(one), Value::Text(other)) => **one == *other,
+            (Self::Text(one), Value::Text(other) | Value::Word(other)) => **one == *other,
+            (Self::Word(one), Value::Word(other)) => is_same(one, other),
+            (Self::Word(one), Value::Text(other)) => *one == other,
             (Self::Ip(one), Value::Ip(other)) => *one == other,
             (Self::Endpoint(one), Value::Endpoint(other)) => *one == other,
             (Self::Number(one), Value::Number(other)) => *one == other,
@@ -175,7 +184,8 @@ impl Kept {
     fn write(&self, out: &mut String) {
         let _ = match self {
             Self::Text(text) => out.write_str(text),
-            Self::Ip(ip) => write!(out, "{ip}"),
+            Self::Word(word) => out.write_str(word),
+            Self::Ip(ip) => write!(out, "{}", Address(*ip)),
             Self::Endpoint(endpoint) => write!(out, "{endpoint}"),
             Self::Number(number) => write!(out, "{number}"),
             Self::Minute(time) => write!(out, "{}", minute(*time)),
@@ -191,8 +201,9 @@ fn minutes(time: Timestamp) -> i64 {
 /// How often each of a few values came.
 #[derive(Debug, Default)]
 struct Tally {
-    /// At most [`TALLY_MAX`]; searched from the first, which mostly is the most frequent one.
-    counts: Vec<(Kept, u64)>,
+    /// At most [`TALLY_MAX`]; searched from the first, which mostly is the most frequent one. Mostly there is but one, which
+    /// stands here: each hit looks at several tallies, of thousands of groups.
+    counts: SmallVec<[(Kept, u64); 1]>,
     /// Occurrences of values beyond the cap.
     beyond: u64,
 }
@@ -210,8 +221,10 @@ impl Tally {
 
     /// The most frequent values first.
     fn shown(&self) -> String {
-        if let ([(Kept::Text(only), _)], 0) = (self.counts.as_slice(), self.beyond) {
-            return only.to_string();
+        match (self.counts.as_slice(), self.beyond) {
+            ([(Kept::Text(only), _)], 0) => return only.to_string(),
+            ([(Kept::Word(only), _)], 0) => return (*only).to_owned(),
+            _ => {}
         }
         // All in one text, for there are thousands of findings.
         let mut all = String::with_capacity(16 * self.counts.len());
@@ -330,6 +343,11 @@ impl Group {
         self.note_many(key, value, 1);
     }
 
+    /// Counts a word of the program under a placeholder of the texts, several times.
+    pub(super) fn note_words(&mut self, key: &'static str, word: &'static str, count: u64) {
+        self.tally(key).add(Value::Word(word), count);
+    }
+
     /// Counts a value several times.
     pub(super) fn note_many(&mut self, key: &'static str, value: &str, count: u64) {
         self.tally(key).add(Value::Text(value), count);
@@ -347,7 +365,12 @@ impl Group {
 
     /// Counts a value that becomes words only where it is shown.
     pub(super) fn note_value(&mut self, key: &'static str, value: Value<'_>) {
-        self.tally(key).add(value, 1);
+        self.note_values(key, value, 1);
+    }
+
+    /// Counts such a value several times.
+    pub(super) fn note_values(&mut self, key: &'static str, value: Value<'_>, count: u64) {
+        self.tally(key).add(value, count);
     }
 
     /// Sets a placeholder to one value.
@@ -456,6 +479,11 @@ impl Sheet<'_> {
     /// Counts a value under a placeholder of the texts.
     pub(super) fn note(&mut self, key: &'static str, value: &str) {
         self.group.note(key, value);
+    }
+
+    /// Counts a word of the program.
+    pub(super) fn note_word(&mut self, key: &'static str, word: &'static str) {
+        self.group.note_words(key, word, 1);
     }
 
     /// Counts a value that becomes words only where it is shown.
@@ -686,6 +714,16 @@ impl Groups {
             .iter_mut()
             .filter(move |(key, _)| key.0 == id)
             .map(|(key, group)| (&key.2, group))
+    }
+
+    /// The clients that are subjects of one finding and cause.
+    pub(super) fn clients_of(&self, id: &str, cause: &str) -> HashSet<IpAddr> {
+        let groups = self.groups.iter();
+        let found = groups.filter_map(|(key, _)| match &key.2 {
+            Subject::Client(client, _) if key.0 == id && key.1 == cause => Some(*client),
+            _ => None,
+        });
+        found.collect()
     }
 
     /// So many hits of one cause at one subject are told elsewhere; a group of which none is left goes.

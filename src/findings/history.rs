@@ -54,7 +54,7 @@ pub(super) struct Hello {
 #[derive(Debug)]
 pub(super) struct History {
     traces: VecDeque<Own>,
-    /// The latest ones: what they share has no numbers yet.
+    /// What the latest of them share, which has no numbers yet.
     fresh: Vec<Fresh>,
     shared: Shared,
     /// Bytes for traces and what they share.
@@ -118,7 +118,7 @@ impl History {
 
     pub(super) fn add(&mut self, facts: &Facts<'_>) {
         let sort = self.sort(facts);
-        self.push(Fresh::new(own(facts), facts.record.server, sort));
+        self.push(own(facts), Fresh::new(facts.record.server, sort));
     }
 
     /// So many bytes of the memory are taken by what stands beside the traces.
@@ -129,50 +129,42 @@ impl History {
     /// Traces held.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.traces.len() + self.fresh.len()
+        self.traces.len()
     }
 
-    /// Whether so many more have no room.
-    fn is_full_for(&self, more: usize) -> bool {
-        let bytes = (self.traces.len() + more) * TRACE_BYTES + self.shared.bytes();
+    /// Whether there is more than has room.
+    fn is_too_full(&self) -> bool {
+        let bytes = self.traces.len() * TRACE_BYTES + self.shared.bytes();
         bytes > self.bytes_max.saturating_sub(self.beside)
     }
 
-    fn push(&mut self, trace: Fresh) {
-        self.fresh.push(trace);
+    fn push(&mut self, own: Own, shared: Fresh) {
+        if self.traces.len() == self.traces.capacity() {
+            self.grow();
+        }
+        self.traces.push_back(own);
+        self.fresh.push(shared);
         if self.fresh.len() >= FRESH_MAX {
             self.settle();
         }
     }
 
-    /// Numbers what the latest traces share, and makes room for these.
+    /// Numbers what the latest traces share. Where there is no room, the oldest ones go; one stays, however little there is.
     pub(super) fn settle(&mut self) {
-        let mut fresh = core::mem::take(&mut self.fresh);
-        self.shared.number(&mut fresh);
-        let is_full = self.is_full_for(fresh.len());
-        for trace in &fresh {
-            if is_full {
-                self.make_room();
+        let settled = self.settled();
+        self.shared.number(&self.fresh, &mut self.traces, settled);
+        self.fresh.clear();
+        while self.is_too_full() && self.traces.len() > 1 {
+            if let Some(oldest) = self.traces.pop_front() {
+                self.shared.release(&oldest);
+                self.forgotten += 1;
             }
-            if self.traces.len() == self.traces.capacity() {
-                self.grow();
-            }
-            self.traces.push_back(trace.own);
         }
-        fresh.clear();
-        self.fresh = fresh;
     }
 
-    /// Makes room for one; one stays, however little there is.
-    #[cold]
-    fn make_room(&mut self) {
-        while self.is_full_for(1) {
-            let Some(oldest) = self.traces.pop_front() else {
-                break;
-            };
-            self.shared.release(&oldest);
-            self.forgotten += 1;
-        }
+    /// Traces that have numbers for all that they share: those before the latest.
+    fn settled(&self) -> usize {
+        self.traces.len() - self.fresh.len()
     }
 
     /// Makes room for an eighth more. A list that doubles would be half empty at its worst, and so cost twice what is
@@ -296,9 +288,11 @@ impl History {
             kind_of,
             kinds,
             by_first,
+            client_of,
+            clients,
         } = order::ordered(&own, &self.shared);
         let (endpoints, sorts) = self.shared.listed();
-        let clients = Clients::new(&own, &order);
+        let clients = Clients::new(client_of, clients);
         let by_client = ByNumber::new(&clients.of, clients.addresses.len());
         let kinds = Listed {
             kinds,

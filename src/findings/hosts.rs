@@ -12,11 +12,23 @@ use std::{borrow::Cow, sync::OnceLock};
 pub(super) struct MicrosoftHost {
     /// Microsoft states that it needs TLS 1.2.
     pub(super) strict: bool,
-    /// The pattern stands for itself alone.
+}
+
+/// A row of the list.
+struct Row {
+    pattern: &'static str,
+    strict: bool,
+    /// It stands for itself alone.
     exact: bool,
 }
 
-static HOSTS: OnceLock<HashMap<&'static str, MicrosoftHost>> = OnceLock::new();
+impl Row {
+    fn fits(&self, name: &str) -> bool {
+        let front = name.strip_suffix(self.pattern);
+        front.is_some_and(|front| front.is_empty() || !self.exact && front.ends_with('.'))
+    }
+}
+
 static SUITES: OnceLock<Vec<u16>> = OnceLock::new();
 
 /// Lines of a data file, comments left out.
@@ -26,21 +38,33 @@ fn rows(text: &'static str) -> impl Iterator<Item = &'static str> {
         .filter(|line| !line.is_empty())
 }
 
-fn hosts() -> &'static HashMap<&'static str, MicrosoftHost> {
+/// The rows by the last two labels of their patterns: most names are none of these, which one look-up tells.
+fn hosts() -> &'static HashMap<&'static str, Vec<Row>> {
+    static HOSTS: OnceLock<HashMap<&'static str, Vec<Row>>> = OnceLock::new();
     HOSTS.get_or_init(|| {
-        rows(include_str!("../../data/microsoft-hosts.txt"))
-            .filter_map(|row| {
-                let mut words = row.split_whitespace();
-                let (_class, kind, pattern) = (words.next()?, words.next()?, words.next()?);
-                let strict = kind == "strict";
-                let exact = pattern.starts_with('=');
-                Some((
-                    pattern.trim_start_matches('='),
-                    MicrosoftHost { strict, exact },
-                ))
-            })
-            .collect()
+        let mut hosts: HashMap<&str, Vec<Row>> = HashMap::new();
+        for row in rows(include_str!("../../data/microsoft-hosts.txt")) {
+            let mut words = row.split_whitespace();
+            if let (Some(_class), Some(kind), Some(text)) =
+                (words.next(), words.next(), words.next())
+            {
+                let pattern = text.trim_start_matches('=');
+                hosts.entry(domain(pattern)).or_default().push(Row {
+                    pattern,
+                    strict: kind == "strict",
+                    exact: text.starts_with('='),
+                });
+            }
+        }
+        hosts
     })
+}
+
+/// The last two labels.
+fn domain(name: &str) -> &str {
+    let dot = |end: usize| memchr::memrchr(b'.', name.as_bytes().get(..end)?);
+    let begin = dot(name.len()).and_then(dot).map_or(0, |at| at + 1);
+    name.get(begin..).unwrap_or_default()
 }
 
 /// A name in small letters, as most are.
@@ -55,18 +79,12 @@ fn lowercase(name: &str) -> Cow<'_, str> {
 /// Whether Microsoft 365 or Entra ID answers under this name.
 pub(super) fn microsoft(name: &str) -> Option<MicrosoftHost> {
     let name = lowercase(name.trim_end_matches('.'));
-    let mut found: Option<MicrosoftHost> = None;
-    let mut rest = Some(&*name);
-    while let Some(suffix) = rest {
-        if let Some(host) = hosts().get(suffix)
-            && (!host.exact || suffix.len() == name.len())
-            && found.is_none_or(|found| !found.strict)
-        {
-            found = Some(*host);
-        }
-        rest = suffix.split_once('.').map(|(_, parent)| parent);
-    }
-    found
+    let rows = hosts().get(domain(&name))?.iter();
+    let mut fitting = rows.filter(|row| row.fits(&name)).peekable();
+    fitting.peek()?;
+    Some(MicrosoftHost {
+        strict: fitting.any(|row| row.strict),
+    })
 }
 
 /// The name needs TLS 1.2, by Microsoft's own statement or the administrator's.
@@ -125,9 +143,9 @@ mod tests {
 
     #[test]
     fn every_pattern_is_found() {
-        // One label alone would take in a whole top-level domain.
-        assert!(hosts().keys().all(|pattern| pattern.contains('.')));
-        for pattern in hosts().keys() {
+        for Row { pattern, .. } in hosts().values().flatten() {
+            // One label alone would take in a whole top-level domain.
+            assert!(pattern.contains('.'), "{pattern}");
             assert!(microsoft(pattern).is_some(), "{pattern}");
         }
         assert!(microsoft("contoso.com").is_none() && microsoft("com").is_none());

@@ -22,7 +22,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9113 section 9.2.2 and Appendix A (RFC 7540 section 9.2.2)",
         },
-        when: When::Selected,
+        when: When::SUITE_LISTED,
         judge: blocklisted_cipher,
         told: Told::ByRule {
             subject: server_subject,
@@ -36,7 +36,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9113 section 9.2",
         },
-        when: When::Selected,
+        when: When::OLD,
         judge: tls_version,
         told: Told::ByRule {
             subject: server_subject,
@@ -54,7 +54,7 @@ pub(super) static RULES: &[Rule] = &[
         server_subject,
         describe_feature,
     )
-    .when(When::Selected),
+    .when(When::SELECTED),
     Rule::new(
         Entry::new(
             "h2-client-offer-blocklisted",
@@ -65,7 +65,8 @@ pub(super) static RULES: &[Rule] = &[
         client_offer,
         client_and_name,
         describe_client_offer,
-    ),
+    )
+    .when(When::OFFER_AT_RISK),
 ];
 
 fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
@@ -157,7 +158,7 @@ fn firefox(facts: &Facts<'_>, suite: CipherSuite) -> Option<bool> {
 
 fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let Some(suite) = facts.suite() else { return };
-    sheet.note("suite", suite.name().unwrap_or("?"));
+    sheet.note_word("suite", suite.name().unwrap_or("?"));
     if let Some(name) = facts.sni() {
         sheet.note("name", name);
     }
@@ -172,7 +173,7 @@ fn describe_blocklisted(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     };
     sheet.note_value(seen, Value::Ip(facts.record.client.ip));
     if let Some(permitted) = permitted(facts).next() {
-        sheet.note("permitted", permitted.name().unwrap_or("?"));
+        sheet.note_word("permitted", permitted.name().unwrap_or("?"));
     }
     if !sheet.wants_evidence() {
         return;
@@ -218,16 +219,16 @@ fn inadequate_security<'a>(facts: &Facts<'a>) -> Option<&'a H2GoAway> {
 
 fn note_consumers(consumers: &Consumers, sheet: &mut Sheet<'_>) {
     if !consumers.chromium {
-        sheet.note("chromium", "ERR_HTTP2_INADEQUATE_TRANSPORT_SECURITY");
+        sheet.note_word("chromium", "ERR_HTTP2_INADEQUATE_TRANSPORT_SECURITY");
     }
     if consumers.firefox == Some(false) {
-        sheet.note("firefox", "NS_ERROR_NET_INADEQUATE_SECURITY");
+        sheet.note_word("firefox", "NS_ERROR_NET_INADEQUATE_SECURITY");
     }
     if !consumers.go {
-        sheet.note("go", "INADEQUATE_SECURITY");
+        sheet.note_word("go", "INADEQUATE_SECURITY");
     }
     if !consumers.httpd {
-        sheet.note("httpd", "H2ModernTLSOnly");
+        sheet.note_word("httpd", "H2ModernTLSOnly");
     }
 }
 
@@ -296,7 +297,7 @@ fn tls_version(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 fn describe_version(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let version = facts.negotiated.map_or("?", version_name);
-    sheet.note("version", version);
+    sheet.note_word("version", version);
     sheet.client(facts);
     if let Some(name) = facts.sni() {
         sheet.note("name", name);

@@ -7,9 +7,10 @@ use super::facts::{Facts, is_malformed, suite_name, version_name};
 use super::groups::server_subject;
 use super::text::say;
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When};
-use crate::record::{Confidence, Scope, Severity};
+use crate::record::{Confidence, Scope, ServerHelloShape, Severity};
 use crate::tls::code_points::{
-    Authentication, CipherMode, KeyExchange, Mac, NamedGroup, SuiteEntry, VersionRank,
+    Authentication, CipherMode, CipherSuite, KeyExchange, Mac, NamedGroup, SuiteEntry, Version,
+    VersionRank,
 };
 
 /// The group's rules.
@@ -25,7 +26,7 @@ pub(super) static RULES: &[Rule] = &[
         server_subject,
         describe_suite,
     )
-    .when(When::Clear),
+    .when(When::WEAK_SUITE),
     Rule::new(
         Entry::new(
             "no-forward-secrecy",
@@ -37,7 +38,7 @@ pub(super) static RULES: &[Rule] = &[
         server_subject,
         describe_suite,
     )
-    .when(When::Clear),
+    .when(When::FIXED_KEY),
     Rule::new(
         Entry::new(
             "weak-dh-group",
@@ -48,7 +49,8 @@ pub(super) static RULES: &[Rule] = &[
         weak_group,
         server_subject,
         describe_group,
-    ),
+    )
+    .when(When::UNUSUAL_GROUP),
     Rule::new(
         Entry::new(
             "tls12-missing-protections",
@@ -60,7 +62,7 @@ pub(super) static RULES: &[Rule] = &[
         by_lacking_side,
         describe_protections,
     )
-    .when(When::Clear),
+    .when(When::UNPROTECTED),
 ];
 
 /// One level milder where TLS is opportunistic.
@@ -74,20 +76,7 @@ fn milder(severity: Severity, facts: &Facts<'_>) -> Severity {
 
 /// `weak-cipher-negotiated`.
 fn weak_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let hello = facts.server_hello?;
-    if !facts.is_clear() {
-        return None;
-    }
-    let (severity, cause) = match facts
-        .suite()?
-        .entry()
-        .and_then(|entry| weakness(entry, facts))
-    {
-        Some(found) if found.0 == Severity::Error => found,
-        _ if hello.shape.compression != 0 => (Severity::Error, "compression"),
-        Some(found) => found,
-        None => return None,
-    };
+    let (severity, cause) = weak_answer(&facts.server_hello?.shape)?;
     Some(Verdict::new(
         milder(severity, facts),
         Confidence::Certain,
@@ -95,7 +84,21 @@ fn weak_cipher(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     ))
 }
 
-fn weakness(entry: &SuiteEntry, facts: &Facts<'_>) -> Option<(Severity, &'static str)> {
+/// What is weak in a server's choice, where it shows all of that: TLS 1.2 and below.
+pub(super) fn weak_answer(shape: &ServerHelloShape) -> Option<(Severity, &'static str)> {
+    let version = Version(shape.version.0).rank()?;
+    if version > VersionRank::Tls12 {
+        return None;
+    }
+    let suite = CipherSuite(shape.cipher_suite.0).entry();
+    match suite.and_then(|entry| weakness(entry, version)) {
+        Some(found) if found.0 == Severity::Error => Some(found),
+        _ if shape.compression != 0 => Some((Severity::Error, "compression")),
+        found => found,
+    }
+}
+
+fn weakness(entry: &SuiteEntry, version: VersionRank) -> Option<(Severity, &'static str)> {
     let found = match (entry.encryption, entry.mac) {
         _ if entry.authentication == Authentication::Anon => (Severity::Error, "anonymous"),
         _ if entry.export => (Severity::Error, "export"),
@@ -103,9 +106,7 @@ fn weakness(entry: &SuiteEntry, facts: &Facts<'_>) -> Option<(Severity, &'static
         ("RC4" | "RC2" | "DES", _) => (Severity::Error, "broken"),
         ("3DES" | "IDEA" | "SEED", _) => (Severity::Warning, "short-block"),
         (_, Mac::HmacMd5) => (Severity::Warning, "md5"),
-        (_, Mac::HmacSha1)
-            if entry.mode == CipherMode::Cbc && facts.negotiated == Some(VersionRank::Tls12) =>
-        {
+        (_, Mac::HmacSha1) if entry.mode == CipherMode::Cbc && version == VersionRank::Tls12 => {
             (Severity::Info, "cbc-sha1")
         }
         _ => return None,
@@ -115,7 +116,7 @@ fn weakness(entry: &SuiteEntry, facts: &Facts<'_>) -> Option<(Severity, &'static
 
 fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     let Some(suite) = facts.suite() else { return };
-    sheet.note("suite", suite.name().unwrap_or("?"));
+    sheet.note_word("suite", suite.name().unwrap_or("?"));
     sheet.parties(facts);
     // The best that both could have done, with the same certificate.
     let authentication = suite.entry().map(|entry| entry.authentication);
@@ -125,7 +126,7 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
         })
     });
     if let Some(better) = better {
-        sheet.note("better", better.name().unwrap_or("?"));
+        sheet.note_word("better", better.name().unwrap_or("?"));
     }
     sheet.fact(facts.frame(), |lang| {
         let hello = facts.server_hello;
@@ -144,15 +145,7 @@ fn describe_suite(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 
 /// `no-forward-secrecy`.
 fn no_forward_secrecy(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    if !facts.is_clear() {
-        return None;
-    }
-    let entry = facts.suite()?.entry()?;
-    let fixed = matches!(
-        entry.key_exchange,
-        KeyExchange::Rsa | KeyExchange::Dh | KeyExchange::Ecdh | KeyExchange::RsaPsk
-    );
-    if !fixed {
+    if !facts.is_clear() || !has_fixed_key(facts.suite()?) {
         return None;
     }
     let offered = facts
@@ -168,6 +161,16 @@ fn no_forward_secrecy(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         Confidence::Certain,
         cause,
     ))
+}
+
+/// Who has the server's key can read all that such a suite protected.
+pub(super) fn has_fixed_key(suite: CipherSuite) -> bool {
+    suite.entry().is_some_and(|entry| {
+        matches!(
+            entry.key_exchange,
+            KeyExchange::Rsa | KeyExchange::Dh | KeyExchange::Ecdh | KeyExchange::RsaPsk
+        )
+    })
 }
 
 /// `weak-dh-group`.

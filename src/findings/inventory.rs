@@ -17,9 +17,10 @@ use super::trace::{Kind, Sort};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     net::IpAddr,
 };
 
@@ -235,34 +236,61 @@ fn better_versions(report: &mut Report<'_>) {
     };
     let old = past.kinds_like(limited);
     let is_old = |kind: &usize| old.get(*kind) == Some(&true);
+    let mut told = None;
     for (server, all) in &past.servers {
         let kinds: Vec<usize> = all.kinds.iter().copied().filter(is_old).collect();
         if !kinds.is_empty() {
-            old_clients(report, *server, &all.kinds, &kinds);
+            old_clients(report, *server, (&all.kinds, &kinds), &mut told);
         }
     }
 }
 
+/// What `client-version-limited` says where other handshakes show it.
+const SEEN_ELSEWHERE: Verdict =
+    Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
+
 /// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
-/// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer.
-fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize], old: &[usize]) {
+/// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer. `told`
+/// are the clients that have a finding each, once there are no more of these.
+fn old_clients(
+    report: &mut Report<'_>,
+    server: Endpoint,
+    (kinds, old): (&[usize], &[usize]),
+    told: &mut Option<HashSet<IpAddr>>,
+) {
     let past = report.past;
     let better = past
         .firsts(kinds)
         .find(|(_, kind)| kind.negotiated >= Some(VersionRank::Tls12));
     let Some((better, _)) = better else { return };
+    const ID: &str = "client-version-limited";
+    let verdict = SEEN_ELSEWHERE;
     let address = server.to_string();
-    let traces = old.iter().flat_map(|kind| past.of(past.by_kind.of(*kind)));
-    // Who fell back can do more.
-    let traces = traces.filter(|(index, _)| !report.falls_back(*index));
-    let mut by_client: Vec<(IpAddr, &str, usize)> = traces
+    let mut indexes: Vec<usize> = (old.iter())
+        .flat_map(|kind| past.by_kind.of(*kind))
+        .copied()
+        // Who fell back can do more.
+        .filter(|index| !report.falls_back(*index))
+        .collect();
+    if report.is_further(ID, verdict) {
+        // Others are only counted.
+        let told = told.get_or_insert_with(|| report.groups.clients_of(ID, verdict.cause));
+        let is_told = |index: &usize| {
+            let trace = past.trace(*index);
+            trace.is_some_and(|trace| told.contains(&trace.own.client))
+        };
+        let (known, further): (Vec<usize>, Vec<usize>) = indexes.into_iter().partition(is_told);
+        report.count_further(ID, verdict, &further);
+        indexes = known;
+    }
+    let mut by_client: Vec<(IpAddr, &str, usize)> = past
+        .of(&indexes)
         .map(|(index, trace)| {
             let name = past.name(&trace).or_else(|| past.dns_name(&trace));
             (trace.own.client, name.unwrap_or(&address), index)
         })
         .collect();
     by_client.sort_unstable();
-    let verdict = Verdict::new(Severity::Warning, Confidence::Certain, "seen-elsewhere");
     let mut traces = Vec::new();
     for same in by_client.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
         let Some((client, target, first)) = same.first() else {
@@ -271,8 +299,7 @@ fn old_clients(report: &mut Report<'_>, server: Endpoint, kinds: &[usize], old: 
         traces.clear();
         traces.extend(same.iter().map(|(.., index)| *index));
         let subject = Subject::Client(*client, (*target).into());
-        let id = "client-version-limited";
-        if let Some(group) = report.tell(id, verdict, subject, &traces, &[better]) {
+        if let Some(group) = report.tell(ID, verdict, subject, &traces, &[better]) {
             let example = past.trace(*first);
             let stack = example.and_then(|trace| past.hello(&trace)?.stack());
             group.set("server", &address);
@@ -359,12 +386,17 @@ fn hello_retry(report: &mut Report<'_>) {
                 hellos.entry(hello.key).or_default().push(number);
             }
         }
-        for kinds in hellos.into_values() {
-            let hellos: usize = kinds.iter().map(|kind| past.by_kind.of(*kind).len()).sum();
-            let retried = past.traces_of(&kinds, |kind| kind.flags.retried);
-            if hellos < HELLOS_MIN || retried.len() * 2 <= hellos {
+        for mut kinds in hellos.into_values() {
+            let count = |kinds: &[usize]| -> usize {
+                kinds.iter().map(|kind| past.by_kind.of(*kind).len()).sum()
+            };
+            let is_retried = |kind: &Kind| kind.flags.retried;
+            let hellos = count(&kinds);
+            kinds.retain(|kind| past.kinds.get(*kind).is_some_and(|kind| is_retried(&kind)));
+            if hellos < HELLOS_MIN || count(&kinds) * 2 <= hellos {
                 continue;
             }
+            let retried = past.traces_of(&kinds, is_retried);
             let verdict = Verdict::new(Severity::Info, Confidence::Certain, "");
             if let Some(group) = report.tell(
                 "tls13-hello-retry",
@@ -409,8 +441,11 @@ fn programs(past: &Past) -> Vec<Option<Program>> {
     }
 }
 
-/// Clients that made an old offer and a higher one, by address, with their numbers.
-fn mixed_clients(past: &Past, program: impl Fn(usize) -> Option<Program>) -> Vec<(IpAddr, usize)> {
+/// Clients that made an old offer and a higher one, with their numbers, the lowest address first.
+fn mixed_clients(
+    past: &Past,
+    program: impl Fn(usize) -> Option<Program>,
+) -> BinaryHeap<Reverse<ByAddress>> {
     // By client, its lowest and its highest offer.
     let mut offers: Vec<Option<(VersionRank, VersionRank)>> =
         vec![None; past.clients.addresses.len()];
@@ -424,13 +459,14 @@ fn mixed_clients(past: &Past, program: impl Fn(usize) -> Option<Program>) -> Vec
         }
     }
     let clients = past.clients.addresses.iter().zip(&offers).enumerate();
-    let mut mixed: Vec<(IpAddr, usize)> = clients
+    clients
         .filter(|(_, (_, offers))| offers.is_some_and(|(low, high)| is_old(low) && low < high))
-        .map(|(number, (address, _))| (*address, number))
-        .collect();
-    mixed.sort_unstable_by_key(|(address, _)| ip_rank(address));
-    mixed
+        .map(|(number, (address, _))| Reverse((ip_rank(address), number)))
+        .collect()
 }
+
+/// The number of a client, behind what orders its address.
+type ByAddress = ((bool, u128), usize);
 
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
@@ -461,9 +497,10 @@ fn mixed_offers(report: &mut Report<'_>) {
         firsts.sort_unstable();
         traces.extend(firsts.iter().map(|(_, index)| *index));
     };
-    let mut clients = mixed_clients(past, program).into_iter();
+    let mut clients = mixed_clients(past, program);
     while !report.is_further(ID, verdict)
-        && let Some((client, number)) = clients.next()
+        && let Some(Reverse((_, number))) = clients.pop()
+        && let Some(client) = past.clients.addresses.get(number)
     {
         let mut traces = Vec::new();
         add_firsts(number, &mut traces);
@@ -473,7 +510,7 @@ fn mixed_offers(report: &mut Report<'_>) {
         }
     }
     let mut further = Vec::new();
-    for (_, number) in clients {
+    for Reverse((_, number)) in clients {
         add_firsts(number, &mut further);
     }
     report.count_further(ID, verdict, &further);

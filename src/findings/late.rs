@@ -23,7 +23,8 @@ pub(super) static RULES: &[Rule] = &[
         client_certificate,
         server_subject,
         describe_client_certificate,
-    ),
+    )
+    .when(When::INCOMPLETE.or(When::REQUESTED)),
     Rule::new(
         Entry::new(
             "tls13-abort-hidden",
@@ -34,7 +35,8 @@ pub(super) static RULES: &[Rule] = &[
         abort_hidden,
         pair,
         describe_abort,
-    ),
+    )
+    .when(When::HIDDEN),
     Rule::new(
         Entry::new(
             "late-handshake-failure",
@@ -46,7 +48,7 @@ pub(super) static RULES: &[Rule] = &[
         pair,
         describe_late,
     )
-    .when(When::Incomplete),
+    .when(When::INCOMPLETE),
 ];
 
 /// The surveys.
@@ -277,7 +279,7 @@ fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 fn describe_late(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(suite) = facts.suite() {
-        sheet.note("suite", suite.name().unwrap_or("?"));
+        sheet.note_word("suite", suite.name().unwrap_or("?"));
     }
     sheet.fact(facts.frame(), |lang| {
         let ems = |present: bool| word(lang, if present { "with" } else { "without" });

@@ -1,6 +1,6 @@
 //! Which traces belong together: by kind, client, server and name. Each list is in order of time.
 
-use super::trace::{Kind, Own, Sort};
+use super::trace::{Kind, Sort};
 use crate::record::Endpoint;
 use core::hash::Hash;
 use hashbrown::HashMap;
@@ -177,30 +177,54 @@ pub(super) struct Clients {
     pub(super) addresses: Vec<IpAddr>,
     /// By trace, the number of its client.
     pub(super) of: Vec<u32>,
-    pub(super) numbers: HashMap<IpAddr, u32>,
+    numbers: Numbers,
+}
+
+/// Numbers of addresses, in the order in which these come.
+#[derive(Debug, Default)]
+pub(super) struct Numbering {
+    addresses: Vec<IpAddr>,
+    numbers: Numbers,
+}
+
+/// Numbers by address; apart, since one word is hashed quicker.
+#[derive(Debug, Default)]
+struct Numbers {
+    v4: HashMap<u32, u32>,
+    v6: HashMap<u128, u32>,
+}
+
+impl Numbering {
+    /// The number of an address.
+    pub(super) fn number(&mut self, ip: IpAddr) -> u32 {
+        let new = || {
+            self.addresses.push(ip);
+            u32::try_from(self.addresses.len() - 1).unwrap_or(u32::MAX)
+        };
+        match ip {
+            IpAddr::V4(ip) => *self.numbers.v4.entry(ip.to_bits()).or_insert_with(new),
+            IpAddr::V6(ip) => *self.numbers.v6.entry(ip.to_bits()).or_insert_with(new),
+        }
+    }
 }
 
 impl Clients {
-    /// From the traces as they lie, which is how they are read best, and from where each stands in order of time.
-    pub(super) fn new(traces: &[Own], order: &[u32]) -> Self {
-        let mut numbers: HashMap<IpAddr, u32> = HashMap::new();
-        let mut addresses = Vec::new();
-        let lying = traces.iter().map(|own| {
-            *numbers.entry(own.client).or_insert_with(|| {
-                addresses.push(own.client);
-                u32::try_from(addresses.len() - 1).unwrap_or(u32::MAX)
-            })
-        });
-        let lying: Vec<u32> = lying.collect();
-        let of = order
-            .iter()
-            .filter_map(|place| lying.get(*place as usize).copied())
-            .collect();
+    /// From the number of each trace's client.
+    pub(super) fn new(of: Vec<u32>, numbering: Numbering) -> Self {
         Self {
-            addresses,
+            addresses: numbering.addresses,
             of,
-            numbers,
+            numbers: numbering.numbers,
         }
+    }
+
+    /// The number of a client.
+    pub(super) fn number(&self, client: IpAddr) -> Option<usize> {
+        let number = match client {
+            IpAddr::V4(ip) => self.numbers.v4.get(&ip.to_bits()),
+            IpAddr::V6(ip) => self.numbers.v6.get(&ip.to_bits()),
+        };
+        usize::try_from(*number?).ok()
     }
 }
 

@@ -78,7 +78,7 @@ use history::History;
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 use survey::Report;
-use when::{Holds, When};
+use when::{When, asked_of};
 
 /// What is promised about a finding: its stable id, the severity that it has at its worst cause, what it speaks about,
 /// and the document that says why.
@@ -150,7 +150,7 @@ impl Rule {
     const fn new(entry: Entry, judge: Judge, subject: SubjectOf, describe: Describe) -> Self {
         Self {
             entry,
-            when: When::Always,
+            when: When::ALWAYS,
             judge,
             told: Told::ByRule { subject, describe },
         }
@@ -165,7 +165,7 @@ impl Rule {
     const fn told_by_survey(entry: Entry, judge: Judge) -> Self {
         Self {
             entry,
-            when: When::Always,
+            when: When::ALWAYS,
             judge,
             told: Told::BySurvey,
         }
@@ -273,15 +273,17 @@ impl Verdicts {
         let known = Known::of(record);
         let facts = Facts::known(record, known);
         let mut fired = SmallVec::new();
-        let holds = Holds::of(&facts);
+        let asked = asked_of(&facts);
         debug_assert!(
-            rules().all(|rule| holds.has(rule.when) || (rule.judge)(&facts, settings).is_none())
+            asked
+                .others()
+                .all(|rule| (rule.judge)(&facts, settings).is_none())
         );
-        for (judge, rule) in holds.rules() {
-            if let Some(verdict) = judge(&facts, settings)
+        for rule in asked {
+            if let Some(verdict) = (rule.judge)(&facts, settings)
                 && !is_left_out(&rule.entry, settings)
             {
-                fired.push((*rule, verdict));
+                fired.push((rule, verdict));
             }
         }
         Self { fired, known }

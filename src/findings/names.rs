@@ -24,7 +24,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Client,
             reference: "RFC 6066 section 3; RFC 9325 section 3.7; Microsoft KB2973873",
         },
-        when: When::Always,
+        when: When::NAMELESS,
         judge: sni_missing,
         told: Told::BySurvey,
     },
@@ -35,7 +35,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 9525 section 6; RFC 2818 section 3.1",
         },
-        when: When::Shown,
+        when: When::SHOWN,
         judge: name_mismatch,
         told: Told::ByRule {
             subject: name_and_certificate,

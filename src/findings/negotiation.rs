@@ -25,7 +25,8 @@ pub(super) static RULES: &[Rule] = &[
         alpn,
         pair,
         describe_alpn,
-    ),
+    )
+    .when(When::SELECTED.or(When::ALERTED)),
     Rule::new(
         Entry::new(
             "o365-no-common-cipher",
@@ -36,7 +37,8 @@ pub(super) static RULES: &[Rule] = &[
         o365_cipher,
         client_and_name,
         describe_offer,
-    ),
+    )
+    .when(When::UNANSWERED),
     Rule::new(
         Entry::new(
             "downgrade-sentinel-ignored",
@@ -48,7 +50,7 @@ pub(super) static RULES: &[Rule] = &[
         pair,
         describe_downgrade,
     )
-    .when(When::Clear),
+    .when(When::SENTINEL),
     Rule::new(
         Entry::new(
             "sigalg-cert-mismatch",
@@ -60,7 +62,7 @@ pub(super) static RULES: &[Rule] = &[
         server_subject,
         describe_signature,
     )
-    .when(When::Shown),
+    .when(When::SHOWN),
 ];
 
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {

@@ -81,9 +81,22 @@ impl Pairs {
         };
         // Place and index as one number, which sorts quicker.
         let mut by_server: Vec<u64> = Vec::new();
+        let mut counts: Vec<usize> = vec![0; kinds.endpoints.len()];
+        let mut is_frequent = |all: &[usize]| {
+            let places = all.iter().map(|at| seen(*at).server as usize);
+            let most = places.clone().map(|place| {
+                counts.get_mut(place).map_or(0, |count| {
+                    *count += 1;
+                    *count
+                })
+            });
+            let most = most.max().unwrap_or(0);
+            places.for_each(|place| counts.get_mut(place).map_or((), |count| *count = 0));
+            most >= many
+        };
         for number in ranked(clients.addresses.iter().map(ip_rank)).numbers {
             let all = by_client.of(number as usize);
-            if all.len() < many && !all.iter().any(is_notable) {
+            if !all.iter().any(is_notable) && (all.len() < many || !is_frequent(all)) {
                 continue;
             }
             let Some(client) = clients.addresses.get(number as usize) else {

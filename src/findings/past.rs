@@ -9,10 +9,11 @@ use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
 use super::trace::{Kind, Own, Sort, Trace};
-use crate::record::{Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
+use crate::record::{Address, Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, binary_heap::PeekMut},
     net::IpAddr,
     sync::Arc,
 };
@@ -252,10 +253,31 @@ impl Past {
         traces
     }
 
+    /// As [`Past::traces_of`], one by one: for those who mostly have seen enough before the end.
+    pub(super) fn in_order(
+        &self,
+        kinds: &[usize],
+        fits: impl Fn(&Kind<'_>) -> bool,
+    ) -> impl Iterator<Item = usize> {
+        let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
+        let lists = fitting.map(|(number, _)| self.by_kind.of(number));
+        let begins = lists.filter_map(|list| Some(Reverse(list.split_first()?)));
+        let mut lists: BinaryHeap<_> = begins.collect();
+        core::iter::from_fn(move || {
+            let mut next = lists.peek_mut()?;
+            let (index, rest) = next.0;
+            match rest.split_first() {
+                Some(begin) => next.0 = begin,
+                None => drop(PeekMut::pop(next)),
+            }
+            Some(*index)
+        })
+    }
+
     /// The traces of a client, in order of time.
     pub(super) fn of_client(&self, client: IpAddr) -> &[usize] {
-        let number = self.clients.numbers.get(&client);
-        number.map_or(&[], |number| self.by_client.of(*number as usize))
+        let number = self.clients.number(client);
+        number.map_or(&[], |number| self.by_client.of(number))
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.
@@ -424,7 +446,7 @@ impl Past {
         let lang = self.lang;
         let mut story = say(lang, "story-parties")
             .with("start", moment(trace.own.start))
-            .with("client", trace.own.client)
+            .with("client", Address(trace.own.client))
             .with("server", trace.server)
             .with("outcome", trace.outcome.as_str());
         if let Some(name) = self.name(trace) {

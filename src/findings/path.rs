@@ -20,7 +20,7 @@ pub(super) static RULES: &[Rule] = &[
         pair,
         describe_connect,
     )
-    .when(When::Incomplete),
+    .when(When::INCOMPLETE),
     Rule::new(
         Entry::new(
             "slow-handshake",
@@ -43,7 +43,7 @@ pub(super) static RULES: &[Rule] = &[
         pair,
         describe_proxy,
     )
-    .when(When::Talked),
+    .when(When::TALKED),
 ];
 
 /// The survey that takes back what is not about TLS.

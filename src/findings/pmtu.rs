@@ -19,7 +19,7 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
     peer_subject,
     describe,
 )
-.when(When::Incomplete)];
+.when(When::INCOMPLETE)];
 
 /// The server repeats what would fill a segment and never gets it acknowledged, while the client's TCP is alive: it closed
 /// the connection itself, without having the flight. Seen from the client's side of the narrow link the flight is a gap in

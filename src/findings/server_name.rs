@@ -29,7 +29,7 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
     server_subject,
     describe_name_alert,
 )
-.when(When::Alerted)];
+.when(When::ALERTED)];
 
 /// The surveys.
 pub(super) static SURVEYS: &[Survey] = &[Survey {

@@ -26,7 +26,7 @@ const NTLM: Entry = Entry::new(
 
 /// The group's rules.
 pub(super) static RULES: &[Rule] = &[
-    Rule::new(NTLM, ntlm, client_and_host, describe_ntlm).when(When::Talked),
+    Rule::new(NTLM, ntlm, client_and_host, describe_ntlm).when(When::TALKED),
     Rule::new(
         Entry::new(
             "hma-bearer-diagnostics",
@@ -38,7 +38,7 @@ pub(super) static RULES: &[Rule] = &[
         client_and_host,
         describe_bearer,
     )
-    .when(When::Talked),
+    .when(When::TALKED),
 ];
 
 /// The survey that compares bindings with the certificates that were seen.

@@ -12,6 +12,7 @@ use super::trace::Trace;
 use super::{Settings, Verdict, entry};
 use crate::record::{Evidence, Outcome, Severity, Side, Timestamp};
 use hashbrown::HashSet;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// Equal connections at a regular interval that are taken for health probes.
@@ -161,18 +162,8 @@ impl<'r> Report<'r> {
         }
         for (_, trace) in past.of(traces) {
             group.note_value("clients", Value::Ip(trace.own.client));
-            match past.name(&trace).filter(|_| trace.flags.tunnelled) {
-                Some(name) => group.note("server", &through(past.lang, name, trace.server)),
-                None => group.note_value("server", Value::Endpoint(trace.server)),
-            }
-            group.note("outcome", trace.outcome.as_str());
-            if let Some(name) = past.name(&trace) {
-                group.note("name", name);
-            }
-            if let Some(offered) = trace.offer_max {
-                group.note("offered", super::facts::version_name(offered));
-            }
         }
+        note_kinds(past, traces, group);
         Some(group)
     }
 
@@ -203,6 +194,45 @@ impl<'r> Report<'r> {
     pub(super) fn probes(&self) -> Vec<(Vec<usize>, f64)> {
         self.checks.clone()
     }
+}
+
+/// Counts what the kinds of some traces say. Kinds are few, so that each is told once with how often it comes, and in the
+/// order in which they come.
+fn note_kinds(past: &Past, traces: &[usize], group: &mut Group) {
+    const TOGETHER: usize = 16;
+    let mut counts: SmallVec<[(u32, u64); TOGETHER]> = SmallVec::new();
+    let mut tell = |counts: &mut SmallVec<[(u32, u64); TOGETHER]>| {
+        for (number, count) in counts.drain(..) {
+            let Some(kind) = past.kinds.get(number as usize) else {
+                continue;
+            };
+            match past.name(&kind).filter(|_| kind.flags.tunnelled) {
+                Some(name) => {
+                    let words = through(past.lang, name, kind.server);
+                    group.note_many("server", &words, count);
+                }
+                None => group.note_values("server", Value::Endpoint(kind.server), count),
+            }
+            group.note_words("outcome", kind.outcome.as_str(), count);
+            if let Some(name) = past.name(&kind) {
+                group.note_many("name", name, count);
+            }
+            if let Some(offered) = kind.offer_max {
+                group.note_words("offered", super::facts::version_name(offered), count);
+            }
+        }
+    };
+    for number in traces.iter().filter_map(|index| past.kind_of.get(*index)) {
+        if let Some((_, count)) = counts.iter_mut().find(|(known, _)| known == number) {
+            *count += 1;
+            continue;
+        }
+        if counts.len() == TOGETHER {
+            tell(&mut counts);
+        }
+        counts.push((*number, 1));
+    }
+    tell(&mut counts);
 }
 
 /// The first and the last time of some traces: these are numbered in order of time.

@@ -161,6 +161,8 @@ impl Make {
         if let Some(hello) = &mut self.record.client_hello {
             let shape = Arc::make_mut(&mut hello.shape);
             change(shape);
+            // Of a shape that nothing else refers to, what was read before would stay.
+            shape.marks = crate::record::Once::default();
             shape.client_stack = STACKS.recognise(shape).map(Box::new);
         }
         self
@@ -168,7 +170,9 @@ impl Make {
 
     pub(super) fn reply(mut self, change: impl FnOnce(&mut ServerHelloShape)) -> Self {
         if let Some(hello) = &mut self.record.server_hello {
-            change(Arc::make_mut(&mut hello.shape));
+            let shape = Arc::make_mut(&mut hello.shape);
+            change(shape);
+            shape.marks = crate::record::Once::default();
         }
         self
     }
@@ -269,6 +273,7 @@ impl Make {
                 ja3s: Digest([0; 16]),
                 ja3s_string: "".into(),
                 rendered: crate::record::Rendered::default(),
+                marks: crate::record::Once::default(),
             }),
         }));
         self.record.outcome = Outcome::Established;

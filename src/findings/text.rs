@@ -379,9 +379,9 @@ fn fill(text: &str, values: Fill<'_>) -> Option<String> {
 fn fill_into(out: &mut String, text: &str, values: Fill<'_>) -> bool {
     let begin = out.len();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
+    while let Some((before, after)) = split_at(rest, b'{') {
         out.push_str(before);
-        match after.split_once('}') {
+        match split_at(after, b'}') {
             Some((key, tail)) if is_placeholder(key) => {
                 if !values(key, out) {
                     out.truncate(begin);
@@ -397,6 +397,13 @@ fn fill_into(out: &mut String, text: &str, values: Fill<'_>) -> bool {
     }
     out.push_str(rest);
     true
+}
+
+/// What stands before and after the first `mark`, a byte of ASCII; searched by vectors, for it is done for each line of
+/// each finding.
+fn split_at(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(mark, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 fn is_placeholder(key: &str) -> bool {

@@ -20,7 +20,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0), RFC 6176 (SSL 2.0), RFC 9325 section 3.1.1",
         },
-        when: When::Always,
+        when: When::OLD,
         judge: legacy_negotiated,
         told: Told::ByRule {
             subject: by_limit,
@@ -34,7 +34,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Server,
             reference: "RFC 9325 section 3.1.1; RFC 8446 section 4.1.3",
         },
-        when: When::Clear,
+        when: When::OLD,
         judge: server_limited,
         told: Told::ByRule {
             subject: server_subject,
@@ -48,7 +48,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Client,
             reference: "RFC 8446 section 4.1.3",
         },
-        when: When::Always,
+        when: When::SENTINEL,
         judge: client_limited,
         told: Told::ByRule {
             subject: client_and_name,
@@ -62,7 +62,7 @@ pub(super) static RULES: &[Rule] = &[
             scope: Scope::Handshake,
             reference: "RFC 8446 section 6.2; RFC 5246 section 7.2.2",
         },
-        when: When::Alerted,
+        when: When::ALERTED,
         judge: version_rejected,
         told: Told::ByRule {
             subject: pair,
@@ -195,10 +195,10 @@ fn note_parties(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
         sheet.note("name", name);
     }
     if let Some(offered) = facts.offer_max {
-        sheet.note("offered", version_name(offered));
+        sheet.note_word("offered", version_name(offered));
     }
     if let Some(version) = facts.negotiated {
-        sheet.note("version", version_name(version));
+        sheet.note_word("version", version_name(version));
     }
 }
 

@@ -1,73 +1,157 @@
-//! Which rules a handshake is asked of: most have neither failed nor said much in clear, and most rules have nothing to say
-//! of those.
+//! Which rules a handshake is asked of: most are in no trouble and show nothing amiss, and most rules have nothing to say of
+//! those.
+//!
+//! What a hello, an answer or a chain gives reason to ask is computed once for all handshakes that share it: see
+//! [`marks`](super::marks).
 
 use super::facts::Facts;
-use super::{Judge, Rule, rules};
-use std::sync::OnceLock;
+use super::marks::{answer_marks, chain_marks, hello_marks};
+use super::{Rule, rules};
+use crate::record::{Code16, KeyExchange};
+use std::sync::LazyLock;
 
-/// Handshakes of which a rule is asked.
+/// Situations that are a reason to ask a rule: any of these will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
-    /// All.
-    Always,
-    /// Those that did not complete.
-    Incomplete,
-    /// Those with an alert.
-    Alerted,
-    /// Those that did not complete, and those with an alert.
-    Troubled,
-    /// Those of which the server selected a protocol in clear.
-    Selected,
-    /// Those with a dialogue, a proxy or HTTP in clear.
-    Talked,
-    /// Those that showed the server's certificate.
-    Shown,
-    /// Those of TLS 1.2 and below.
-    Clear,
+pub(super) struct When(u32);
+
+impl When {
+    /// None.
+    const NEVER: Self = Self(0);
+    /// Any handshake.
+    pub(super) const ALWAYS: Self = Self(1);
+    /// It did not complete.
+    pub(super) const INCOMPLETE: Self = Self(1 << 1);
+    /// There was an alert.
+    pub(super) const ALERTED: Self = Self(1 << 2);
+    /// There was a dialogue, a proxy or HTTP in clear.
+    pub(super) const TALKED: Self = Self(1 << 3);
+    /// A ClientHello without a server name.
+    pub(super) const NAMELESS: Self = Self(1 << 4);
+    /// A ClientHello without a ServerHello.
+    pub(super) const UNANSWERED: Self = Self(1 << 5);
+    /// Keys were exchanged in a group that few use.
+    pub(super) const UNUSUAL_GROUP: Self = Self(1 << 6);
+    /// A client certificate was asked for, with names of authorities.
+    pub(super) const REQUESTED: Self = Self(1 << 7);
+    /// TLS 1.1 or below was negotiated, or the hello has the format of SSL 2.0.
+    pub(super) const OLD: Self = Self(1 << 8);
+    /// No more than TLS 1.1 is offered.
+    pub(super) const OLD_OFFER: Self = Self(1 << 9);
+    /// HTTP/2 is offered, with nothing but suites that it prohibits.
+    pub(super) const OFFER_AT_RISK: Self = Self(1 << 10);
+    /// TLS 1.3 was negotiated, which hides most.
+    pub(super) const HIDDEN: Self = Self(1 << 11);
+    /// The server selected a protocol in clear.
+    pub(super) const SELECTED: Self = Self(1 << 12);
+    /// It selected HTTP/2, and a suite that this prohibits.
+    pub(super) const SUITE_LISTED: Self = Self(1 << 13);
+    /// The server signals that it could do more.
+    pub(super) const SENTINEL: Self = Self(1 << 14);
+    /// The suite, or the compression, is weak.
+    pub(super) const WEAK_SUITE: Self = Self(1 << 15);
+    /// The suite has no forward secrecy.
+    pub(super) const FIXED_KEY: Self = Self(1 << 16);
+    /// One side lacks a protection of TLS 1.2.
+    pub(super) const UNPROTECTED: Self = Self(1 << 17);
+    /// The server's certificate was shown.
+    pub(super) const SHOWN: Self = Self(1 << 18);
+    /// A key or a signature in the chain is weak.
+    pub(super) const WEAK_CHAIN: Self = Self(1 << 19);
+    /// The chain has the wrong order or the wrong certificates.
+    pub(super) const CHAIN_AMISS: Self = Self(1 << 20);
+
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) fn if_so(self, holds: bool) -> Self {
+        if holds { self } else { Self::NEVER }
+    }
+
+    /// The rules to be asked in these situations, as bits by their places in [`RULES`](super::RULES).
+    pub(super) fn asked(self) -> u64 {
+        let reasons = rules().map(|rule| rule.when.0 & self.0 != 0);
+        (0..).zip(reasons).fold(0, |asked, (place, is_asked)| {
+            asked | u64::from(is_asked) << place
+        })
+    }
 }
 
-/// What holds of a handshake: a bit for each of [`When`].
+/// Places of rules.
 #[derive(Clone, Copy)]
-pub(super) struct Holds(u8);
+pub(super) struct Asked(u64);
 
-impl Holds {
-    /// How many there are.
-    const ALL: usize = 1 << (When::Clear as u8 + 1);
+/// The rules to be asked of a handshake.
+pub(super) fn asked_of(facts: &Facts<'_>) -> Asked {
+    let hello = facts
+        .client_hello
+        .map(|hello| hello_marks(&hello.shape).asked);
+    let answer = facts
+        .server_hello
+        .map(|hello| answer_marks(&hello.shape).asked);
+    let chain = chain_marks(facts.record).map(|chain| chain.asked);
+    Asked(of_itself(facts) | hello.unwrap_or(0) | answer.unwrap_or(0) | chain.unwrap_or(0))
+}
 
-    pub(super) fn of(facts: &Facts<'_>) -> Self {
-        let record = facts.record;
-        let talked = record.dialogue.is_some() || record.proxy.is_some() || record.http.is_some();
-        let bit = |holds: bool, when: When| u8::from(holds) << when as u8;
-        Self(
-            bit(true, When::Always)
-                | bit(!record.outcome.is_complete(), When::Incomplete)
-                | bit(!record.alerts.is_empty(), When::Alerted)
-                | bit(
-                    !record.outcome.is_complete() || !record.alerts.is_empty(),
-                    When::Troubled,
-                )
-                | bit(facts.alpn().is_some(), When::Selected)
-                | bit(talked, When::Talked)
-                | bit(facts.leaf.is_some(), When::Shown)
-                | bit(facts.is_clear(), When::Clear),
+/// Those for which what it shares with no other is a reason.
+fn of_itself(facts: &Facts<'_>) -> u64 {
+    const SITUATIONS: [When; 8] = [
+        When::INCOMPLETE,
+        When::ALERTED,
+        When::TALKED,
+        When::NAMELESS,
+        When::UNANSWERED,
+        When::UNUSUAL_GROUP,
+        When::REQUESTED,
+        When::OLD,
+    ];
+    static ALWAYS: LazyLock<u64> = LazyLock::new(|| When::ALWAYS.asked());
+    static ASKED: LazyLock<[u64; 8]> = LazyLock::new(|| SITUATIONS.map(When::asked));
+    let record = facts.record;
+    let observed = record.observed.as_deref();
+    let holds = [
+        !record.outcome.is_complete(),
+        !record.alerts.is_empty(),
+        record.dialogue.is_some() || record.proxy.is_some() || record.http.is_some(),
+        facts.client_hello.is_some_and(|hello| hello.sni.is_none()),
+        facts.client_hello.is_some() && facts.server_hello.is_none(),
+        record.key_exchange.as_ref().is_some_and(is_unusual),
+        observed.is_some_and(|observed| observed.authority_names.is_some()),
+        observed.is_some_and(|observed| observed.sslv2_hello == Some(true)),
+    ];
+    let reasons = holds.iter().zip(ASKED.iter());
+    reasons.fold(*ALWAYS, |asked, (holds, rules)| {
+        asked | if *holds { *rules } else { 0 }
+    })
+}
+
+/// Not one of the curves that nearly all use, each of which is strong: secp256r1, secp384r1, secp521r1, x25519, x448.
+fn is_unusual(exchange: &KeyExchange) -> bool {
+    exchange.dh_bits.is_some()
+        || !matches!(
+            exchange.group,
+            None | Some(Code16(0x17 | 0x18 | 0x19 | 0x1d | 0x1e))
         )
-    }
+}
 
-    pub(super) fn has(self, when: When) -> bool {
-        self.0 & (1 << when as u8) != 0
+impl Asked {
+    /// The rules that are not asked.
+    pub(super) fn others(self) -> Self {
+        let all = (0..rules().count()).fold(0, |all, place| all | 1 << place);
+        Self(!self.0 & all)
     }
+}
 
-    /// The rules to be asked, in the order of their table.
-    pub(super) fn rules(self) -> &'static [(Judge, &'static Rule)] {
-        static LISTS: [OnceLock<Vec<(Judge, &Rule)>>; Holds::ALL] =
-            [const { OnceLock::new() }; Holds::ALL];
-        let list = LISTS.get(usize::from(self.0));
-        list.map_or(&[], |list| {
-            list.get_or_init(|| {
-                let asked = rules().filter(|rule| self.has(rule.when));
-                asked.map(|rule| (rule.judge, rule)).collect()
-            })
-        })
+/// In the order of their table.
+impl Iterator for Asked {
+    type Item = &'static Rule;
+
+    fn next(&mut self) -> Option<&'static Rule> {
+        static LISTED: LazyLock<Vec<&Rule>> = LazyLock::new(|| rules().collect());
+        let place = self.0.trailing_zeros() as usize;
+        let rule = LISTED.get(place).copied()?;
+        self.0 &= self.0 - 1;
+        Some(rule)
     }
 }
 
@@ -75,47 +159,73 @@ impl Holds {
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, cert};
-    use crate::record::{Outcome, Side};
+    use crate::record::{Outcome, Sentinel, Side};
+
+    /// Whether the rule of this id is asked.
+    fn asks(made: &Make, id: &str) -> bool {
+        asked_of(&Facts::of(&made.record)).any(|rule| rule.entry.id == id)
+    }
 
     #[test]
-    fn what_holds_of_a_handshake() {
-        let holds = |made: &Make, when| Holds::of(&Facts::of(&made.record)).has(when);
+    fn there_is_a_bit_for_each_rule() {
+        assert!(rules().count() <= u64::BITS as usize);
+        assert!(rules().all(|rule| rule.when != When::NEVER));
+    }
+
+    #[test]
+    fn what_is_asked_of_a_handshake() {
         let good = Make::new().answer(0x0303, 0xc02f);
-        assert!(holds(&good, When::Always) && holds(&good, When::Clear));
-        for when in [
-            When::Incomplete,
-            When::Alerted,
-            When::Troubled,
-            When::Selected,
-        ] {
-            assert!(!holds(&good, when), "{when:?}");
-        }
-        assert!(!holds(&good, When::Talked) && !holds(&good, When::Shown));
         let hidden = Make::new().tls13().answer(0x0304, 0x1301);
-        assert!(!holds(&hidden, When::Clear));
+        for id in [
+            "hello-reset",
+            "cert-rejected-by-client",
+            "h2-blocklisted-cipher",
+            "weak-cipher-negotiated",
+            "no-forward-secrecy",
+            "legacy-version-negotiated",
+            "client-max-version-o365",
+            "cert-name-mismatch",
+            "ntlm-over-tls",
+        ] {
+            assert!(!asks(&good, id) && !asks(&hidden, id), "{id}");
+        }
+        assert!(asks(&hidden, "tls13-abort-hidden") && !asks(&good, "tls13-abort-hidden"));
         let shown = good.clone().certificate(cert("CN=www.contoso.com", &[]));
-        assert!(holds(&shown, When::Shown));
-        assert!(holds(&good.clone().selected("h2"), When::Selected));
+        assert!(asks(&shown, "cert-name-mismatch"));
+        let old = Make::new().offer(0x0301).answer(0x0301, 0x002f);
+        for id in [
+            "legacy-version-negotiated",
+            "client-max-version-o365",
+            "no-forward-secrecy",
+        ] {
+            assert!(asks(&old, id), "{id}");
+        }
+        let listed = Make::new().answer(0x0303, 0xc014).selected("h2");
+        assert!(asks(&listed, "h2-blocklisted-cipher"));
+        assert!(asks(&listed, "weak-cipher-negotiated"));
+        let signalled = good.clone().sentinel(Sentinel::Tls12);
+        assert!(asks(&signalled, "client-version-limited"));
         let reset = Make::new().outcome(Outcome::HelloReset);
-        assert!(holds(&reset, When::Incomplete) && holds(&reset, When::Troubled));
+        assert!(asks(&reset, "hello-reset") && asks(&reset, "cert-rejected-by-client"));
         // An alert after all was well is one all the same.
         let late = good.alert(Side::Client, 48);
-        assert!(holds(&late, When::Alerted) && holds(&late, When::Troubled));
-        assert!(!holds(&late, When::Incomplete));
+        assert!(asks(&late, "cert-rejected-by-client") && !asks(&late, "hello-reset"));
     }
 
     #[test]
     fn each_handshake_is_asked_of_some_rules_in_their_order() {
-        let of = |made: &Make| Holds::of(&Facts::of(&made.record)).rules();
         let all: Vec<&str> = rules().map(|rule| rule.entry.id).collect();
         for made in [
             Make::new().answer(0x0303, 0xc02f),
             Make::new().outcome(Outcome::HelloReset),
         ] {
-            let asked: Vec<&str> = of(&made).iter().map(|(_, rule)| rule.entry.id).collect();
-            assert!(!asked.is_empty() && asked.len() < all.len());
+            let asked = asked_of(&Facts::of(&made.record));
+            let mut ids: Vec<&str> = asked.map(|rule| rule.entry.id).collect();
+            assert!(!ids.is_empty() && ids.len() < all.len());
             let mut rest = all.iter();
-            assert!(asked.iter().all(|id| rest.any(|known| known == id)));
+            assert!(ids.iter().all(|id| rest.any(|known| known == id)));
+            ids.extend(asked.others().map(|rule| rule.entry.id));
+            assert_eq!(ids.len(), all.len());
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct ChainMarks {
     pub lacks_issuer: bool,
     /// What is wrong with the order, or with which ones were sent.
     pub disorder: Option<(Severity, &'static str)>,
+    /// The rules for which it is a reason to ask them, as bits by their places.
+    pub asked: u64,
 }
 
 impl Chain {

@@ -397,6 +397,7 @@ fn server_shape(
         ja3s: Digest(fingerprint::md5(&ja3s_string)),
         ja3s_string: ja3s_string.into(),
         rendered: super::Rendered::default(),
+        marks: super::Once::default(),
     }
 }
 

@@ -154,6 +154,17 @@ pub struct HelloMarks {
     pub offers_ecdsa: bool,
     /// HTTP/2 is offered, and of TLS 1.2 nothing but suites that it prohibits.
     pub is_at_risk_under_h2: bool,
+    /// The rules for which it is a reason to ask them, as bits by their places.
+    pub asked: u64,
+}
+
+/// What findings ask of a ServerHello, read once.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerMarks {
+    /// The version that it selects; none of an unknown number.
+    pub negotiated: Option<VersionRank>,
+    /// The rules for which it is a reason to ask them, as bits by their places.
+    pub asked: u64,
 }
 
 /// A ServerHello or HelloRetryRequest (RFC 8446 sections 4.1.3 and 4.1.4).
@@ -225,6 +236,9 @@ pub struct ServerHelloShape {
     /// Its JSON, once it was asked for.
     #[serde(skip)]
     pub rendered: Rendered,
+    /// What is asked of it for each handshake.
+    #[serde(skip)]
+    pub marks: Once<AnswerMarks>,
 }
 
 /// The downgrade sentinel in ServerHello.random (RFC 8446 section 4.1.3).

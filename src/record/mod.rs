@@ -5,6 +5,7 @@
 //! can be diagnosed again. The JSON form of these types is the promise that outside tools check:
 //! fields may be added, none is renamed.
 
+mod address;
 mod certificate;
 mod chain;
 mod code;
@@ -24,6 +25,7 @@ mod recording;
 mod stack;
 mod transport_parameters;
 
+pub use address::{Address, Dotted};
 pub use certificate::{Certificate, Marks};
 pub use chain::{Chain, ChainMarks};
 pub use code::{Code16, Digest, Once, Rendered, Timestamp};
@@ -32,8 +34,8 @@ pub use dns::{Dns, DnsClient, DnsServer, DnsService, DnsSpan, Lookup, LookupFail
 pub use ech::{EchLikely, EchOuter};
 pub use ech_answers::{EchAnswer, EchAnswers, EchTold};
 pub use hello::{
-    ClientHello, ClientHelloShape, HelloMarks, Psk, PskIdentity, Sentinel, ServerHello,
-    ServerHelloShape,
+    AnswerMarks, ClientHello, ClientHelloShape, HelloMarks, Psk, PskIdentity, Sentinel,
+    ServerHello, ServerHelloShape,
 };
 pub use http::{
     H2GoAway, H2Setting, H2c, Http, HttpChallenge, HttpCredential, HttpRequest, HttpResponse,
@@ -50,7 +52,7 @@ pub use transport_parameters::TransportParameters;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc};
 
 fn is_false(value: &bool) -> bool {
     !*value
@@ -204,7 +206,11 @@ pub struct Endpoint {
 impl core::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self.ip {
-            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
+            IpAddr::V4(ip) => {
+                f.write_str(Dotted::of(ip).as_str())?;
+                f.write_char(':')?;
+                f.write_str(itoa::Buffer::new().format(self.port))
+            }
             IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
         }
     }

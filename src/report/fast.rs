@@ -7,14 +7,11 @@
 
 use super::{json_string::string, ndjson::append};
 use crate::record::{
-    Alert, Certificate, Chain, ClientHello, Close, Code16, Endpoint, Handshake, KeyExchange,
-    Observed, Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
+    Alert, Certificate, Chain, ClientHello, Close, Code16, Dotted, Endpoint, Handshake,
+    KeyExchange, Observed, Protocol, ServerHello, Side, Tcp, Timestamp, Timing, Transport,
 };
 use serde::Serialize;
-use std::{
-    io::Write as _,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{io::Write as _, net::IpAddr};
 
 /// Appends the record as a JSON object with its `type`.
 pub(super) fn handshake(record: &Handshake, out: &mut Vec<u8>) {
@@ -171,32 +168,11 @@ pub(super) fn time(before: &[u8], time: Timestamp, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Dotted quad, gathered first: four short numbers would each ask the buffer for room.
-fn ipv4(ip: Ipv4Addr, out: &mut Vec<u8>) {
-    let (mut text, mut length) = ([0_u8; 16], 0);
-    let mut push = |byte: u8| {
-        // Four numbers of three digits and four points fit.
-        text[length & 15] = byte;
-        length += 1;
-    };
-    for octet in ip.octets() {
-        if octet >= 100 {
-            push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            push(b'0' + octet / 10 % 10);
-        }
-        push(b'0' + octet % 10);
-        push(b'.');
-    }
-    out.extend_from_slice(text.get(..length - 1).unwrap_or(&[]));
-}
-
 fn endpoint(before: &[u8], endpoint: &Endpoint, out: &mut Vec<u8>) {
     match endpoint.ip {
         IpAddr::V4(ip) => {
             out.extend_from_slice(before);
-            ipv4(ip, out);
+            out.extend_from_slice(Dotted::of(ip).as_bytes());
         }
         IpAddr::V6(ip) => {
             out.extend_from_slice(before);

@@ -7,6 +7,7 @@ impl Kept {
     fn value(&self) -> Value<'_> {
         match self {
             Self::Text(text) => Value::Text(text),
+            Self::Word(word) => Value::Word(word),
             Self::Ip(ip) => Value::Ip(*ip),
             Self::Endpoint(endpoint) => Value::Endpoint(*endpoint),
             Self::Number(number) => Value::Number(*number),

@@ -34,15 +34,16 @@ impl History {
             ..*sort
         };
         let sorts: Vec<Sort> = other.shared.sorts().iter().map(renumbered).collect();
-        for own in &other.traces {
+        let settled = other.settled();
+        for own in other.traces.iter().take(settled) {
             let server = other.shared.server(own.server);
             if let Some((server, sort)) = server.zip(sorts.get(own.sort as usize)) {
-                self.push(Fresh::new(*own, server, *sort));
+                self.push(*own, Fresh::new(server, *sort));
             }
         }
-        for trace in &other.fresh {
-            let sort = renumbered(&trace.sort);
-            self.push(Fresh::new(trace.own, trace.server(), sort));
+        for (own, fresh) in other.traces.iter().skip(settled).zip(&other.fresh) {
+            let sort = renumbered(&fresh.sort);
+            self.push(*own, Fresh::new(fresh.server(), sort));
         }
         self.forgotten += other.forgotten;
     }

@@ -6,26 +6,23 @@ use crate::record::Endpoint;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::{
+    collections::VecDeque,
     hash::{BuildHasher as _, Hasher as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// A trace that lacks the numbers of what it shares, and what that is.
+/// What a trace shares that lacks the numbers of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
-    pub(super) own: Own,
     pub(super) sort: Sort,
     server: [u64; 3],
-    packed: [u64; 4],
 }
 
 impl Fresh {
-    pub(super) fn new(own: Own, server: Endpoint, sort: Sort) -> Self {
+    pub(super) fn new(server: Endpoint, sort: Sort) -> Self {
         Self {
-            own,
             sort,
             server: packed(server),
-            packed: sort.packed(),
         }
     }
 
@@ -47,19 +44,21 @@ pub(super) struct Shared {
 impl Shared {
     /// Gives traces the numbers of their servers and sorts. One table after the other: the processor waits for many places
     /// of a table at once, where look-ups do not depend on each other, and what it waited for is still at hand.
-    pub(super) fn number(&mut self, traces: &mut [Fresh]) {
-        for trace in &mut *traces {
-            let (number, is_new) = self.servers.hold(&trace.server);
-            trace.own.server = number;
+    ///
+    /// `fresh` are those of the traces from `settled` on.
+    pub(super) fn number(&mut self, fresh: &[Fresh], traces: &mut VecDeque<Own>, settled: usize) {
+        for (fresh, own) in fresh.iter().zip(traces.range_mut(settled..)) {
+            let (number, is_new) = self.servers.hold(&fresh.server);
+            own.server = number;
             if is_new {
-                put(&mut self.server_of, number, trace.server());
+                put(&mut self.server_of, number, fresh.server());
             }
         }
-        for trace in traces {
-            let (number, is_new) = self.sorts.hold(&trace.packed);
-            trace.own.sort = number;
+        for (fresh, own) in fresh.iter().zip(traces.range_mut(settled..)) {
+            let (number, is_new) = self.sorts.hold(&fresh.sort.packed());
+            own.sort = number;
             if is_new {
-                put(&mut self.sort_of, number, trace.sort);
+                put(&mut self.sort_of, number, fresh.sort);
             }
         }
     }
@@ -227,11 +226,11 @@ mod tests {
     use super::*;
     use crate::findings::{Settings, facts::Facts, history::History, testing::Make};
 
-    fn fresh(server: &str) -> Fresh {
+    fn fresh(server: &str) -> (Own, Fresh) {
         let made = Make::new().server(server);
         let mut history = History::new(&Settings::default());
         history.add(&Facts::of(&made.record));
-        history.fresh[0]
+        (history.traces[0], history.fresh[0])
     }
 
     #[test]
@@ -252,9 +251,10 @@ mod tests {
     fn equal_values_have_one_number_and_those_of_no_trace_go() {
         let mut shared = Shared::default();
         let numbers = |shared: &mut Shared, servers: &[&str]| -> Vec<Own> {
-            let mut traces: Vec<Fresh> = servers.iter().map(|server| fresh(server)).collect();
-            shared.number(&mut traces);
-            traces.iter().map(|trace| trace.own).collect()
+            let (mut traces, fresh): (VecDeque<Own>, Vec<Fresh>) =
+                servers.iter().map(|server| fresh(server)).unzip();
+            shared.number(&fresh, &mut traces, 0);
+            traces.into()
         };
         let servers =
             |traces: &[Own]| -> Vec<u32> { traces.iter().map(|own| own.server).collect() };
@@ -267,8 +267,8 @@ mod tests {
         // Its number is given to another one.
         let next = numbers(&mut shared, &[c, a]);
         assert_eq!(servers(&next), [0, 2]);
-        assert_eq!(shared.server(0), Some(fresh(c).server()));
-        assert_eq!(shared.sort(next[0].sort), Some(&fresh(c).sort));
+        assert_eq!(shared.server(0), Some(fresh(c).1.server()));
+        assert_eq!(shared.sort(next[0].sort), Some(&fresh(c).1.sort));
         assert_eq!((shared.servers.held.len(), shared.sorts.held.len()), (3, 1));
         assert!(shared.bytes() >= both);
         next.iter()
