@@ -40,6 +40,14 @@ impl Bridges {
         Self(found)
     }
 
+    /// Leaves out those that are proxies in front of others.
+    pub(super) fn set_apart(&self, members: &mut BTreeSet<Endpoint>) {
+        if members.iter().any(|member| self.0.contains_key(member)) {
+            let all = members.clone();
+            members.retain(|member| !self.leads_to(*member, &all));
+        }
+    }
+
     /// The server is a proxy in front of some of these, which do not call it in turn.
     pub(super) fn leads_to(&self, front: Endpoint, others: &BTreeSet<Endpoint>) -> bool {
         let leads = |from: &Endpoint, to: &Endpoint| {

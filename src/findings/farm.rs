@@ -77,14 +77,16 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
     // An explicit proxy is no member: others answer behind it.
     let tunnels = past.by_first_like(|sort| sort.flags.tunnelled);
     let proxies: BTreeSet<Endpoint> = tunnels.map(|(_, kind)| kind.server).collect();
-    let all: Vec<Members> = by_name.chain(others).collect();
-    let several = all.iter().filter(|(.., members)| members.len() >= 2);
-    // Nor is one that encrypts again, of the servers behind it.
-    let bridges = Bridges::among(report, several.flat_map(|(.., members)| members).copied());
-    for (name, reason, mut members) in all {
+    // Nor is one that encrypts again, of the servers behind it; that is looked up where there may be a farm.
+    let mut bridges: Option<Bridges> = None;
+    for (name, reason, mut members) in by_name.chain(others) {
+        let name: Box<str> = name;
         members.retain(|member| !proxies.contains(member));
-        let apart = members.clone();
-        members.retain(|member| !bridges.leads_to(*member, &apart));
+        if members.len() >= 2 && members.iter().any(|member| is_private(member.ip)) {
+            let bridges =
+                bridges.get_or_insert_with(|| Bridges::among(report, past.servers.keys().copied()));
+            bridges.set_apart(&mut members);
+        }
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
         let known = found
             .iter()
