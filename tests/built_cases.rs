@@ -16,7 +16,7 @@ use support::{
         Who::{Client, Server},
         datagram, icmp,
     },
-    scene::{Scene, answer, certificates, complete, hello12},
+    scene::{Scene, answer, certificates, complete, hello12, renewed},
     tls::{self, Hello, message, record, vec8},
 };
 
@@ -56,17 +56,6 @@ fn is_silent(id: &str, scene: &Scene) {
     let folder = Folder::new(&format!("twin-of-{id}"));
     let told = report(&folder, "twin.pcap", scene, "en");
     assert!(!told.contains(&format!("[{id}]")), "{told}");
-}
-
-/// The same certificate for a year longer: the year of notAfter, the second UTCTime (RFC 5280 section 4.1.2.5.1), is
-/// another one. Nothing here looks at the signature.
-fn renewed(der: &[u8]) -> Vec<u8> {
-    let mut out = der.to_vec();
-    let is_time = |at: &usize| der[*at..].starts_with(&[0x17, 0x0d]);
-    let not_after = (0..der.len()).filter(is_time).nth(1).unwrap();
-    let year = &mut out[not_after + 2..not_after + 4];
-    year.copy_from_slice(if year == b"28" { b"29" } else { b"28" });
-    out
 }
 
 /// A new certificate on an AD FS farm, which one of three servers does not get for `late_s`.

@@ -724,6 +724,7 @@ impl Connection {
             return;
         }
         let had_hello = self.has_client_hello();
+        let taken = self.taken_from_server();
         // What is read now belongs to earlier packets.
         let flight_end = match &self.phase {
             Phase::Tls(session) => session.draft.server_flight_end,
@@ -745,11 +746,16 @@ impl Connection {
                 Some(End::Fin(at)) => stream.ended_at(at),
                 Some(End::Rst(at)) if stream.lacks(at) < RESET_AHEAD_MAX => stream.ended_at(at),
                 Some(End::Rst(_)) => {}
-                // What the side that ended had of this one's bytes, or its FIN, the capture may lack.
-                None => match self.end_acknowledges {
-                    Some(at) if stream.lacks(at) < RESET_AHEAD_MAX => stream.ended_at(at),
-                    _ => {}
-                },
+                // What the other side had of this one's bytes, or its FIN, the capture may lack.
+                None => {
+                    let taken = taken.filter(|(server, _)| *server == direction);
+                    let known = [self.end_acknowledges, taken.map(|(_, at)| at)];
+                    let known = known.into_iter().flatten();
+                    let furthest = known.max_by_key(|at| stream.lacks(*at));
+                    if let Some(at) = furthest.filter(|at| stream.lacks(*at) < RESET_AHEAD_MAX) {
+                        stream.ended_at(at);
+                    }
+                }
             }
         }
         // A hello that only the end brought forth is the start of one whose rest the capture lacks.
@@ -780,6 +786,15 @@ impl Connection {
         self.talk = None;
         self.remarks = Remarks::default();
         self.weight = 0;
+    }
+
+    /// The server's direction, and how far the client acknowledged it before the end of its first flight was seen.
+    fn taken_from_server(&self) -> Option<(Direction, Seq)> {
+        let Phase::Tls(session) = &self.phase else {
+            return None;
+        };
+        let draft = &session.draft;
+        Some((draft.client?.reverse(), draft.server_acknowledged?))
     }
 
     fn has_client_hello(&self) -> bool {

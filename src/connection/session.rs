@@ -311,10 +311,9 @@ impl Draft {
         } else if self.client_hello_end.is_some_and(reached) {
             self.client_hello_acknowledged = true;
         }
-        self.acknowledgements_settled = self.client_hello_acknowledged
-            && self
-                .server_flight_unacknowledged()
-                .is_none_or(|bytes| bytes == 0);
+        // Without a flight there still is to be told that the client has one which the capture lacks.
+        self.acknowledgements_settled =
+            self.client_hello_acknowledged && self.server_flight_unacknowledged() == Some(0);
     }
 
     /// Bytes of the server's first flight that the client's TCP did not acknowledge.

@@ -83,7 +83,7 @@ fn certificate_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
     let shown = facts.leaf;
     Subject::Certificate(
         shown.map_or(crate::record::Digest([0; 32]), |leaf| leaf.sha256),
-        Target::Server(facts.record.server),
+        Target::answering(facts),
     )
 }
 

@@ -65,7 +65,7 @@ fn starttls(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 }
 
 fn describe_starttls(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.parties(facts);
+    sheet.peers(facts);
     let Some(said) = facts.record.dialogue.as_deref() else {
         return;
     };

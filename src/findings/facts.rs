@@ -6,7 +6,7 @@
 use super::groups::Target;
 use super::marks::{answer_marks, chain_marks, hello_marks};
 use crate::record::{
-    Alert, Certificate, ClientHello, ClientHelloShape, Defect, Handshake, Observed, Outcome,
+    Alert, Certificate, ClientHello, ClientHelloShape, Defect, Handshake, Observed, Outcome, Proxy,
     ServerHello, Side, Timestamp,
 };
 use crate::tls::code_points::{CipherSuite, VersionRank, is_grease};
@@ -99,6 +99,13 @@ impl<'a> Facts<'a> {
         self.sni().or_else(|| self.tunnel())
     }
 
+    /// The host and port to which an explicit proxy leads the connection, in the client's words.
+    pub(super) fn origin(&self) -> Option<&'a str> {
+        let proxy = self.record.proxy.as_ref()?;
+        let target = proxy.target.as_deref()?;
+        (is_tunnel(proxy) && !target.is_empty()).then_some(target)
+    }
+
     /// The host to which a proxy shall connect, where it has a name.
     fn tunnel(&self) -> Option<&'a str> {
         self.client_hello?;
@@ -120,7 +127,7 @@ impl<'a> Facts<'a> {
     pub(super) fn target(&self) -> Box<str> {
         match self.reached() {
             Target::Name(name) => name,
-            Target::Server(server) => server.to_string().into(),
+            Target::Server(server) | Target::Through(_, server) => server.to_string().into(),
         }
     }
 
@@ -180,6 +187,12 @@ fn frame(record: &Handshake) -> u64 {
         .or_else(|| Some(record.alerts.first()?.frame))
         .or_else(|| record.tcp.as_ref()?.close_frame)
         .unwrap_or(0)
+}
+
+/// Who answers stands behind an explicit proxy, to which the client speaks. The header of a load balancer says who the
+/// client is; there the server is the one that answers.
+pub(super) fn is_tunnel(proxy: &Proxy) -> bool {
+    !proxy.kind.starts_with("proxy-")
 }
 
 /// Suites that a hello offers, without GREASE and signals.

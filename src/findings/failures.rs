@@ -9,7 +9,7 @@ use super::lists::Members;
 use super::past::Past;
 use super::survey::{Report, pick, severity_if};
 use super::text::{say, word};
-use super::trace::Kind;
+use super::trace::{Kind, Trace};
 use super::{Entry, Rule, Settings, Survey, Verdict, When, refused};
 use crate::record::{Close, Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -278,47 +278,76 @@ fn silence(report: &mut Report<'_>) {
         Outcome::HelloClosed,
     ];
     for (client, server, list) in past.pairs.with(&ends) {
-        let silent = pick(report, list, |index, trace| {
-            is_silent(trace.outcome, trace.own.waited_us())
-                && trace.failed_at_hello()
-                && !report.is_explained(index)
-                && silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
-                    .is_some()
-        });
-        let worst = past
-            .of(&silent)
-            .filter_map(|(_, trace)| {
-                silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
-            })
-            .max();
-        let Some(severity) = worst else { continue };
-        let unacknowledged = past
-            .of(&silent)
-            .all(|(_, trace)| trace.own.acknowledged == Some(false));
-        let acknowledged = past
-            .of(&silent)
-            .all(|(_, trace)| trace.own.acknowledged == Some(true));
-        let (cause, confidence) = match (unacknowledged, acknowledged) {
-            (true, _) => ("not-acknowledged", Confidence::Certain),
-            (_, true) => ("acknowledged", Confidence::Certain),
-            _ => ("", Confidence::Likely),
-        };
-        let longest = past
-            .of(&silent)
-            .map(|(_, trace)| trace.own.waited_us() / 1_000)
-            .max()
-            .unwrap_or(0);
-        let verdict = Verdict::new(severity, confidence, cause);
-        if let Some(group) = report.tell(
-            "hello-unanswered",
-            verdict,
-            Subject::Pair(client, server),
-            &silent,
-            &[],
-        ) {
-            group.set("waited_ms", &longest.to_string());
+        for quic in [false, true] {
+            let silent = pick(report, list, |index, trace| {
+                trace.flags.quic == quic
+                    && is_silent(trace.outcome, trace.own.waited_us())
+                    && trace.failed_at_hello()
+                    && !report.is_explained(index)
+                    && silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
+                        .is_some()
+            });
+            let worst = past
+                .of(&silent)
+                .filter_map(|(_, trace)| {
+                    silence_severity(trace.own.waited_us(), trace.own.closed_by, report.settings)
+                })
+                .max();
+            let Some(severity) = worst else { continue };
+            let tcp = quic
+                .then(|| over_tcp(past, client, server, &silent))
+                .flatten();
+            let verdict = match (quic, tcp) {
+                (false, _) => silent_tcp(past, &silent, severity),
+                (true, None) => Verdict::new(severity, Confidence::Certain, "quic"),
+                (true, Some(_)) => {
+                    Verdict::new(Severity::Info, Confidence::Certain, "quic-then-tcp")
+                }
+            };
+            tell_silence(report, (client, server), verdict, &silent, tcp);
         }
     }
+}
+
+fn tell_silence(
+    report: &mut Report<'_>,
+    (client, server): (IpAddr, Endpoint),
+    verdict: Verdict,
+    silent: &[usize],
+    tcp: Option<usize>,
+) {
+    let waited = report.past.of(silent);
+    let longest = waited.map(|(_, trace)| trace.own.waited_us() / 1_000).max();
+    let contrast = tcp.as_slice();
+    let subject = Subject::Pair(client, server);
+    if let Some(group) = report.tell("hello-unanswered", verdict, subject, silent, contrast) {
+        group.set("waited_ms", &longest.unwrap_or(0).to_string());
+    }
+}
+
+/// Whether the hellos arrived, as far as acknowledgements tell.
+fn silent_tcp(past: &Past, silent: &[usize], severity: Severity) -> Verdict {
+    let all = |known| {
+        let mut traces = past.of(silent);
+        traces.all(|(_, trace)| trace.own.acknowledged == Some(known))
+    };
+    let (cause, confidence) = if all(false) {
+        ("not-acknowledged", Confidence::Certain)
+    } else if all(true) {
+        ("acknowledged", Confidence::Certain)
+    } else {
+        ("", Confidence::Likely)
+    };
+    Verdict::new(severity, confidence, cause)
+}
+
+/// A handshake over TCP by which the client reaches what it does not reach over QUIC: the same server, or the same name.
+fn over_tcp(past: &Past, client: IpAddr, server: Endpoint, silent: &[usize]) -> Option<usize> {
+    let name = past.of(silent).find_map(|(_, trace)| trace.name);
+    let same = |trace: &Trace<'_>| trace.server == server || (name.is_some() && trace.name == name);
+    past.of(past.of_client(client))
+        .find(|(_, trace)| !trace.flags.quic && trace.answer.is_some() && same(trace))
+        .map(|(index, _)| index)
 }
 
 /// `closed-before-hello`: connections that the client opened and closed without a word, where it speaks TLS otherwise; and

@@ -108,9 +108,10 @@ fn by_client_and_target(
     by_target
 }
 
-/// A failure after which clients try lower.
+/// A failure after which clients try lower. What fails over QUIC is tried over TCP, which is no lower version.
 fn provokes_fallback(kind: &Sort) -> bool {
     kind.flags.whole
+        && !kind.flags.quic
         && match kind.outcome {
             Outcome::HelloUnanswered | Outcome::HelloReset | Outcome::HelloClosed => true,
             Outcome::ServerAlert => {
@@ -127,6 +128,12 @@ fn over(trace: &Trace<'_>) -> Timestamp {
     } else {
         trace.own.start
     }
+}
+
+/// The hello says that it follows a failed one at a higher version (RFC 7507).
+fn signals_fallback(past: &Past, kind: &Kind) -> bool {
+    past.hello(kind)
+        .is_some_and(|hello| hello.shape.fallback_scsv)
 }
 
 /// Hellos of the same kind of program: the same stack, or else suites of which one list continues the other.
@@ -156,6 +163,49 @@ fn ladder(past: &Past, rungs: &[usize]) -> String {
     words.join(" → ")
 }
 
+/// The failure from which the try at this place of a list fell, with that try: the one before it, at a higher version and
+/// by the same kind of program. Tries with its own hello in between are its siblings, since clients connect several times
+/// at once; any other one tells that the address is not of one program.
+fn fell_from(
+    report: &Report<'_>,
+    list: &[usize],
+    at: usize,
+    window: i64,
+) -> Option<(usize, usize)> {
+    let past = report.past;
+    let (before, rest) = list.split_at_checked(at)?;
+    let second = *rest.first()?;
+    let lower = past.trace(second)?;
+    let own = past.hello(&lower).map(|hello| hello.key);
+    let earlier = before.iter().rev().take(TWINS_NEAR);
+    let (first, higher) = earlier
+        .filter_map(|index| Some((*index, past.trace(*index)?)))
+        .find(|(_, trace)| past.hello(trace).map(|hello| hello.key) != own)?;
+    let falls = higher.offer_max > lower.offer_max
+        && provokes_fallback(&higher)
+        && (signals_fallback(past, &lower) || same_family(report, &higher, &lower));
+    let is_soon = lower.own.start.micros_since(over(&higher)) <= window;
+    (falls && is_soon).then_some((first, second))
+}
+
+/// Later tries with the hello of a lower rung: clients remember for a while how far they fell back.
+fn remembered(past: &Past, list: &[usize], lower: &[usize]) -> Vec<usize> {
+    let mut since: BTreeMap<u32, usize> = BTreeMap::new();
+    for (index, trace) in past.of(lower) {
+        if let Some(hello) = past.hello(&trace) {
+            since.entry(hello.key).or_insert(index);
+        }
+    }
+    let is_later = |index: usize, trace: &Trace<'_>| {
+        let first = past.hello(trace).and_then(|hello| since.get(&hello.key));
+        first.is_some_and(|first| *first < index)
+    };
+    past.of(list)
+        .filter(|(index, trace)| is_later(*index, trace))
+        .map(|(index, _)| index)
+        .collect()
+}
+
 /// `version-fallback-retry`.
 fn retries(report: &mut Report<'_>) {
     let past = report.past;
@@ -166,32 +216,24 @@ fn retries(report: &mut Report<'_>) {
     let provoked = past.clients_like(provokes_fallback);
     let mut told: HashSet<usize> = HashSet::new();
     for ((client, target), list) in by_client_and_target(report, 2, &provoked, |_| true, |_| true) {
-        let mut rungs: Vec<usize> = Vec::new();
-        let (mut signalled, mut refused) = (false, false);
-        for pair in list.windows(2) {
-            let &[first, second] = pair else { continue };
-            let (Some(a), Some(b)) = (past.trace(first), past.trace(second)) else {
-                continue;
-            };
-            let lower = b.offer_max < a.offer_max
-                && provokes_fallback(&a)
-                && b.own.start.micros_since(over(&a)) <= window
-                && same_family(report, &a, &b);
-            if !lower {
-                continue;
-            }
-            if rungs.last() != Some(&first) {
-                rungs.push(first);
-            }
-            rungs.push(second);
-            signalled |= past
-                .hello(&b)
-                .is_some_and(|hello| hello.shape.fallback_scsv);
-            refused |= b.alert == Some((Side::Server, 86));
-        }
+        let fallen: Vec<(usize, usize)> = (0..list.len())
+            .filter_map(|at| fell_from(report, &list, at, window))
+            .collect();
+        let mut rungs: Vec<usize> = fallen.iter().flat_map(|(from, to)| [*from, *to]).collect();
+        rungs.sort_unstable();
+        rungs.dedup();
         if rungs.is_empty() {
             continue;
         }
+        let lower: Vec<usize> = fallen.iter().map(|(_, to)| *to).collect();
+        let signalled = past
+            .of(&lower)
+            .any(|(_, trace)| signals_fallback(past, &trace));
+        let refused = past
+            .of(&lower)
+            .any(|(_, trace)| trace.alert == Some((Side::Server, 86)));
+        report.fall_back(&lower);
+        report.fall_back(&remembered(past, &list, &lower));
         let confidence = if signalled {
             Confidence::Certain
         } else {
@@ -306,13 +348,12 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         trace.name.is_some() || name().is_some_and(|name| hosts::is_strict(name, report.settings))
     };
     for ((client, target), list) in by_client_and_target(report, 1, &old, may_be, is_strict) {
-        let falls_back = |trace: &Trace| {
-            let hello = past.hello(trace);
-            hello.is_some_and(|hello| hello.shape.fallback_scsv)
-        };
+        let falls_back =
+            |index: usize, trace: &Trace| report.falls_back(index) || signals_fallback(past, trace);
         let old: Vec<usize> = past
             .of(&list)
-            .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12) && !falls_back(trace))
+            .filter(|(_, trace)| trace.offer_max < Some(VersionRank::Tls12))
+            .filter(|(index, trace)| !falls_back(*index, trace))
             .filter(|(index, trace)| !has_better_twin(report, &list, *index, trace))
             .map(|(index, _)| index)
             .collect();
@@ -449,6 +490,20 @@ mod tests {
         assert!(find(&diagnose(&late), "version-fallback-retry").is_none());
         let worked = [office(0x0303).answer(0x0303, 0xc02f), office(0x0301).at(2)];
         assert!(find(&diagnose(&worked), "version-fallback-retry").is_none());
+    }
+
+    #[test]
+    fn a_fallback_that_is_remembered_is_not_all_that_the_client_can() {
+        let id = "client-max-version-o365";
+        let rung = |at| office(0x0301).answer(0x0301, 0xc014).at(at);
+        let made = [office(0x0303).at(0), rung(2), rung(100), rung(900)];
+        let found = diagnose(&made);
+        assert!(find(&found, id).is_none());
+        // Another hello, or another service.
+        let other = rung(100).suites(&[0x0035, 0x000a]);
+        assert!(find(&diagnose(&[office(0x0303).at(0), rung(2), other]), id).is_some());
+        let other = rung(100).sni("outlook.office.com");
+        assert!(find(&diagnose(&[office(0x0303).at(0), rung(2), other]), id).is_some());
     }
 
     #[test]

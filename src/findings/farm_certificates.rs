@@ -1,5 +1,6 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
+use super::bridges::Bridges;
 use super::certificate::{card, date};
 use super::farm::{configured, is_private};
 use super::groups::Subject;
@@ -127,6 +128,7 @@ fn certificates(report: &mut Report<'_>) {
     }
     // A farm that is asked for by one name would be told twice.
     let mut told: HashSet<(usize, usize)> = HashSet::new();
+    let mut bridges: Option<Bridges> = None;
     for (place, (name, kinds)) in names.into_iter().enumerate() {
         let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
             kind.leaf.is_some()
@@ -135,7 +137,7 @@ fn certificates(report: &mut Report<'_>) {
         });
         let members = past.by_server(shows.map(|(number, _)| number).collect());
         for ecdsa in [false, true] {
-            let runs: BTreeMap<Endpoint, Vec<Shown>> = members
+            let mut runs: BTreeMap<Endpoint, Vec<Shown>> = members
                 .iter()
                 .map(|(member, kinds)| (*member, shown(past, kinds, ecdsa)))
                 .filter(|(_, runs)| !runs.is_empty())
@@ -152,8 +154,19 @@ fn certificates(report: &mut Report<'_>) {
             if place < by_name && (private || is_configured) {
                 one_address(report, &name, &runs);
             }
-            let grouped = runs.len() >= 2 && (private || is_configured);
-            if grouped && let Some(pair) = apart(report, &runs).filter(|pair| told.insert(*pair)) {
+            if runs.len() < 2 || !(private || is_configured) {
+                continue;
+            }
+            // Whom nobody named may be a proxy of the others; that is looked up where it matters.
+            let mut pair = apart(report, &runs);
+            if !is_configured && pair.is_some() {
+                let servers: BTreeSet<Endpoint> = runs.keys().copied().collect();
+                let bridges = bridges
+                    .get_or_insert_with(|| Bridges::among(report, past.servers.keys().copied()));
+                runs.retain(|server, _| !bridges.leads_to(*server, &servers));
+                pair = apart(report, &runs).filter(|_| runs.len() >= 2);
+            }
+            if let Some(pair) = pair.filter(|pair| told.insert(*pair)) {
                 differing(report, &name, &runs, pair);
             }
         }

@@ -7,7 +7,7 @@
 mod absorb;
 
 use super::facts::{Facts, minute};
-use super::text::{Say, word};
+use super::text::{Say, say, word};
 use super::{Entry, Lang, Settings, Verdict, text};
 use crate::record::{
     Address, Confidence, Digest, Endpoint, Evidence, Finding, Severity, Timestamp,
@@ -44,15 +44,33 @@ pub(super) enum Target {
     Name(Box<str>),
     /// By address.
     Server(Endpoint),
+    /// As a proxy was told it, with that proxy.
+    Through(Box<str>, Endpoint),
 }
 
-impl core::fmt::Display for Target {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Server(server) => server.fmt(f),
+impl Target {
+    /// Who answers in a handshake: the server of the connection, or the host to which an explicit proxy leads it.
+    pub(super) fn answering(facts: &Facts<'_>) -> Self {
+        let server = facts.record.server;
+        match facts.origin() {
+            Some(origin) => Self::Through(origin.into(), server),
+            None => Self::Server(server),
         }
     }
+
+    fn words(&self, lang: Lang) -> String {
+        match self {
+            Self::Name(name) => name.to_string(),
+            Self::Server(server) => server.to_string(),
+            Self::Through(origin, proxy) => through(lang, origin, *proxy),
+        }
+    }
+}
+
+/// The words for a host behind an explicit proxy.
+pub(super) fn through(lang: Lang, origin: &str, proxy: Endpoint) -> String {
+    let words = say(lang, "through-proxy").with("target", origin);
+    words.with("proxy", proxy).text()
 }
 
 /// Whom a finding is about.
@@ -60,6 +78,8 @@ impl core::fmt::Display for Target {
 pub(super) enum Subject {
     /// A server endpoint.
     Server(Endpoint),
+    /// A host behind an explicit proxy, as this was told it.
+    Origin(Box<str>, Endpoint),
     /// A client, and the name or address that it wanted.
     Client(IpAddr, Box<str>),
     /// A client and a server endpoint.
@@ -82,14 +102,18 @@ impl Subject {
                 Some(names) => format!("{server} ({names})"),
                 None => server.to_string(),
             },
+            Self::Origin(origin, proxy) => match shown.get("name") {
+                Some(names) => format!("{} ({names})", through(lang, origin, *proxy)),
+                None => through(lang, origin, *proxy),
+            },
             Self::Client(client, target) => format!("{} → {target}", Address(*client)),
             Self::Pair(client, server) => match shown.get("name") {
                 Some(names) => format!("{} → {server} ({names})", Address(*client)),
                 None => format!("{} → {server}", Address(*client)),
             },
             Self::Certificate(_, name) => match shown.get("certificate") {
-                Some(certificate) => format!("{name}: {certificate}"),
-                None => name.to_string(),
+                Some(certificate) => format!("{}: {certificate}", name.words(lang)),
+                None => name.words(lang),
             },
             Self::Named(name) => name.to_string(),
             Self::Capture => shown.get("capture").unwrap_or_default().to_owned(),
@@ -478,13 +502,25 @@ impl Sheet<'_> {
             .note_value("clients", Value::Ip(facts.record.client.ip));
     }
 
-    /// Counts the server's endpoint.
+    /// Counts the server: its endpoint, or who it is behind an explicit proxy.
     pub(super) fn server(&mut self, facts: &Facts<'_>) {
-        self.group
-            .note_value("server", Value::Endpoint(facts.record.server));
+        let server = facts.record.server;
+        match facts.origin() {
+            Some(origin) => self.note("server", &through(self.lang, origin, server)),
+            None => self.note_value("server", Value::Endpoint(server)),
+        }
     }
 
-    /// Counts who takes part: `clients`, `server`, `name`.
+    /// Counts who takes part in the TCP connection, of which a proxy may be the server: `clients`, `server`, `name`.
+    pub(super) fn peers(&mut self, facts: &Facts<'_>) {
+        self.client(facts);
+        self.note_value("server", Value::Endpoint(facts.record.server));
+        if let Some(name) = facts.sni() {
+            self.note("name", name);
+        }
+    }
+
+    /// Counts who takes part in the handshake: `clients`, `server`, `name`.
     pub(super) fn parties(&mut self, facts: &Facts<'_>) {
         self.client(facts);
         self.server(facts);
@@ -518,8 +554,16 @@ impl Sheet<'_> {
     }
 }
 
-/// The subject of rules about a server endpoint.
+/// The subject of rules about who answers in the handshake.
 pub(super) fn server_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
+    match facts.origin() {
+        Some(origin) => Subject::Origin(origin.into(), facts.record.server),
+        None => Subject::Server(facts.record.server),
+    }
+}
+
+/// The subject of rules about the other end of the TCP connection, which may be a proxy.
+pub(super) fn peer_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Server(facts.record.server)
 }
 

@@ -9,18 +9,18 @@ mod absorb;
 mod order;
 mod shared;
 
-use super::facts::{Facts, is_fatal};
+use super::facts::{Facts, is_fatal, is_tunnel};
 use super::intern::{INTERNED_MAX, Interned, Recent, Shapes, texts};
 use super::lists::{ByNumber, Clients, Gathering, Listed, endpoint_rank};
 use super::pairs::Pairs;
 use super::past::Past;
 use super::resolved::Resolved;
 use super::stack::Stack;
-use super::trace::{Flags, Micros, Own, Sort};
+use super::trace::{Flags, Kind, Micros, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
-    Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Handshake, Protocol,
-    ServerHello, ServerHelloShape,
+    Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Handshake,
+    Protocol, ServerHello, ServerHelloShape,
 };
 use crate::tls::code_points::is_grease;
 use hashbrown::HashMap;
@@ -308,7 +308,7 @@ impl History {
             answers: self.answers,
             certificates: self.certificates,
             others: self.others,
-            servers: members.by(|kind| Some(kind.server), endpoint_rank),
+            servers: members.by(answering, endpoint_rank),
             by_name: members.by(|kind| kind.name, |name| *name),
             pairs: Pairs::new(&clients, &by_client, &kind_of, &kinds, self.pair_notable),
             by_kind: ByNumber::new(&kind_of, kinds.len()),
@@ -323,6 +323,11 @@ impl History {
             is_under_way: false,
         }
     }
+}
+
+/// The server of a kind, if it is the one that answers: the ledger of an explicit proxy would mix those behind it.
+fn answering(kind: &Kind<'_>) -> Option<Endpoint> {
+    (!kind.flags.tunnelled).then_some(kind.server)
 }
 
 /// What a handshake has of its own; the number of its kind is not known yet.
@@ -390,8 +395,7 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
         snap_length: defect(Defect::SnapLength),
         mid_stream: defect(Defect::MidStream),
         malformed: defect(Defect::Malformed),
-        // The header of a load balancer says who the client is; the server is the one that answers.
-        tunnelled: (record.proxy.as_ref()).is_some_and(|proxy| !proxy.kind.starts_with("proxy-")),
+        tunnelled: record.proxy.as_ref().is_some_and(is_tunnel),
         without_payload: facts.observed(|observed| observed.without_payload) == Some(true),
     }
 }

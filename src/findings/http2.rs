@@ -6,7 +6,7 @@
 //! what secrets opened.
 
 use super::facts::{Facts, offered, suite_name, version_name};
-use super::groups::Value;
+use super::groups::{Value, server_subject};
 use super::marks::hello_marks;
 use super::text::{Say, say};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, When};
@@ -25,7 +25,7 @@ pub(super) static RULES: &[Rule] = &[
         when: When::SUITE_LISTED,
         judge: blocklisted_cipher,
         told: Told::ByRule {
-            subject: server,
+            subject: server_subject,
             describe: describe_blocklisted,
         },
     },
@@ -39,7 +39,7 @@ pub(super) static RULES: &[Rule] = &[
         when: When::OLD,
         judge: tls_version,
         told: Told::ByRule {
-            subject: server,
+            subject: server_subject,
             describe: describe_version,
         },
     },
@@ -51,7 +51,7 @@ pub(super) static RULES: &[Rule] = &[
             "RFC 9113 sections 9.2.1 and 9.2.3",
         ),
         tls_feature,
-        server,
+        server_subject,
         describe_feature,
     )
     .when(When::SELECTED),
@@ -71,10 +71,6 @@ pub(super) static RULES: &[Rule] = &[
 
 fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Client(facts.record.client.ip, facts.target())
-}
-
-fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
-    Subject::Server(facts.record.server)
 }
 
 /// The server selected `h2`, and the capture shows it.

@@ -237,6 +237,9 @@ fn better_versions(report: &mut Report<'_>) {
     let limited = |sort: &Sort| {
         sort.negotiated.is_some()
             && sort.negotiated == sort.offer_max
+            && past
+                .hello(sort)
+                .is_none_or(|hello| !hello.shape.fallback_scsv)
             && sort.offer_max <= Some(VersionRank::Tls11)
             && past
                 .answer(sort)
@@ -332,6 +335,8 @@ fn old_clients(
     let mut indexes: Vec<usize> = (old.iter())
         .flat_map(|kind| past.by_kind.of(*kind))
         .copied()
+        // Who fell back can do more.
+        .filter(|index| !report.falls_back(*index))
         .collect();
     if report.is_further(ID, verdict) {
         // Others are only counted.
@@ -481,7 +486,7 @@ fn is_old(offer: VersionRank) -> bool {
     offer < VersionRank::Tls12
 }
 
-/// By kind, who sent the hello; none where the hello repeats a failed one at a lower version.
+/// By kind, who sent the hello; none where the hello says that it repeats a failed one at a lower version.
 fn programs(past: &Past) -> Vec<Option<Program>> {
     let names = past.hellos.iter();
     let names = names.map(|hello| hello.stack().map(Stack::name));
@@ -538,7 +543,12 @@ fn mixed_offers(report: &mut Report<'_>) {
     if programs.is_empty() {
         return;
     }
-    let program = |index: usize| programs.get(*past.kind_of.get(index)? as usize).copied()?;
+    // A lower rung of a fallback is the same program once more.
+    let fallen = report.fallen().clone();
+    let program = |index: usize| {
+        let program = programs.get(*past.kind_of.get(index)? as usize).copied()?;
+        program.filter(|_| !fallen.contains(&index))
+    };
     // Adds the first trace of each program of a client.
     let mut firsts = Vec::new();
     let mut add_firsts = |client: usize, traces: &mut Vec<usize>| {
@@ -806,6 +816,47 @@ mod tests {
             )
             .is_none()
         );
+    }
+
+    #[test]
+    fn the_rungs_of_a_fallback_are_one_program() {
+        let id = "same-client-mixed-offers";
+        let reset = |version, at| {
+            let made = Make::new().offer(version).at(at);
+            made.outcome(Outcome::HelloReset)
+        };
+        let old = |at| Make::new().offer(0x0301).answer(0x0301, 0xc014).at(at);
+        let ladder = |last: Make| {
+            let lower = reset(0x0302, 2).alpn(&["http/1.1"]);
+            vec![reset(0x0303, 0), lower, last]
+        };
+        let told = |made: &[Make]| {
+            let found = diagnose(made);
+            let retry = find(&found, "version-fallback-retry").map(|found| found.title.to_string());
+            (find(&found, id).is_some(), retry.unwrap_or_default())
+        };
+        let whole = "TLS 1.2 hello-reset → TLS 1.1 hello-reset → TLS 1.0 established";
+        for last in [old(4), old(4).fallback_scsv()] {
+            let (mixed, retry) = told(&ladder(last));
+            assert!(!mixed && retry.contains(whole), "{retry}");
+        }
+        // Several tries at once; and what the client remembers for a while.
+        let mut many = ladder(old(4));
+        let again = many[1].clone().at_ms(2_100);
+        many.extend([reset(0x0303, 0), again, old(5), old(90), old(300)]);
+        assert!(!told(&many).0);
+        // Old offers elsewhere, of another kind, or where nothing failed before, are another program's.
+        let printer = old(6).sni("printer.contoso.com").server("10.0.0.9:443");
+        let other = old(6).suites(&[0x0005, 0x0004]);
+        for stranger in [printer, other] {
+            let mut made = ladder(old(4));
+            made.push(stranger);
+            assert!(told(&made).0);
+        }
+        let good = |at| Make::new().answer(0x0303, 0xc02f).at(at);
+        assert!(told(&[good(0), old(2)]).0);
+        assert!(told(&[reset(0x0303, 0), good(1), old(2)]).0);
+        assert!(told(&[reset(0x0303, 0), old(200)]).0);
     }
 
     #[test]

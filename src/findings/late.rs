@@ -190,6 +190,8 @@ fn abort_hidden(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
         // What never arrived was not rejected.
         None if super::pmtu::blackhole(facts, settings).is_some() => None,
         None if closed_early(facts) => None,
+        // The server's side did.
+        None if facts.record.broken_off_by_server().is_some() => None,
         None if facts.record.outcome == Outcome::ClientAbort => Some(Verdict::new(
             Severity::Warning,
             Confidence::Possible,
@@ -240,6 +242,24 @@ fn differs_in_ems(facts: &Facts<'_>) -> bool {
     })
 }
 
+/// The client's second flight was seen, or began: the last message in clear is none of the server's first flight. Of a
+/// resumed session that ends with the ServerHello.
+fn client_answered(facts: &Facts<'_>) -> bool {
+    let last = facts.record.stopped_after.as_deref();
+    let is_first_flight = matches!(
+        last,
+        Some(
+            "server_hello"
+                | "certificate"
+                | "certificate_status"
+                | "server_key_exchange"
+                | "certificate_request"
+                | "server_hello_done"
+        )
+    );
+    !is_first_flight || facts.server_hello.is_some_and(|hello| hello.resumed)
+}
+
 /// `late-handshake-failure`.
 fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let record = facts.record;
@@ -247,6 +267,7 @@ fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         return None;
     }
     let late_alert = record.outcome == Outcome::ServerAlert
+        && client_answered(facts)
         && matches!(facts.fatal_code(Side::Server), Some(20 | 51 | 80));
     // Of a resumed session the server speaks last but one: then it is the client that refuses.
     let refused = record.outcome == Outcome::ClientAlert && differs_in_ems(facts);

@@ -10,6 +10,7 @@ mod aside;
 mod backend;
 mod baseline;
 mod binding;
+mod bridges;
 mod certificate;
 mod clear_legs;
 mod dialogue;

@@ -214,12 +214,13 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         return None;
     }
     let rejected = matches!(facts.fatal_code(Side::Client), Some(40 | 42 | 43 | 51));
+    // A reset by the server is no answer of the client's to the certificate.
     let reset = facts.record.outcome == Outcome::ClientAbort
         && facts
             .record
             .tcp
             .as_ref()
-            .is_some_and(|tcp| tcp.close == Close::Rst);
+            .is_some_and(|tcp| tcp.close == Close::Rst && tcp.closed_by != Some(Side::Server));
     let severity = if rejected || reset {
         Severity::Error
     } else {

@@ -7,12 +7,13 @@
 use super::aside::Plain;
 use super::binding;
 use super::groups::Subject;
-use super::survey::{Report, severity_if};
+use super::proxy::PAIR_US;
+use super::survey::{Report, interval_of, severity_if};
 use super::text::say;
 use super::{Entry, Lang, Survey, Verdict};
-use crate::record::{Confidence, Endpoint, Evidence, Scope};
+use crate::record::{Confidence, Endpoint, Evidence, Scope, Timestamp};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -46,8 +47,13 @@ fn offload(report: &mut Report<'_>) {
     let mut found: BTreeMap<(IpAddr, Endpoint), Vec<Leg<'_>>> = BTreeMap::new();
     let fronts = fronts(report);
     let in_clear = plain_fronts(report);
+    let probes = probes(report, &fronts);
     for plain in report.aside.plain.iter() {
         let proxy = plain.place.client;
+        // What a request itself says is no guess.
+        if !plain.by_https && probes.contains(&asked(plain)) {
+            continue;
+        }
         let front = fronts
             .get(&proxy)
             .and_then(|all| front_of(report, plain, all));
@@ -64,6 +70,43 @@ fn offload(report: &mut Report<'_>) {
     for ((proxy, server), legs) in found {
         tell(report, proxy, server, &legs);
     }
+}
+
+/// Who asked whom for what.
+type Asked<'p> = (IpAddr, Endpoint, Option<&'p str>, Option<&'p str>);
+
+fn asked(plain: &Plain) -> Asked<'_> {
+    let (host, line) = (plain.host.as_deref(), plain.line.as_deref());
+    (plain.place.client, plain.place.server, host, line)
+}
+
+/// A balancer's health checks over plain HTTP: the same request at a regular interval, and mostly not upon a client's
+/// connection.
+fn probes<'r>(report: &Report<'r>, fronts: &HashMap<IpAddr, Vec<usize>>) -> HashSet<Asked<'r>> {
+    let mut series: HashMap<Asked<'r>, Vec<Timestamp>> = HashMap::new();
+    for plain in report.aside.plain.iter() {
+        if fronts.contains_key(&plain.place.client) {
+            let times = series.entry(asked(plain)).or_default();
+            times.push(plain.place.start);
+        }
+    }
+    let past = report.past;
+    let follows = |time: &Timestamp, fronts: &[usize]| {
+        let begun = fronts.partition_point(|index| {
+            let front = past.trace(*index);
+            front.is_some_and(|front| front.own.start <= *time)
+        });
+        let last = begun.checked_sub(1).and_then(|last| fronts.get(last));
+        let last = last.and_then(|index| past.trace(*index));
+        last.is_some_and(|front| time.micros_since(front.own.start) <= PAIR_US)
+    };
+    let is_probe = |(asked, times): &(Asked<'r>, Vec<Timestamp>)| {
+        let fronts = fronts.get(&asked.0).map_or(&[][..], Vec::as_slice);
+        let upon = times.iter().filter(|time| follows(time, fronts)).count();
+        upon * 10 < times.len() * 6 && interval_of(times).is_some()
+    };
+    let found = series.into_iter().filter(is_probe);
+    found.map(|(asked, _)| asked).collect()
 }
 
 /// TLS connections by the address of their server.

@@ -41,7 +41,7 @@ pub(super) struct Past {
     pub(super) answers: Vec<Arc<ServerHelloShape>>,
     pub(super) certificates: Vec<Arc<Certificate>>,
     pub(super) others: Vec<u32>,
-    /// Traces and their kinds by server endpoint.
+    /// Traces and their kinds by server endpoint; without those through explicit proxies.
     pub(super) servers: BTreeMap<Endpoint, Members>,
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: Pairs,

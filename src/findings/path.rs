@@ -1,7 +1,7 @@
 //! The way to the server: connections that do not come up, slow handshakes, proxies by CONNECT.
 
 use super::facts::{Facts, version_name};
-use super::groups::server_subject;
+use super::groups::peer_subject;
 use super::survey::Report;
 use super::text::{Say, say, word};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Survey, Verdict, When, dropped};
@@ -29,7 +29,7 @@ pub(super) static RULES: &[Rule] = &[
             "RFC 6928; RFC 8446 section 2",
         ),
         slow,
-        server_subject,
+        peer_subject,
         describe_slow,
     ),
     Rule::new(
@@ -299,7 +299,7 @@ fn connect_host(target: &str) -> &str {
 }
 
 fn describe_proxy(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.parties(facts);
+    sheet.peers(facts);
     let target = facts
         .record
         .proxy

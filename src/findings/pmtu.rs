@@ -1,7 +1,7 @@
 //! `pmtu-blackhole`: full-size segments of the server's first flight vanish on the way, small ones pass.
 
 use super::facts::Facts;
-use super::groups::server_subject;
+use super::groups::peer_subject;
 use super::path::icmp_words;
 use super::text::say;
 use super::{Entry, Rule, Settings, Sheet, Verdict, When};
@@ -16,7 +16,7 @@ pub(super) static RULES: &[Rule] = &[Rule::new(
         "RFC 2923 section 2.1; RFC 1191 section 3; RFC 8201 section 4",
     ),
     blackhole,
-    server_subject,
+    peer_subject,
     describe,
 )
 .when(When::INCOMPLETE)];
@@ -59,7 +59,7 @@ fn segment_bytes(facts: &Facts<'_>) -> Option<u32> {
 }
 
 fn describe(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    sheet.parties(facts);
+    sheet.peers(facts);
     let number = |value: Option<u32>| value.unwrap_or(0);
     let missing = facts.observed(|observed| observed.server_flight_unacknowledged_bytes);
     let again = facts.observed(|observed| observed.server_flight_retransmits);

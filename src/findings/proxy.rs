@@ -60,12 +60,12 @@ pub(super) static SURVEYS: &[Survey] = &[
 ];
 
 /// A front name with the back connections that belong to it.
-struct Leg {
+pub(super) struct Leg {
     proxy: IpAddr,
     name: Box<str>,
-    front: Vec<usize>,
-    back: Vec<usize>,
-    configured: bool,
+    pub(super) front: Vec<usize>,
+    pub(super) back: Vec<usize>,
+    pub(super) configured: bool,
 }
 
 /// What is known of one proxy: its front connections by name, and its calls.
@@ -100,7 +100,8 @@ fn fronts(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Fr
 /// Addresses that may be a proxy's: servers that call others, and configured ones.
 pub(super) fn callers(report: &Report<'_>) -> HashSet<IpAddr> {
     let past = report.past;
-    let servers: HashSet<IpAddr> = past.servers.keys().map(|server| server.ip).collect();
+    let servers = past.kinds.endpoints.iter().map(|server| server.ip);
+    let servers: HashSet<IpAddr> = servers.collect();
     let calling = past.clients.addresses.iter().copied();
     let configured = report.settings.proxies.iter();
     configured
@@ -120,7 +121,9 @@ fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec
             continue;
         }
         let internal = report.settings.internal_ports.contains(&trace.server.port);
-        if trace.hello.is_some() && trace.server.ip != trace.own.client && !internal {
+        let is_call = trace.hello.is_some() && trace.server.ip != trace.own.client;
+        // Nobody asked for a health check.
+        if is_call && !internal && !report.is_probe(index) {
             calls.entry(trace.own.client).or_default().push(index);
         }
     }
@@ -128,7 +131,7 @@ fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec
 }
 
 /// Front and back legs of all proxies.
-fn legs(report: &Report<'_>) -> Vec<Leg> {
+pub(super) fn legs(report: &Report<'_>) -> Vec<Leg> {
     let past = report.past;
     let callers = callers(report);
     let calls = calls(report, &callers);

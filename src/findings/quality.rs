@@ -7,7 +7,9 @@ use super::survey::Report;
 use super::text::{say, word};
 use super::trace::{Flags, Sort};
 use super::{Entry, Lang, Sheet, Survey, Verdict};
-use crate::record::{Certificate, Confidence, Endpoint, Outcome, Scope, Severity, Timestamp};
+use crate::record::{
+    Certificate, Confidence, Digest, Endpoint, Outcome, Scope, Severity, Timestamp,
+};
 use hashbrown::{HashMap, HashSet};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -135,19 +137,25 @@ fn take_back_dates(report: &mut Report<'_>, is_wrong: impl Fn(u32) -> bool) {
     const ID: &str = "cert-validity";
     let past = report.past;
     // What the other captures saw of each certificate: whether it was out of date there.
-    let mut elsewhere: HashMap<Subject, bool> = HashMap::new();
+    let mut elsewhere: HashMap<(Digest<32>, Option<Endpoint>), bool> = HashMap::new();
     for (_, trace) in past.all_like(|sort| sort.leaf.is_some() && !is_wrong(sort.capture)) {
         if let Some(leaf) = past.leaf(&trace) {
-            let subject = Subject::Certificate(leaf.sha256, Target::Server(trace.server));
+            // Of hosts behind a proxy it is not known who was which.
+            let server = (!trace.flags.tunnelled).then_some(trace.server);
             let was = is_out_of_date(leaf, trace.own.start) == Some(true);
-            *elsewhere.entry(subject).or_default() |= was;
+            *elsewhere.entry((leaf.sha256, server)).or_default() |= was;
         }
     }
-    let is_told_elsewhere = |subject: &Subject, cause: &str| match (subject, cause) {
-        (Subject::Others, _) => !elsewhere.is_empty(),
+    let is_told_elsewhere = |subject: &Subject, cause: &str| {
+        let key = match subject {
+            Subject::Others => return !elsewhere.is_empty(),
+            Subject::Certificate(digest, Target::Server(server)) => (*digest, Some(*server)),
+            Subject::Certificate(digest, _) => (*digest, None),
+            _ => return false,
+        };
+        let was = elsewhere.get(&key);
         // Traces do not keep the intermediates: having been seen there is enough.
-        (_, "intermediate-expired") => elsewhere.contains_key(subject),
-        _ => elsewhere.get(subject) == Some(&true),
+        was.is_some_and(|was| *was || cause == "intermediate-expired")
     };
     let told = report.groups.of(ID).filter_map(|(subject, group)| {
         let cause = group.cause();

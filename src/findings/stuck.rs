@@ -88,6 +88,7 @@ pub(super) fn stuck(report: &mut Report<'_>) {
             group.set("seconds", &lasts.to_string());
         }
         report.explain(after);
+        report.fall_back(after);
     }
 }
 

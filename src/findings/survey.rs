@@ -5,12 +5,13 @@
 
 use super::aside::Aside;
 use super::baseline::Baseline;
-use super::groups::{Group, Groups, Subject, Value};
+use super::groups::{Group, Groups, Subject, Value, through};
 use super::history::PAIR_NOTABLE;
 use super::past::Past;
 use super::trace::Trace;
 use super::{Settings, Verdict, entry};
 use crate::record::{Evidence, Outcome, Severity, Side, Timestamp};
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
@@ -32,8 +33,10 @@ pub(super) struct Report<'r> {
     explained: Vec<bool>,
     /// By trace: it is a load balancer's health probe.
     probes: Vec<bool>,
-    /// These, by pair and kind.
-    checks: Vec<Vec<usize>>,
+    /// These, by pair and kind, with their interval in seconds.
+    checks: Vec<(Vec<usize>, f64)>,
+    /// Traces that offer less than their client can, since a try before them failed.
+    fallen: HashSet<usize>,
 }
 
 impl<'r> Report<'r> {
@@ -47,6 +50,7 @@ impl<'r> Report<'r> {
             explained: vec![false; past.len()],
             probes: vec![false; past.len()],
             checks: Vec::new(),
+            fallen: HashSet::new(),
             past,
             aside,
             baseline,
@@ -68,6 +72,20 @@ impl<'r> Report<'r> {
 
     pub(super) fn is_explained(&self, index: usize) -> bool {
         self.explained.get(index).copied().unwrap_or(false)
+    }
+
+    /// These traces offer less than their client can: they are the lower rungs of a fallback.
+    pub(super) fn fall_back(&mut self, traces: &[usize]) {
+        self.fallen.extend(traces);
+    }
+
+    pub(super) fn falls_back(&self, index: usize) -> bool {
+        self.fallen.contains(&index)
+    }
+
+    /// All that fall back.
+    pub(super) fn fallen(&self) -> &HashSet<usize> {
+        &self.fallen
     }
 
     pub(super) fn is_probe(&self, index: usize) -> bool {
@@ -160,13 +178,13 @@ impl<'r> Report<'r> {
                 hellos.entry(hello).or_default().push(index);
             }
             for probes in hellos.into_values() {
-                if is_regular(past, &probes) {
+                if let Some(interval) = interval(past, &probes) {
                     for index in &probes {
                         if let Some(slot) = self.probes.get_mut(*index) {
                             *slot = true;
                         }
                     }
-                    self.checks.push(probes);
+                    self.checks.push((probes, interval));
                 }
             }
         }
@@ -174,11 +192,7 @@ impl<'r> Report<'r> {
 
     /// Probes by pair and kind, with their interval in seconds.
     pub(super) fn probes(&self) -> Vec<(Vec<usize>, f64)> {
-        let interval = |probes: &Vec<usize>| intervals(self.past, probes).0;
-        let checks = self.checks.iter();
-        checks
-            .map(|probes| (probes.clone(), interval(probes)))
-            .collect()
+        self.checks.clone()
     }
 }
 
@@ -192,7 +206,13 @@ fn note_kinds(past: &Past, traces: &[usize], group: &mut Group) {
             let Some(kind) = past.kinds.get(number as usize) else {
                 continue;
             };
-            group.note_values("server", Value::Endpoint(kind.server), count);
+            match past.name(&kind).filter(|_| kind.flags.tunnelled) {
+                Some(name) => {
+                    let words = through(past.lang, name, kind.server);
+                    group.note_many("server", &words, count);
+                }
+                None => group.note_values("server", Value::Endpoint(kind.server), count),
+            }
             group.note_words("outcome", kind.outcome.as_str(), count);
             if let Some(name) = past.name(&kind) {
                 group.note_many("name", name, count);
@@ -231,29 +251,56 @@ fn looks_like_probe(trace: &Trace) -> bool {
     }
 }
 
-/// Mean and standard deviation of the times between traces, in seconds.
-#[allow(clippy::cast_precision_loss)] // times of a capture, for a ratio
-fn intervals(past: &Past, list: &[usize]) -> (f64, f64) {
-    let starts: Vec<i64> = past.of(list).map(|(_, trace)| trace.own.start.0).collect();
-    let gaps: Vec<f64> = starts
-        .windows(2)
-        .filter_map(|pair| Some((pair.get(1)? - pair.first()?) as f64 / 1e9))
-        .collect();
-    if gaps.is_empty() {
-        return (0.0, 0.0);
-    }
-    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-    (mean, spread.sqrt())
+/// The interval in seconds of six or more that come regularly: its coefficient of variation is below a fifth.
+fn interval(past: &Past, list: &[usize]) -> Option<f64> {
+    let starts = past.of(list).map(|(_, trace)| trace.own.start);
+    interval_of(&starts.collect::<Vec<_>>())
 }
 
-/// Six or more, with a coefficient of variation below a fifth.
-fn is_regular(past: &Past, list: &[usize]) -> bool {
-    if list.len() < PROBES_MIN {
-        return false;
+/// The same of times in their order.
+pub(super) fn interval_of(starts: &[Timestamp]) -> Option<f64> {
+    if starts.len() < PROBES_MIN {
+        return None;
     }
-    let (mean, deviation) = intervals(past, list);
-    mean > 0.5 && deviation / mean < 0.2
+    let gaps: Vec<f64> = starts
+        .windows(2)
+        .filter_map(|pair| Some(seconds(pair.get(1)?.0 - pair.first()?.0)))
+        .collect();
+    steady(&gaps).or_else(|| interval_with_losses(gaps))
+}
+
+/// The same where some are missing, since the capture lost packets of them: most gaps are one interval, and the others are
+/// a few of them, which are not as wide as to be pauses.
+fn interval_with_losses(mut gaps: Vec<f64>) -> Option<f64> {
+    const LOST_MAX: f64 = 8.0;
+    const TOLERANCE: f64 = 0.2;
+    gaps.sort_unstable_by(f64::total_cmp);
+    let median = *gaps.get((gaps.len() - 1) / 2)?;
+    let singles = gaps.partition_point(|gap| *gap < 1.5 * median);
+    let (single, several) = gaps.split_at(singles);
+    let interval = steady(single).filter(|_| single.len() * 2 > gaps.len())?;
+    let is_multiple = |gap: &f64| {
+        let times = gap / interval;
+        times < LOST_MAX && (times - times.round()).abs() < TOLERANCE
+    };
+    (single.len() + 1 >= PROBES_MIN && several.iter().all(is_multiple)).then_some(interval)
+}
+
+/// The mean of times that differ little.
+#[allow(clippy::cast_precision_loss)] // of a few thousand
+fn steady(gaps: &[f64]) -> Option<f64> {
+    if gaps.is_empty() {
+        return None;
+    }
+    let count = gaps.len() as f64;
+    let mean = gaps.iter().sum::<f64>() / count;
+    let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / count;
+    (mean > 0.5 && spread.sqrt() / mean < 0.2).then_some(mean)
+}
+
+#[allow(clippy::cast_precision_loss)] // times of a capture, for a ratio
+fn seconds(ns: i64) -> f64 {
+    ns as f64 / 1e9
 }
 
 /// Traces of a list that fit.

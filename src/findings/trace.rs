@@ -181,9 +181,11 @@ impl Sort {
             && AT_HELLO.contains(&self.outcome)
     }
 
-    /// Reset, closed or left without an answer: no alert tells why.
+    /// Reset, closed or left without an answer: no alert tells why. Silence over UDP says nothing of the server, since many
+    /// networks let no QUIC through.
     pub(super) fn failed_silently(&self) -> bool {
-        self.failed_at_hello() && self.outcome != Outcome::ServerAlert
+        let is_lost = self.flags.quic && self.outcome == Outcome::HelloUnanswered;
+        self.failed_at_hello() && self.outcome != Outcome::ServerAlert && !is_lost
     }
 
     /// TCP itself did not come up.

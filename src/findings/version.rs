@@ -4,6 +4,7 @@
 //! ServerHello.random (RFC 8446 section 4.1.3) settle from one handshake whether the server could have done better.
 
 use super::facts::{Facts, is_malformed, suite_name, version_name};
+use super::groups::server_subject;
 use super::stack::Stack;
 use super::text::{Say, say, word};
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Told, Verdict, When, hosts};
@@ -36,7 +37,7 @@ pub(super) static RULES: &[Rule] = &[
         when: When::OLD,
         judge: server_limited,
         told: Told::ByRule {
-            subject: server,
+            subject: server_subject,
             describe: describe_versions,
         },
     },
@@ -70,10 +71,6 @@ pub(super) static RULES: &[Rule] = &[
     },
 ];
 
-fn server(facts: &Facts<'_>, _: Verdict) -> Subject {
-    Subject::Server(facts.record.server)
-}
-
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
     Subject::Pair(facts.record.client.ip, facts.record.server)
 }
@@ -85,7 +82,7 @@ fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
 /// The side that has to change is the subject.
 fn by_limit(facts: &Facts<'_>, verdict: Verdict) -> Subject {
     if verdict.cause == "server" {
-        server(facts, verdict)
+        server_subject(facts, verdict)
     } else {
         client_and_name(facts, verdict)
     }
@@ -94,6 +91,12 @@ fn by_limit(facts: &Facts<'_>, verdict: Verdict) -> Subject {
 /// The client itself refused what the server chose: nothing was negotiated.
 fn refused_by_client(facts: &Facts<'_>) -> bool {
     matches!(facts.fatal_code(Side::Client), Some(47 | 70))
+}
+
+/// The hello says that the client can do more (RFC 7507).
+fn falls_back(facts: &Facts<'_>) -> bool {
+    let hello = facts.client_hello;
+    hello.is_some_and(|hello| hello.shape.fallback_scsv)
 }
 
 /// `legacy-version-negotiated`.
@@ -120,6 +123,7 @@ fn legacy_negotiated(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> 
             .is_some_and(|name| hosts::is_strict(name, settings));
     let cause = match facts.offer_max {
         Some(offered) if offered > negotiated => "server",
+        Some(_) if falls_back(facts) => "fallback",
         Some(_) => "client",
         None => "offer-not-seen",
     };
@@ -145,7 +149,7 @@ fn server_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let offered = facts.offer_max?.min(VersionRank::Tls12);
     if facts.negotiated? >= offered
         || offered < VersionRank::Tls12
-        || facts.client_hello?.shape.fallback_scsv
+        || falls_back(facts)
         || is_downgrade(facts)
     {
         return None;
@@ -159,7 +163,7 @@ fn server_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 /// `client-version-limited`.
 fn client_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let offered = facts.offer_max?;
+    let offered = facts.offer_max.filter(|_| !falls_back(facts))?;
     let severity = match sentinel(facts)? {
         Sentinel::Tls12 if offered == VersionRank::Tls12 => Severity::Info,
         Sentinel::Tls11 if offered <= VersionRank::Tls11 => Severity::Warning,

@@ -39,6 +39,11 @@ fn text(bytes: &[u8]) -> Text {
     bytes.get(..TEXT_BYTES_MAX).unwrap_or(bytes).into()
 }
 
+/// A method, cut as any text is.
+pub(super) fn token(bytes: &[u8]) -> Text {
+    text(bytes)
+}
+
 /// Without a user and a password in front of it.
 fn without_user(authority: &[u8]) -> &[u8] {
     authority.rsplit(|&byte| byte == b'@').next().unwrap_or(&[])

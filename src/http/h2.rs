@@ -1,13 +1,19 @@
-//! HTTP/2: SETTINGS and GOAWAY of both sides (RFC 9113 sections 6.5 and 6.8). Other frames are
-//! passed over by their length; GOAWAY's debug data is not kept.
+//! HTTP/2: SETTINGS and GOAWAY of both sides (RFC 9113 sections 6.5 and 6.8), and where the first header block
+//! is. Other frames are passed over by their length; GOAWAY's debug data is not kept.
 
 /// Frames looked at in one direction.
 const FRAMES_MAX: u16 = 512;
 const SETTINGS_MAX: usize = 16;
 const HEADER_BYTES: usize = 9;
+const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
+/// Longest header block that is read.
+const BLOCK_BYTES_MAX: usize = 6_000;
 /// The rest of what the client says first.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -119,7 +125,44 @@ pub(super) enum Stepped {
     End,
 }
 
+/// What a frame is, to whoever looks for a header block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head<'b> {
+    /// Not all of it is there.
+    Need,
+    /// A header block that one frame holds.
+    Block(&'b [u8]),
+    /// HEADERS that can't be read.
+    Closed,
+    /// Another frame.
+    Other,
+}
+
 impl Frames {
+    /// A frame begins here.
+    pub(super) fn is_between(&self) -> bool {
+        self.skip == 0
+    }
+
+    /// Looks at the frame that is read next; it is still to be read.
+    pub(super) fn head<'b>(&self, bytes: &'b [u8]) -> Head<'b> {
+        let Some((&[a, b, c, kind, flags, ..], body)) = bytes.split_first_chunk::<HEADER_BYTES>()
+        else {
+            return Head::Need;
+        };
+        if kind != HEADERS {
+            return Head::Other;
+        }
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        if flags & END_HEADERS == 0 || length > BLOCK_BYTES_MAX {
+            return Head::Closed;
+        }
+        match body.get(..length) {
+            Some(body) => block(body, flags).map_or(Head::Closed, Head::Block),
+            None => Head::Need,
+        }
+    }
+
     /// Reads one frame, or what is left of one.
     pub(super) fn read(
         &mut self,
@@ -159,6 +202,15 @@ impl Frames {
         self.skip = length - wanted;
         Stepped::Over(HEADER_BYTES + wanted)
     }
+}
+
+/// The header block of a HEADERS frame, between what padding and priority take.
+fn block(mut body: &[u8], flags: u8) -> Option<&[u8]> {
+    if flags & PADDED != 0 {
+        let (padding, rest) = body.split_first()?;
+        body = rest.get(..rest.len().checked_sub(usize::from(*padding))?)?;
+    }
+    body.get(if flags & PRIORITY != 0 { 5 } else { 0 }..)
 }
 
 fn settings(from_client: bool, head: &[u8], h2: &mut H2) {

@@ -7,6 +7,7 @@
 
 mod field;
 mod h2;
+mod hpack;
 mod inside;
 mod ntlm;
 mod reader;

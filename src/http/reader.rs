@@ -1,8 +1,8 @@
 //! Reads the heads of both sides line by line. Bodies are passed over: a new head is looked for where the
 //! bytes of a segment begin, which costs no length to be believed.
 
-use super::h2::{Frames, PREFACE, Stepped, begins_settings};
-use super::{Facts, MESSAGES_MAX, Request, Response, field};
+use super::h2::{Frames, Head, PREFACE, Stepped, begins_settings};
+use super::{Facts, MESSAGES_MAX, Request, Response, field, hpack};
 
 /// Longest line; of a longer one the start is read.
 const LINE_BYTES_MAX: usize = 6144;
@@ -67,6 +67,8 @@ struct Half {
     state: State,
     head_bytes: usize,
     frames: Frames,
+    /// The first header block was looked at.
+    headed: bool,
 }
 
 /// Both sides of an HTTP conversation.
@@ -143,6 +145,17 @@ impl Reader {
                 Read::Used(end.map_or(bytes.len(), |end| end + 1))
             }
             State::Frames => {
+                if !half.headed && half.frames.is_between() {
+                    match half.frames.head(bytes) {
+                        Head::Need => return Read::Need,
+                        Head::Other => {}
+                        Head::Closed => half.headed = true,
+                        Head::Block(block) => {
+                            half.headed = true;
+                            message(from_client, block, stamp, facts);
+                        }
+                    }
+                }
                 let h2 = facts.h2.get_or_insert_default();
                 match half.frames.read(from_client, stamp, bytes, h2) {
                     Stepped::Need => Read::Need,
@@ -289,6 +302,40 @@ impl Reader {
         } else {
             Read::Used(used)
         }
+    }
+}
+
+/// The first request or response of an HTTP/2 connection.
+fn message(from_client: bool, block: &[u8], stamp: u64, facts: &mut Facts) {
+    if from_client {
+        let mut request = Request {
+            stamp,
+            ..Request::default()
+        };
+        hpack::fields(block, |name, value| match name {
+            b":method" => request.method = field::token(value),
+            b":path" => request.path = field::path(value),
+            b":authority" => request.host = Some(field::authority(value)),
+            _ => request.field(&[name, b":", value].concat()),
+        });
+        if facts.requests.len() < MESSAGES_MAX && !request.method.is_empty() {
+            facts.requests.push(request);
+        }
+        return;
+    }
+    let mut response = Response {
+        stamp,
+        ..Response::default()
+    };
+    hpack::fields(block, |name, value| match name {
+        b":status" => {
+            let digits = core::str::from_utf8(value).ok();
+            response.status = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        }
+        _ => response.field(&[name, b":", value].concat()),
+    });
+    if facts.responses.len() < MESSAGES_MAX && response.status != 0 {
+        facts.responses.push(response);
     }
 }
 

@@ -178,6 +178,17 @@ impl Handshake {
         dialogue.is_some_and(|dialogue| dialogue.requested || dialogue.stripped)
             || (self.proxy.as_ref()).is_some_and(|proxy| proxy.kind == "http-connect")
     }
+
+    /// How the server's side ended a handshake after its own ServerHello, where the client had said nothing to it yet.
+    /// `client-abort` is the outcome of these, too: it says where the handshake ended. Under TLS 1.3 a client that gave up
+    /// has sent a record, and then the server merely closes.
+    pub fn broken_off_by_server(&self) -> Option<Close> {
+        let tcp = self.tcp.as_ref()?;
+        let observed = self.observed.as_deref();
+        let said = observed.and_then(|observed| observed.first_client_record_bytes);
+        let is_own = self.outcome == Outcome::ClientAbort && said.is_none();
+        (is_own && tcp.closed_by == Some(Side::Server)).then_some(tcp.close)
+    }
 }
 
 /// A transport address.
@@ -319,7 +330,20 @@ pub struct Tcp {
 }
 
 /// How a TCP connection ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Close {
     /// With a FIN.

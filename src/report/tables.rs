@@ -5,7 +5,7 @@
 
 use super::words;
 use crate::findings;
-use crate::record::{Code16, Endpoint, Handshake, Outcome, Severity};
+use crate::record::{Close, Code16, Endpoint, Handshake, Outcome, Severity};
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
 
 /// Rows that each table keeps.
@@ -155,6 +155,8 @@ pub(super) struct Failure {
     pub(super) name: Option<String>,
     /// The alert's code; there is none where it was encrypted.
     pub(super) alert: Option<Seen>,
+    /// The server's side ended it after its own ServerHello.
+    pub(super) by_server: Option<Close>,
 }
 
 /// How often, and where the first one is seen.
@@ -247,6 +249,7 @@ impl Tables {
             alert: failed(record.outcome)
                 .then(|| words::decisive_alert(record).map(|alert| Seen(alert.code)))
                 .flatten(),
+            by_server: record.broken_off_by_server(),
         };
         if let Some(row) = self.failures.row(&key) {
             row.count += 1;

@@ -2,7 +2,7 @@
 
 use super::{Captures, HEADING, Page};
 use crate::{
-    record::{Code16, Outcome},
+    record::{Close, Code16, Outcome},
     report::{
         layout::{Column, table},
         sanitize::clean,
@@ -63,7 +63,11 @@ fn failure_cells(
     captures: Captures,
     words: &Words,
 ) -> Vec<String> {
-    let outcome = words.outcome(failure.outcome);
+    let outcome = match failure.by_server {
+        Some(Close::Rst) => words.say("broken_off.reset"),
+        Some(_) => words.say("broken_off.closed"),
+        None => words.outcome(failure.outcome),
+    };
     let what = match failure.alert {
         Some(alert) => {
             let alert = words.alert(alert.0);
