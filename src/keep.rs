@@ -407,6 +407,7 @@ impl Keeper {
     fn make_room(&mut self) {
         let (_, ids) = self.table.oldest();
         for id in ids {
+            self.table.looked_at();
             if let Some(conversation) = self.table.get_mut(id) {
                 let waiting = conversation.waiting.len() as u64;
                 self.given_up += if conversation.tls { 0 } else { waiting };

@@ -258,17 +258,18 @@ impl Shard {
         while self.bytes() > target && !self.table.is_empty() {
             let (slot_end_ns, ids) = self.table.oldest();
             for id in ids {
+                // Before the entry gives up its place in the wheel: what is kept takes it again, and must not be too much then.
+                let is_too_much = self.bytes() > target;
+                self.table.looked_at();
                 let Some(kept) = self.table.get_mut(id) else {
                     continue;
                 };
                 let (due_ns, is_open) = (kept.due_ns(limits), matches!(kept, Kept::Open(_)));
-                if due_ns > slot_end_ns {
+                if due_ns > slot_end_ns || !is_too_much {
                     self.table.look_at(id, due_ns);
-                } else if self.bytes() > target {
+                } else {
                     self.counters.skip_many(Skip::Evicted, u64::from(is_open));
                     self.expire(id, Ended::Evicted, arrival, limits, captures, bench);
-                } else {
-                    self.table.look_at(id, due_ns);
                 }
             }
         }

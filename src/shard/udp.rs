@@ -125,11 +125,14 @@ impl Shard {
         while self.bytes_of_datagrams() > target && !self.conversations.is_empty() {
             let (slot_end_ns, ids) = self.conversations.oldest();
             for id in ids {
+                // As for TCP.
+                let is_too_much = self.bytes_of_datagrams() > target;
+                self.conversations.looked_at();
                 let Some(conversation) = self.conversations.get_mut(id) else {
                     continue;
                 };
                 let due_ns = conversation.due_ns(limits);
-                if due_ns <= slot_end_ns && self.bytes_of_datagrams() > target {
+                if due_ns <= slot_end_ns && is_too_much {
                     self.counters.skip(Skip::Evicted);
                     self.expire_datagrams(id, Ended::Evicted, arrival, limits, captures, bench);
                 } else {
