@@ -386,7 +386,9 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
                 // TLS 1.3 clients send an id for the sake of middleboxes.
                 || (hello.session_id_length > 0 && hello.shape.supported_versions.is_none())
         }),
-        retried: record.hello_retry_request.is_some(),
+        // Without another group it asks for a cookie only.
+        retried: (record.hello_retry_request.as_deref())
+            .is_some_and(|retry| retry.shape.key_share_group.is_some()),
         renegotiation: record.renegotiation,
         quic: record.protocol == Protocol::Quic,
         has_no_names: has_no_names(record),

@@ -441,7 +441,6 @@ fn resumption(report: &mut Report<'_>) {
 
 /// `tls13-hello-retry`: most hellos of one kind cost a round trip more.
 fn hello_retry(report: &mut Report<'_>) {
-    const HELLOS_MIN: usize = 4;
     let past = report.past;
     for (server, all) in &past.servers {
         let mut hellos: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
@@ -459,7 +458,7 @@ fn hello_retry(report: &mut Report<'_>) {
             let is_retried = |kind: &Kind| kind.flags.retried;
             let hellos = count(&kinds);
             kinds.retain(|kind| past.kinds.get(*kind).is_some_and(|kind| is_retried(&kind)));
-            if hellos < HELLOS_MIN || count(&kinds) * 2 <= hellos {
+            if count(&kinds) * 2 <= hellos {
                 continue;
             }
             let retried = past.traces_of(&kinds, is_retried);
@@ -795,6 +794,15 @@ mod tests {
         assert!(find(&diagnose(&all), id).is_some());
         let few: Vec<Make> = (0..4).map(|n| made(n, n == 0)).collect();
         assert!(find(&diagnose(&few), id).is_none());
+        // One alone is all that there is of its kind; half of them are not most.
+        assert!(find(&diagnose(&[made(0, true)]), id).is_some());
+        assert!(find(&diagnose(&[made(0, true), made(1, false)]), id).is_none());
+        // A server that asks for a cookie only, to see whether the client is there, takes the client's group.
+        let cookie = made(0, true).with(|record| {
+            let retry = record.hello_retry_request.as_mut().unwrap();
+            std::sync::Arc::make_mut(&mut retry.shape).key_share_group = None;
+        });
+        assert!(find(&diagnose(&[cookie]), id).is_none());
     }
 
     #[test]

@@ -44,12 +44,11 @@ fn name_alert(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         facts.record.alerts.iter().find(|alert| {
             alert.from == Side::Server && alert.code == Some(112) && !alert.encrypted
         })?;
-    let severity = if alert.level == Some(1) {
-        Severity::Info
-    } else {
-        Severity::Error
+    let (severity, cause) = match alert.level {
+        Some(1) => (Severity::Info, "alert-warning"),
+        _ => (Severity::Error, "alert"),
     };
-    Some(Verdict::new(severity, Confidence::Certain, "alert"))
+    Some(Verdict::new(severity, Confidence::Certain, cause))
 }
 
 fn describe_name_alert(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {

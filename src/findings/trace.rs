@@ -120,6 +120,7 @@ pub(super) struct Flags {
     pub(super) whole: bool,
     pub(super) resumed: bool,
     pub(super) offered_resumption: bool,
+    /// A HelloRetryRequest asked for another group.
     pub(super) retried: bool,
     pub(super) renegotiation: bool,
     pub(super) quic: bool,
