@@ -10,7 +10,7 @@
 //!        + dns_lookups_max × ~500 bytes                              names asked for, at most 4 times as many in all shards;
 //!                                                                   where interfaces are watched they leave every few seconds
 //!        + spooled_bytes_max                                        a Windows capture that is compressed or comes through a pipe
-//!        + interned_shapes_max × ~2 KiB                             hello shapes and certificates seen before
+//!        + threads × interned_max × 28 KiB at most                  hello shapes and certificates seen before; mostly a tenth of it
 //!        + secrets_max × ~120 bytes                                 secrets, where key logs or captures give any
 //! ```
 //!
@@ -50,7 +50,8 @@ pub struct Limits {
     pub alerts_max: usize,
     /// Entries kept of one list in a hello (suites, extensions, groups, schemes).
     pub list_entries_max: usize,
-    /// Distinct hello shapes and certificates that are remembered in each shard.
+    /// Distinct hello shapes that are remembered in each thread, and four times as few certificates and chains: three tables
+    /// with 8 KiB for each shape, and two with as much for each certificate or chain.
     pub interned_max: usize,
     /// Link-layer tags and tunnels inside one packet.
     pub encapsulation_depth_max: usize,

@@ -172,6 +172,38 @@ fn at_any_memory_cap() {
     }
 }
 
+/// What a hello lists is held as long as its connection: it counts where it is much.
+#[test]
+fn long_hellos_count_as_memory() {
+    let folder = Folder::new("determinism-long-hellos");
+    let evicted = |protocols: usize| {
+        let mut packets = Vec::new();
+        for number in 0..200 {
+            let flights = tls::flights(&Hello {
+                alpn: vec!["protocol"; protocols],
+                ..Hello::default()
+            });
+            let mut talk = Talk::new(
+                &format!("192.0.2.1:{}", 40_000 + number),
+                "198.51.100.1:443",
+            );
+            talk.open();
+            talk.send_cut(Who::Client, &flights[0].1, 1_400);
+            packets.extend(talk.packets);
+        }
+        let path = folder.file(
+            &format!("{protocols}.pcap"),
+            &Pcap::default().write(&packets),
+        );
+        let mut options = run::options();
+        // For some thousand bytes of each connection.
+        options.limits.flow_memory_bytes_max = 100 * 16 * 1_024;
+        run::files(&[path], &options).skipped("connections_evicted")
+    };
+    assert_eq!(evicted(2), 0);
+    assert!(evicted(500) > 100);
+}
+
 #[test]
 fn caps_on_what_is_remembered() {
     let run = same_for_any_threads(&all(), || {

@@ -5,8 +5,8 @@ use super::opened::Reading;
 use crate::flow::{Direction, Seq};
 use crate::limits::Limits;
 use crate::record::{
-    Alert, Chain, ClientHello, Code16, Defect, KeyExchange, Ocsp, Psk, ServerHello, Side,
-    Timestamp,
+    Alert, Certificate, Chain, ClientHello, ClientHelloShape, Code16, Defect, KeyExchange, Ocsp,
+    Psk, ServerHello, Side, Timestamp,
     copy::{Interner, Place},
     ocsp,
 };
@@ -23,6 +23,7 @@ use crate::tls::{
     sslv2,
     wire::U16List,
 };
+use std::sync::Arc;
 
 /// The counter of what secrets did not open.
 fn skip_of(trouble: Trouble) -> Skip {
@@ -45,6 +46,33 @@ pub(super) struct Seen {
     pub end: Seq,
     /// What the packet acknowledges of the other direction; TCP only.
     pub acknowledges: Option<Seq>,
+}
+
+/// What a shape or a certificate may take without being counted: those of this size mostly are shared with others. Whether
+/// they are depends on what this thread met before, and memory must not: the output is the same for any number of threads.
+const USUAL_BYTES: usize = 1024;
+
+/// What the lists of a hello take beyond what is usual.
+fn shape_bytes(shape: &ClientHelloShape) -> usize {
+    let lists = [
+        &shape.supported_groups,
+        &shape.signature_algorithms,
+        &shape.key_share_groups,
+        &shape.supported_versions,
+    ];
+    let listed: usize = lists.into_iter().flatten().map(Vec::len).sum();
+    let codes = listed + shape.cipher_suites.len() + shape.extensions.len();
+    let protocols = shape.alpn.iter().flatten().map(|name| name.len() + 48);
+    let bytes = 2 * codes + shape.ja3_string.len() + protocols.sum::<usize>();
+    bytes.saturating_sub(USUAL_BYTES)
+}
+
+/// What the certificates of a chain take beyond what is usual: many names, or many certificates.
+fn chain_bytes(chain: &Chain) -> usize {
+    const USUAL: usize = 4;
+    let names = |one: &Arc<Certificate>| (48 * one.san.len()).saturating_sub(USUAL_BYTES);
+    let more = chain.len().saturating_sub(USUAL) * (size_of::<Certificate>() + USUAL_BYTES);
+    more + chain.iter().map(names).sum::<usize>()
 }
 
 /// What the session needs from its shard.
@@ -123,6 +151,8 @@ pub(super) struct Draft {
     pub acknowledgements_settled: bool,
     /// What secrets opened.
     pub opened: Option<Box<Reading>>,
+    /// Bytes, about, of shapes and certificates beyond what is usual of them.
+    pub own_bytes: u32,
 }
 
 /// A TLS conversation.
@@ -151,6 +181,7 @@ impl Draft {
             .and_then(|hello| hello.sni.as_ref())
             .map_or(0, |sni| sni.len());
         boxed
+            + self.own_bytes as usize
             + sni
             + self.alerts.len() * size_of::<Alert>()
             + self.ocsp.as_ref().map_or(0, |_| size_of::<Ocsp>())
@@ -221,6 +252,7 @@ impl Draft {
                     list_max,
                     place,
                 );
+                self.owns(shape_bytes(&owned.shape));
                 self.client_hello(owned, hello.session_id, seen);
             }
             Event::ServerHello(hello) => {
@@ -285,6 +317,11 @@ impl Draft {
                 desk.counters.skip(Skip::MessageCap);
             }
         }
+    }
+
+    fn owns(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.own_bytes = self.own_bytes.saturating_add(bytes);
     }
 
     /// An acknowledgement: does the server's TCP have the whole ClientHello, the client's the server's first flight? One
@@ -453,6 +490,7 @@ impl Draft {
         let mut owned =
             desk.interner
                 .server_hello(hello, resumed, desk.limits.list_entries_max, place);
+        self.owns((2 * owned.shape.extensions.len()).saturating_sub(USUAL_BYTES));
         if let Some(selected) = hello.details().pre_shared_key {
             owned.psk = self.psk(selected);
             owned.resumed = owned.psk != Some(Psk::External);
@@ -502,6 +540,7 @@ impl Draft {
         self.stopped_after = Some(HandshakeType::CERTIFICATE);
         let side = self.side(direction);
         let owned = desk.interner.chain(list, desk.limits.certificates_max);
+        self.owns(chain_bytes(&owned));
         if side == Side::Client {
             self.client_certificate_empty = Some(list.is_empty());
             self.client_certificates = owned;

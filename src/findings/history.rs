@@ -10,11 +10,12 @@ mod order;
 mod shared;
 
 use super::facts::{Facts, is_fatal, is_tunnel};
-use super::intern::{INTERNED_MAX, Interned, Recent, Shapes, texts};
+use super::intern::{INTERNED_MAX, Interned, Recent, Room, Shapes, texts};
 use super::lists::{ByNumber, Clients, Gathering, Listed, endpoint_rank};
 use super::pairs::Pairs;
 use super::past::Past;
 use super::resolved::Resolved;
+use super::shelf::Weigh as _;
 use super::stack::Stack;
 use super::trace::{Flags, Kind, Micros, Own, Sort};
 use super::{Lang, Settings};
@@ -38,6 +39,10 @@ pub(super) const TRACE_BYTES: usize = size_of::<Own>() + 300;
 
 /// Chains that are known by their addresses: they are held for it, with their JSON.
 const CHAINS_MAX: usize = 1024;
+
+/// What is stored once has such a part of the memory for each of its seven tables at most: names of captures and servers,
+/// hellos and their keys, answers, chains and certificates. Most captures need little of it; what they leave is for traces.
+const SHARES: usize = 10;
 
 /// Traces that wait for the numbers of what they share, so that these are looked up together.
 const FRESH_MAX: usize = 512;
@@ -63,7 +68,7 @@ pub(super) struct History {
     beside: usize,
     /// So many handshakes of one client with one server are notable.
     pair_notable: usize,
-    /// Traces that had to go.
+    /// Traces that had to go, or lack what they showed, since there was no room for it.
     pub(super) forgotten: u64,
     names: Interned<Box<str>>,
     captures: Interned<Box<str>>,
@@ -77,8 +82,10 @@ pub(super) struct History {
     /// By address, chains that are shared, with the number of the leaf. They are held, so that each address stays its own.
     chains: HashMap<usize, (Chain, Option<u32>)>,
     recent_chains: Recent<Option<u32>>,
+    chain_room: Room,
     certificate_numbers: HashMap<Digest<32>, u32>,
     certificates: Vec<Arc<Certificate>>,
+    certificate_room: Room,
     /// Certificates that were first seen behind a leaf.
     others: Vec<u32>,
 }
@@ -92,6 +99,7 @@ impl Hello {
 
 impl History {
     pub(super) fn new(settings: &Settings) -> Self {
+        let share = settings.history_bytes_max / SHARES;
         Self {
             traces: VecDeque::new(),
             fresh: Vec::new(),
@@ -100,24 +108,34 @@ impl History {
             beside: 0,
             pair_notable: PAIR_NOTABLE.min(2 * settings.series_min as usize + 1),
             forgotten: 0,
-            names: Interned::new(),
-            captures: Interned::new(),
+            names: Interned::new(share),
+            captures: Interned::new(share),
             last_capture: None,
-            keys: Interned::new(),
-            hello_numbers: Shapes::new(),
+            keys: Interned::new(share),
+            hello_numbers: Shapes::new(share),
             hellos: Vec::new(),
-            answer_numbers: Shapes::new(),
+            answer_numbers: Shapes::new(share),
             answers: Vec::new(),
             chains: HashMap::new(),
+            chain_room: Room::new(share),
             recent_chains: Recent::new(),
             certificate_numbers: HashMap::new(),
             certificates: Vec::new(),
+            certificate_room: Room::new(share),
             others: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, facts: &Facts<'_>) {
         let sort = self.sort(facts);
+        let lacks = |known: Option<u32>, has: bool| has && known.is_none();
+        if lacks(sort.hello, facts.client_hello.is_some())
+            || lacks(sort.answer, facts.server_hello.is_some())
+            || lacks(sort.name, facts.wanted().is_some())
+            || lacks(sort.leaf, !facts.record.certificates.is_empty())
+        {
+            self.forgotten += 1;
+        }
         self.push(own(facts), Fresh::new(facts.record.server, sort));
     }
 
@@ -134,8 +152,15 @@ impl History {
 
     /// Whether there is more than has room.
     fn is_too_full(&self) -> bool {
-        let bytes = self.traces.len() * TRACE_BYTES + self.shared.bytes();
+        let bytes = self.traces.len() * TRACE_BYTES + self.shared.bytes() + self.stored_bytes();
         bytes > self.bytes_max.saturating_sub(self.beside)
+    }
+
+    /// Bytes of what is stored once.
+    fn stored_bytes(&self) -> usize {
+        let texts = self.names.bytes() + self.captures.bytes() + self.keys.bytes();
+        let shapes = self.hello_numbers.bytes() + self.answer_numbers.bytes();
+        texts + shapes + self.chain_room.bytes() + self.certificate_room.bytes()
     }
 
     fn push(&mut self, own: Own, shared: Fresh) {
@@ -220,7 +245,8 @@ impl History {
             let key = self
                 .keys
                 .number(key.as_slice())
-                .map_or(u32::MAX, |found| found.0);
+                // At the cap it is like no other.
+                .map_or(u32::MAX - number, |found| found.0);
             self.hellos.push(Hello {
                 shape: Arc::clone(shape),
                 key,
@@ -252,10 +278,15 @@ impl History {
         }
         let leaf = self.certificate(chain.first()?, true);
         if chain.is_shared() {
-            if self.chains.len() >= CHAINS_MAX {
+            let bytes = chain.iter().map(|one| one.heap_bytes()).sum();
+            if self.chains.len() >= CHAINS_MAX || self.chain_room.take(bytes).is_none() {
                 // Addresses may be given to others now.
                 self.chains.clear();
                 self.recent_chains = Recent::new();
+                self.chain_room.clear();
+                if self.chain_room.take(bytes).is_none() {
+                    return leaf;
+                }
             }
             self.chains.insert(address, (chain.clone(), leaf));
         }
@@ -270,6 +301,7 @@ impl History {
             return None;
         }
         let number = u32::try_from(self.certificates.len()).ok()?;
+        self.certificate_room.take(certificate.heap_bytes())?;
         self.certificate_numbers.insert(certificate.sha256, number);
         self.certificates.push(Arc::clone(certificate));
         if !is_leaf {
@@ -487,5 +519,40 @@ mod tests {
         }
         // The one behind them all was never a leaf.
         assert_eq!(history.others.len(), 1);
+    }
+
+    #[test]
+    fn what_handshakes_show_is_stored_within_the_memory_however_large_it_is() {
+        let settings = Settings {
+            history_bytes_max: 4 << 20,
+            ..Settings::default()
+        };
+        let mut history = History::new(&settings);
+        // Each hello, name, answer and certificate is another one, and long.
+        let long = |n: u16| -> Vec<crate::record::Code16> {
+            let codes = (0..512).map(|code| code ^ n << 9);
+            codes.map(crate::record::Code16).collect()
+        };
+        for n in 0..2_000_u16 {
+            let name = format!("{n}.{}", "x".repeat(4_000));
+            let mut leaf = crate::findings::testing::cert(&format!("CN={name}"), &[&name]);
+            leaf.sha256.0[..2].copy_from_slice(&n.to_be_bytes());
+            let made = Make::new().at(i64::from(n)).sni(&name);
+            let made = made.shape(|shape| {
+                shape.cipher_suites = long(n);
+                shape.ja3_string = name.as_str().into();
+            });
+            let made = made.answer(0x0303, 0xc02f).certificate(leaf);
+            let made = made.reply(|shape| shape.extensions = long(n));
+            history.add(&Facts::of(&made.record));
+        }
+        history.settle();
+        assert!(history.stored_bytes() <= settings.history_bytes_max * 7 / SHARES);
+        // All are there, and most say that something of them is not.
+        assert_eq!(history.len(), 2_000);
+        assert!(history.forgotten > 1_000 && history.forgotten < 2_000);
+        let keys: std::collections::HashSet<u32> =
+            history.hellos.iter().map(|hello| hello.key).collect();
+        assert_eq!(keys.len(), history.hellos.len());
     }
 }

@@ -1,5 +1,7 @@
 //! Values that many handshakes share, stored once: names, hello shapes, answers.
 
+use super::shelf::Weigh;
+use crate::record::{Certificate, ClientHelloShape, ServerHelloShape};
 use core::hash::Hash;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -11,13 +13,105 @@ pub(super) const INTERNED_MAX: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct Interned<T> {
     numbers: HashMap<T, u32>,
+    room: Room,
 }
 
-impl<T: Hash + Eq> Interned<T> {
-    pub(super) fn new() -> Self {
+/// Bytes of what is stored, and how many there may be: values are as large as their sender likes.
+#[derive(Debug)]
+pub(super) struct Room {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Room {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// Takes what an entry needs, if there is so much.
+    pub(super) fn take(&mut self, bytes: usize) -> Option<()> {
+        /// Of a table, with what of it is empty.
+        const ENTRY_BYTES: usize = 64;
+        let taken = self.bytes.saturating_add(bytes + ENTRY_BYTES);
+        (taken <= self.bytes_max).then(|| self.bytes = taken)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Weigh for Box<str> {
+    fn heap_bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Weigh for Box<[u16]> {
+    fn heap_bytes(&self) -> usize {
+        size_of_val::<[u16]>(self)
+    }
+}
+
+/// With its JSON, in which a code takes nine bytes.
+const CODE_BYTES: usize = 12;
+
+impl Weigh for ClientHelloShape {
+    fn heap_bytes(&self) -> usize {
+        let lists = [
+            &self.supported_versions,
+            &self.supported_groups,
+            &self.key_share_groups,
+            &self.signature_algorithms,
+            &self.certificate_compression,
+        ];
+        let listed: usize = lists.into_iter().flatten().map(Vec::len).sum();
+        let codes = listed + self.cipher_suites.len() + self.extensions.len();
+        let protocols = self.alpn.iter().flatten().map(|name| name.len() + 16);
+        let texts = self.ja3_string.len() + protocols.sum::<usize>();
+        size_of::<Self>() + codes * CODE_BYTES + 2 * texts + 512
+    }
+}
+
+impl Weigh for ServerHelloShape {
+    fn heap_bytes(&self) -> usize {
+        let texts = self.ja3s_string.len() + self.alpn.as_ref().map_or(0, |name| name.len());
+        size_of::<Self>() + self.extensions.len() * CODE_BYTES + 2 * texts + 256
+    }
+}
+
+impl Weigh for Certificate {
+    fn heap_bytes(&self) -> usize {
+        let texts = [
+            &self.subject,
+            &self.issuer,
+            &self.serial,
+            &self.tls_server_end_point,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
+        let names: usize = self.san.iter().map(|name| name.len() + 16).sum();
+        let der = self.der.as_ref().map_or(0, |der| der.len());
+        size_of::<Self>() + 2 * (texts + names) + der + 512
+    }
+}
+
+impl<T: Hash + Eq + Weigh> Interned<T> {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             numbers: HashMap::new(),
+            room: Room::new(bytes_max),
         }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.room.bytes()
     }
 
     /// The values in the order of their numbers.
@@ -40,7 +134,9 @@ impl<T: Hash + Eq> Interned<T> {
             return None;
         }
         let number = u32::try_from(self.numbers.len()).ok()?;
-        self.numbers.insert(value.into(), number);
+        let value: T = value.into();
+        self.room.take(value.heap_bytes())?;
+        self.numbers.insert(value, number);
         Some((number, true))
     }
 }
@@ -78,15 +174,21 @@ pub(super) struct Shapes<S> {
     recent: Recent<u32>,
     by_address: HashMap<usize, (u32, Arc<S>)>,
     by_content: HashMap<Arc<S>, u32>,
+    room: Room,
 }
 
-impl<S: Hash + Eq> Shapes<S> {
-    pub(super) fn new() -> Self {
+impl<S: Hash + Eq + Weigh> Shapes<S> {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             recent: Recent::new(),
             by_address: HashMap::new(),
             by_content: HashMap::new(),
+            room: Room::new(bytes_max),
         }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.room.bytes()
     }
 
     pub(super) fn number(&mut self, shape: &Arc<S>) -> Option<(u32, bool)> {
@@ -104,11 +206,17 @@ impl<S: Hash + Eq> Shapes<S> {
             None if self.by_content.len() >= INTERNED_MAX => return None,
             None => {
                 let number = u32::try_from(self.by_content.len()).ok()?;
+                self.room.take(shape.heap_bytes())?;
                 self.by_content.insert(Arc::clone(shape), number);
                 (number, true)
             }
         };
-        if self.by_address.len() < INTERNED_MAX && Arc::strong_count(shape) > 2 {
+        // One that equals another that is stored is stored besides.
+        let bytes = if found.1 { 0 } else { shape.heap_bytes() };
+        if self.by_address.len() < INTERNED_MAX
+            && Arc::strong_count(shape) > 2
+            && self.room.take(bytes).is_some()
+        {
             self.by_address
                 .insert(address, (found.0, Arc::clone(shape)));
         }

@@ -82,12 +82,6 @@ impl<T: Weigh> Shelf<T> {
 mod tests {
     use super::*;
 
-    impl Weigh for Box<str> {
-        fn heap_bytes(&self) -> usize {
-            self.len()
-        }
-    }
-
     #[test]
     fn the_oldest_go_and_are_counted() {
         let word: Box<str> = "12345678".into();

@@ -26,12 +26,12 @@ const REMEMBERED_BYTES_MAX: usize = 8 << 10;
 /// Shapes and certificates seen before.
 #[derive(Debug)]
 pub struct Interner {
-    clients: HashMap<Box<[u8]>, Arc<ClientHelloShape>>,
-    servers: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
+    clients: Remembered<Arc<ClientHelloShape>>,
+    servers: Remembered<Arc<ServerHelloShape>>,
     /// Shapes to which decrypted EncryptedExtensions added the protocol.
-    completed: HashMap<Box<[u8]>, Arc<ServerHelloShape>>,
-    certificates: HashMap<Box<[u8]>, Arc<Certificate>>,
-    chains: HashMap<Box<[u8]>, Chain>,
+    completed: Remembered<Arc<ServerHelloShape>>,
+    certificates: Remembered<Arc<Certificate>>,
+    chains: Remembered<Chain>,
     /// Spent hellos, whose memory serves the next ones.
     pub client_hellos: Pool<ClientHello>,
     /// As those of clients.
@@ -55,11 +55,11 @@ impl Interner {
     /// Remembers at most `max` of each kind.
     pub fn new(max: usize) -> Self {
         Self {
-            clients: HashMap::new(),
-            servers: HashMap::new(),
-            completed: HashMap::new(),
-            certificates: HashMap::new(),
-            chains: HashMap::new(),
+            clients: Remembered::default(),
+            servers: Remembered::default(),
+            completed: Remembered::default(),
+            certificates: Remembered::default(),
+            chains: Remembered::default(),
             client_hellos: Pool::default(),
             server_hellos: Pool::default(),
             scratch: Vec::new(),
@@ -100,7 +100,12 @@ impl Interner {
             shape.client_stack = stacks.recognise(&shape).map(Box::new);
             Arc::new(shape)
         };
-        let shape = remember(&mut self.clients, &self.scratch, self.max, build);
+        let shape = remember(
+            &mut self.clients,
+            &self.scratch,
+            (self.max, SHAPE_TIMES),
+            build,
+        );
         self.client_hellos.boxed(ClientHello {
             frame: place.frame,
             segments: place.segments,
@@ -126,7 +131,12 @@ impl Interner {
         let sentinel = sentinel(hello, &details);
         server_shape_key(&mut self.scratch, hello, &details, sentinel);
         let build = || Arc::new(server_shape(hello, &details, sentinel, list_max));
-        let shape = remember(&mut self.servers, &self.scratch, self.max, build);
+        let shape = remember(
+            &mut self.servers,
+            &self.scratch,
+            (self.max, SHAPE_TIMES),
+            build,
+        );
         self.server_hellos.boxed(ServerHello {
             frame: place.frame,
             resumed: resumed || details.pre_shared_key.is_some(),
@@ -152,7 +162,12 @@ impl Interner {
                 ..shape.clone()
             })
         };
-        remember(&mut self.completed, &self.scratch, self.max, build)
+        remember(
+            &mut self.completed,
+            &self.scratch,
+            (self.max, SHAPE_TIMES),
+            build,
+        )
     }
 
     /// The first `most` certificates of a list.
@@ -164,7 +179,7 @@ impl Interner {
             Chain::from(read.collect::<Vec<_>>())
         };
         match list.alike() {
-            Some(key) => remember(&mut self.chains, key, max, read),
+            Some(key) => remember(&mut self.chains, key, (max, CERTIFICATE_TIMES), read),
             None => read(),
         }
     }
@@ -182,36 +197,65 @@ impl Interner {
 }
 
 fn certificate(
-    known: &mut HashMap<Box<[u8]>, Arc<Certificate>>,
+    known: &mut Remembered<Arc<Certificate>>,
     der: &[u8],
     max: usize,
     keep_der: bool,
 ) -> Arc<Certificate> {
-    remember(known, der, max, || {
+    remember(known, der, (max, CERTIFICATE_TIMES), || {
         let mut certificate = super::certificate::read(der);
         certificate.der = keep_der.then(|| der.into());
         Arc::new(certificate)
     })
 }
 
-/// The value for this key, built if it is new. Copies are cheap.
+/// Values by the bytes of which they are made.
+#[derive(Debug)]
+struct Remembered<V> {
+    values: HashMap<Box<[u8]>, V>,
+    bytes: usize,
+}
+
+impl<V> Default for Remembered<V> {
+    fn default() -> Self {
+        Self {
+            values: HashMap::new(),
+            bytes: 0,
+        }
+    }
+}
+
+/// Bytes for each value that may be remembered; a few large ones stand for many small ones.
+const ROOM: usize = 8 << 10;
+
+/// A shape of a hello takes about so many times the bytes that it is made of: lists of codes, in JSON nine bytes each, and
+/// fingerprints.
+const SHAPE_TIMES: usize = 10;
+
+/// The same of a certificate, which mostly is keys and signatures.
+const CERTIFICATE_TIMES: usize = 4;
+
+/// The value for this key, built if it is new; it takes about so many `times` the key's bytes. Copies are cheap.
 fn remember<V: Clone>(
-    known: &mut HashMap<Box<[u8]>, V>,
+    known: &mut Remembered<V>,
     key: &[u8],
-    max: usize,
+    (max, times): (usize, usize),
     build: impl FnOnce() -> V,
 ) -> V {
     if key.len() > REMEMBERED_BYTES_MAX {
         return build();
     }
-    if let Some(value) = known.get(key) {
+    if let Some(value) = known.values.get(key) {
         return value.clone();
     }
     let value = build();
-    if known.len() >= max {
-        known.clear();
+    let bytes = key.len() * times;
+    if known.values.len() >= max || known.bytes + bytes > max * ROOM {
+        known.values.clear();
+        known.bytes = 0;
     }
-    known.insert(key.into(), value.clone());
+    known.bytes += bytes;
+    known.values.insert(key.into(), value.clone());
     value
 }
 
@@ -421,6 +465,23 @@ pub fn text(bytes: &[u8]) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_by_its_bytes_too() {
+        let mut known = Remembered::default();
+        for n in 0..100_u8 {
+            let large = vec![n; REMEMBERED_BYTES_MAX];
+            assert_eq!(remember(&mut known, &large, (16, SHAPE_TIMES), || n), n);
+            assert!(known.values.len() <= 1 && known.bytes <= 16 * ROOM);
+            // It is found again, until it has to go.
+            assert_eq!(remember(&mut known, &large, (16, SHAPE_TIMES), || 0), n);
+        }
+        for n in 0..100_u8 {
+            remember(&mut known, &[n; 30], (16, SHAPE_TIMES), || n);
+            assert!(known.values.len() <= 16);
+        }
+        assert!(known.values.len() > 1);
+    }
 
     #[test]
     fn odd_text_is_escaped_not_dropped() {
