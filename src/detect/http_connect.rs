@@ -146,7 +146,13 @@ mod tests {
         assert_eq!((&*first.method, &*first.path), (&b"GET"[..], &b"/owa/"[..]));
         assert_eq!(first.forwarded, [("proto", b"https"[..].into())]);
         assert_eq!(first.front_end_https.as_deref(), Some(&b"On"[..]));
-        let ntlm = second.authorization.as_ref().unwrap().ntlm.unwrap();
+        let ntlm = second
+            .authorization
+            .as_ref()
+            .unwrap()
+            .ntlm
+            .as_ref()
+            .unwrap();
         assert_eq!(ntlm.message, 1);
         assert_eq!(
             (

@@ -118,6 +118,14 @@ fn describe_ntlm(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             if let Some(binding) = ntlm.channel_binding.as_deref() {
                 fact = fact.and("ntlm-binding").with("binding", binding);
             }
+            if let Some(workstation) = ntlm.workstation.as_deref() {
+                fact = fact
+                    .and("ntlm-workstation")
+                    .with("workstation", workstation);
+            }
+            if let Some(system) = ntlm.system.as_deref() {
+                fact = fact.and("ntlm-system").with("system", system);
+            }
             fact.and_if(ntlm.mic == Some(false), "ntlm-no-mic")
         });
     }
@@ -337,6 +345,8 @@ mod tests {
             channel_binding: Some(binding.into()),
             channel_binding_hash: (binding == "present").then_some(Digest([9; 16])),
             mic: Some(true),
+            workstation: Some("PC-7".into()),
+            system: Some("10.0.17763".into()),
         };
         plain(shows(path, "NTLM", Some(ntlm)), Vec::new())
     }
@@ -346,6 +356,11 @@ mod tests {
         let severity = |made: Make| find(&diagnose(&[made]), NTLM).map(|found| found.severity);
         assert_eq!(severity(log_on("/x", "ntlmv1", "-")), Some(Severity::Error));
         assert_eq!(severity(log_on("/x", "lm", "-")), Some(Severity::Error));
+        // Which machine it is, and what it runs.
+        let found = diagnose(&[log_on("/x", "ntlmv1", "-")]);
+        let mut evidence = find(&found, NTLM).unwrap().evidence.iter();
+        let says = "workstation PC-7, system version 10.0.17763";
+        assert!(evidence.any(|shown| shown.fact.contains(says)));
         let unbound = log_on("/EWS/Exchange.asmx", "ntlmv2", "zero");
         assert_eq!(severity(unbound), Some(Severity::Warning));
         // Over plain HTTP there is nothing to bind to; anonymous shows nothing.

@@ -1,5 +1,5 @@
-//! What an NTLM message says about itself ([MS-NLMP] 2.2.1, 2.2.2.1), directly or inside SPNEGO. Names,
-//! hashes and responses are not kept.
+//! What an NTLM message says about itself ([MS-NLMP] 2.2.1, 2.2.2.1), directly or inside SPNEGO. The workstation's name is
+//! kept, for it says where to look; the user's, the domain's, hashes and responses are not.
 //!
 //! ```text
 //! NTLMSSP 00  type(4)  │ type 3: LM(8) NT(8) domain(8) user(8) workstation(8) key(8) flags(4) version(8) MIC(16)
@@ -19,6 +19,10 @@ const AV_END: u16 = 0;
 const AV_FLAGS: u16 = 6;
 const AV_CHANNEL_BINDINGS: u16 = 10;
 const FLAG_MIC: u32 = 2;
+const NEGOTIATE_UNICODE: u32 = 1;
+const NEGOTIATE_VERSION: u32 = 0x0200_0000;
+/// Characters of a workstation's name; NetBIOS names have 15.
+const WORKSTATION_MAX: usize = 64;
 
 /// Which response an AUTHENTICATE message holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub enum Bindings {
 }
 
 /// An NTLM message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ntlm {
     /// 1 NEGOTIATE, 2 CHALLENGE, 3 AUTHENTICATE.
     pub message: u32,
@@ -57,6 +61,10 @@ pub struct Ntlm {
     pub bindings: Option<Bindings>,
     /// Of version 2: a message integrity code is present.
     pub mic: Option<bool>,
+    /// Of an AUTHENTICATE: the client's name for itself.
+    pub workstation: Option<Box<str>>,
+    /// Of an AUTHENTICATE: the client's operating system as major, minor and build ([MS-NLMP] 2.2.2.10).
+    pub system: Option<(u8, u8, u16)>,
 }
 
 /// Reads a token in base64.
@@ -106,6 +114,8 @@ fn message(bytes: &[u8]) -> Option<Ntlm> {
         version: None,
         bindings: None,
         mic: None,
+        workstation: None,
+        system: None,
     };
     if message == AUTHENTICATE {
         let payload = |at: usize| {
@@ -118,8 +128,37 @@ fn message(bytes: &[u8]) -> Option<Ntlm> {
             let (bindings, mic) = payload(20).map_or((None, None), pairs);
             (ntlm.bindings, ntlm.mic) = (bindings, mic);
         }
+        // The oldest clients send neither flags nor a version: what the fields refer to begins there.
+        let filled = [12, 20, 28, 36, 44, 52].into_iter();
+        let filled = filled.filter(|at| word(bytes, *at).is_some_and(|length| length > 0));
+        let begin = filled.filter_map(|at| double(bytes, at + 4)).min();
+        let has = |end: u32| begin.is_none_or(|begin| begin >= end);
+        if let Some(flags) = double(bytes, 60).filter(|_| has(64)) {
+            let is_wide = flags & NEGOTIATE_UNICODE != 0;
+            ntlm.workstation = payload(44).and_then(|name| workstation(name, is_wide));
+            let version = bytes.get(64..68).filter(|_| has(72));
+            ntlm.system = version
+                .filter(|_| flags & NEGOTIATE_VERSION != 0)
+                .and_then(|version| Some((*version.first()?, *version.get(1)?, word(version, 2)?)))
+                // Programs that are not Windows.
+                .filter(|system| *system != (0, 0, 0));
+        }
     }
     Some(ntlm)
+}
+
+/// A workstation's name; none where it is empty.
+fn workstation(name: &[u8], is_wide: bool) -> Option<Box<str>> {
+    let words = name.chunks_exact(2).map(|pair| word(pair, 0).unwrap_or(0));
+    let name = match is_wide {
+        true => char::decode_utf16(words)
+            .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect(),
+        false => String::from_utf8_lossy(name).into_owned(),
+    };
+    let shown = name.chars().filter(|character| !character.is_control());
+    let name: String = shown.take(WORKSTATION_MAX).collect();
+    (!name.is_empty()).then(|| name.into())
 }
 
 fn version(lm: Option<&[u8]>, nt_bytes: Option<u16>, nt: Option<&[u8]>) -> Option<NtlmVersion> {
@@ -244,6 +283,30 @@ pub(super) mod tests {
             (Some(Bindings::Zero), Some(false))
         );
         assert_eq!(of(&[0; 24], &v2(&[])).bindings, Some(Bindings::Absent));
+    }
+
+    #[test]
+    fn the_workstation_and_its_system() {
+        let wide: Vec<u8> = "PC-7é".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let with = |flags: u32, name: &[u8], offset: u32| {
+            let mut bytes = authenticate(&[0; 24], &[2; 24]);
+            bytes[44..46].copy_from_slice(&(name.len() as u16).to_le_bytes());
+            bytes[48..52].copy_from_slice(&offset.to_le_bytes());
+            bytes[60..64].copy_from_slice(&flags.to_le_bytes());
+            bytes[64..68].copy_from_slice(&[10, 0, 0x63, 0x45]);
+            bytes.extend_from_slice(name);
+            message(&bytes).unwrap()
+        };
+        let end = 88 + 48;
+        let both = with(NEGOTIATE_UNICODE | NEGOTIATE_VERSION, &wide, end);
+        assert_eq!(both.workstation.as_deref(), Some("PC-7é"));
+        assert_eq!(both.system, Some((10, 0, 17_763)));
+        let old = with(0, b"PC-7\x07", end);
+        assert_eq!(old.workstation.as_deref(), Some("PC-7"));
+        assert_eq!(old.system, None);
+        assert_eq!(with(NEGOTIATE_UNICODE, &[], end).workstation, None);
+        // What stands there is a name, and no flags.
+        assert_eq!(with(NEGOTIATE_UNICODE, &wide, 60).workstation, None);
     }
 
     #[test]

@@ -148,6 +148,12 @@ pub struct NtlmMessage {
     /// Of NTLMv2: a message integrity code is present.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mic: Option<bool>,
+    /// Of an AUTHENTICATE: the client's name for itself. The user's and the domain's are not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workstation: Option<Box<str>>,
+    /// Of an AUTHENTICATE: the client's system, as `10.0.17763`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<Box<str>>,
 }
 
 /// What HTTP/2 agreed on, and how it was ended.
@@ -303,6 +309,9 @@ fn ntlm(ntlm: &http::Ntlm) -> NtlmMessage {
             _ => None,
         },
         mic: ntlm.mic,
+        workstation: ntlm.workstation.clone(),
+        system: (ntlm.system)
+            .map(|(major, minor, build)| format!("{major}.{minor}.{build}").into()),
     }
 }
 
