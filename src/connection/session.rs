@@ -509,6 +509,7 @@ impl Draft {
                     kind,
                     group: None,
                     dh_bits: None,
+                    dh_group: None,
                     signature_algorithm: None,
                 });
             }
@@ -568,6 +569,7 @@ impl Draft {
         );
         exchange.group = view.group.map(Code16);
         exchange.dh_bits = view.dh_bits;
+        exchange.dh_group = view.dh_group.map(Into::into);
         exchange.signature_algorithm = view.signature_algorithm.map(Code16);
     }
 

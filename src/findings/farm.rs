@@ -550,6 +550,7 @@ mod tests {
                     kind: "ecdhe".into(),
                     group: Some(Code16(group)),
                     dh_bits: None,
+                    dh_group: None,
                     signature_algorithm: None,
                 });
             })

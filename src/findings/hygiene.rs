@@ -208,7 +208,13 @@ fn describe_group(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     };
     sheet.parties(facts);
     let words = match (exchange.dh_bits, exchange.group) {
-        (Some(bits), _) => say(sheet.lang(), "dh-bits").with("bits", bits).text(),
+        (Some(bits), _) => {
+            let words = say(sheet.lang(), "dh-bits").with("bits", bits);
+            match exchange.dh_group.as_deref() {
+                Some(name) => words.and("dh-name").with("prime", name).text(),
+                None => words.text(),
+            }
+        }
         (None, Some(group)) => NamedGroup(group.0).to_string(),
         (None, None) => return,
     };
@@ -353,6 +359,7 @@ mod tests {
                     kind: "dhe".into(),
                     group: None,
                     dh_bits: Some(bits),
+                    dh_group: None,
                     signature_algorithm: None,
                 });
             })

@@ -293,6 +293,7 @@ mod tests {
                     kind: "ecdhe".into(),
                     group: Some(Code16(0x0017)),
                     dh_bits: None,
+                    dh_group: None,
                     signature_algorithm: None,
                 });
             })

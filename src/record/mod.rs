@@ -262,6 +262,10 @@ pub struct KeyExchange {
     /// Size of the Diffie-Hellman prime in bits.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dh_bits: Option<u32>,
+    /// The name of that prime, where it has one: `modp768` to `modp8192` (RFC 2409, RFC 3526), `ffdhe2048` to `ffdhe8192`
+    /// (RFC 7919).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dh_group: Option<Cow<'static, str>>,
     /// The scheme with which the server signed its share (TLS 1.2).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub signature_algorithm: Option<Code16>,

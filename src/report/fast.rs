@@ -189,6 +189,9 @@ fn key_exchange(exchange: Option<&KeyExchange>, out: &mut Vec<u8>) {
     text(b",\"key_exchange\":{\"kind\":", &exchange.kind, out);
     code(b",\"group\":", exchange.group, out);
     numbers(b",\"dh_bits\":", exchange.dh_bits, out);
+    if let Some(group) = exchange.dh_group.as_deref() {
+        text(b",\"dh_group\":", group, out);
+    }
     code(
         b",\"signature_algorithm\":",
         exchange.signature_algorithm,

@@ -3,6 +3,7 @@
 //! A cold message: its parameters are read by `tls-parser`.
 
 use super::code_points::{CipherSuite, KeyExchange};
+use super::dh_primes;
 use tls_parser::{ECParametersContent, parse_dh_params, parse_ecdh_params};
 
 /// What a ServerKeyExchange shows.
@@ -12,6 +13,8 @@ pub struct KeyExchangeView {
     pub group: Option<u16>,
     /// Size of the Diffie-Hellman prime in bits.
     pub dh_bits: Option<u32>,
+    /// The name of that prime, where it has one: `modp1024`, `ffdhe2048`.
+    pub dh_group: Option<&'static str>,
     /// The scheme of the signature (TLS 1.2).
     pub signature_algorithm: Option<u16>,
 }
@@ -35,6 +38,7 @@ impl KeyExchangeView {
                     return view;
                 };
                 view.dh_bits = Some(bits(params.dh_p));
+                view.dh_group = dh_primes::name(params.dh_p);
                 rest
             }
             _ => return view,

@@ -6,6 +6,7 @@ pub mod client_hello;
 /// One table of each registry: number, name, attributes.
 pub mod code_points;
 pub mod decrypt;
+mod dh_primes;
 pub mod dtls;
 pub mod fingerprint;
 pub mod handshake;
