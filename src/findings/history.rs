@@ -27,7 +27,7 @@ use crate::tls::code_points::is_grease;
 use hashbrown::HashMap;
 use order::Ordered;
 use shared::{Fresh, Shared};
-use std::{collections::VecDeque, sync::Arc};
+use std::{cell::OnceCell, collections::VecDeque, sync::Arc};
 
 /// So many handshakes of one client with one server are notable, whatever became of them: health probes are as many. Less
 /// where a shorter series is asked for.
@@ -352,6 +352,7 @@ impl History {
             own,
             order,
             resolved: Resolved::new(dns),
+            speakers: OnceCell::new(),
             is_under_way: false,
         }
     }

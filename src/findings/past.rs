@@ -11,7 +11,9 @@ use super::text::say;
 use super::trace::{Kind, Own, Sort, Trace};
 use crate::record::{Address, Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
+use hashbrown::HashSet;
 use std::{
+    cell::OnceCell,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, binary_heap::PeekMut},
     net::IpAddr,
@@ -49,6 +51,8 @@ pub(super) struct Past {
     pub(super) by_name: BTreeMap<u32, Members>,
     /// What DNS told.
     pub(super) resolved: Resolved,
+    /// Where a client said hello; for [`Past::speaks_tls`].
+    pub(super) speakers: OnceCell<HashSet<Endpoint>>,
     /// Connections are still under way, and have no trace yet: what is not among the traces may be all the same.
     pub(super) is_under_way: bool,
 }
@@ -200,10 +204,13 @@ impl Past {
         self.servers.get(server).map_or(&[], |all| &all.kinds)
     }
 
-    /// A client was seen to say hello there.
+    /// A client was seen to say hello there, be it to who answers behind an explicit proxy.
     pub(super) fn speaks_tls(&self, server: &Endpoint) -> bool {
-        let mut kinds = self.kinds_of(self.kinds_at(server));
-        kinds.any(|(_, kind)| kind.hello.is_some())
+        let speakers = self.speakers.get_or_init(|| {
+            let greeted = self.kinds.iter().filter(|kind| kind.hello.is_some());
+            greeted.map(|kind| kind.server).collect()
+        });
+        speakers.contains(server)
     }
 
     /// Kinds by their numbers.

@@ -397,6 +397,17 @@ mod tests {
         let spoke = Make::new().server("10.0.0.5:10443").answer(0x0303, 0xc02f);
         let found = diagnose(&[refused("10.0.0.5:10443"), spoke]);
         assert!(find(&found, id).is_some());
+        // A proxy through which TLS went before is down.
+        let through = Make::new().server("10.0.0.8:3128").answer(0x0303, 0xc02f);
+        let through = through.with(|record| {
+            record.proxy = Some(crate::record::Proxy {
+                kind: "http-connect".into(),
+                target: Some("www.contoso.com:443".into()),
+                status: Some(200),
+            });
+        });
+        let found = diagnose(&[refused("10.0.0.8:3128"), through]);
+        assert!(find(&found, id).is_some());
     }
 
     #[test]
