@@ -163,6 +163,7 @@ mod tests {
 
     /// Whether the rule of this id is asked.
     fn asks(made: &Make, id: &str) -> bool {
+        assert!(rules().any(|rule| rule.entry.id == id), "{id}");
         asked_of(&Facts::of(&made.record)).any(|rule| rule.entry.id == id)
     }
 
@@ -185,7 +186,7 @@ mod tests {
             "legacy-version-negotiated",
             "client-max-version-o365",
             "cert-name-mismatch",
-            "ntlm-over-tls",
+            "ntlm-weak-or-unbound",
         ] {
             assert!(!asks(&good, id) && !asks(&hidden, id), "{id}");
         }
