@@ -17,17 +17,16 @@ use std::{
 pub(super) struct Bridges(BTreeMap<Endpoint, BTreeSet<Endpoint>>);
 
 impl Bridges {
-    /// Those among some servers.
-    pub(super) fn among(report: &Report<'_>, servers: impl IntoIterator<Item = Endpoint>) -> Self {
+    /// All of them.
+    pub(super) fn of(report: &Report<'_>) -> Self {
         let past = report.past;
         let proxies = &report.settings.proxies;
-        let mut servers = servers.into_iter();
         let may_be = |ip: IpAddr| {
             past.clients.number(ip).is_some() || proxies.iter().any(|known| known.ip == ip)
         };
         let mut found: BTreeMap<Endpoint, BTreeSet<Endpoint>> = BTreeMap::new();
         // Most servers call nobody.
-        if !servers.any(|server| may_be(server.ip)) {
+        if !past.servers.keys().any(|server| may_be(server.ip)) {
             return Self(found);
         }
         for leg in legs(report) {

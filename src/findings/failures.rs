@@ -119,7 +119,8 @@ pub(super) fn silence_severity(
 /// `hello-reset`: what no other survey explained, and what separates it from what works.
 fn resets(report: &mut Report<'_>) {
     let past = report.past;
-    let mut answered: BTreeMap<Endpoint, Members> = BTreeMap::new();
+    // Of each server what it served, and what tells the hellos of all its clients that failed from these.
+    let mut answered: BTreeMap<Endpoint, (Members, Option<String>)> = BTreeMap::new();
     let mut by_pair: Vec<(IpAddr, Endpoint, Vec<usize>)> = Vec::new();
     let mut by_server: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
     for (client, server, list) in past
@@ -141,10 +142,11 @@ fn resets(report: &mut Report<'_>) {
         };
         // What a server does not like shows over all of its clients.
         let all_failed = by_server.get(&server).unwrap_or(&failed);
-        let all = past.kinds_at(&server);
-        let served = &*answered
-            .entry(server)
-            .or_insert_with(|| past.members(all, |kind| kind.answer.is_some()));
+        let (served, feature) = &*answered.entry(server).or_insert_with(|| {
+            let served = past.members(past.kinds_at(&server), |kind| kind.answer.is_some());
+            let feature = separating_feature(past, all_failed, &served);
+            (served, feature)
+        });
         let in_path = in_path(report, &failed);
         let cause = match (in_path, example.own.close) {
             (Some(_), _) => "in-path",
@@ -174,7 +176,7 @@ fn resets(report: &mut Report<'_>) {
                     group.set("ttl_reset", &close.to_string());
                 }
             }
-            let feature = separating_feature(past, all_failed, served);
+            let feature = feature.clone();
             if let Some(feature) = feature.or_else(|| separating_feature(past, &failed, served)) {
                 group.set("feature", &feature);
             }

@@ -3,7 +3,6 @@
 //! A group is what the administrator names (authoritative), or what received one name, with private addresses only: public
 //! addresses behind one name are content networks, which differ on purpose. The reason for the grouping is printed.
 
-use super::bridges::Bridges;
 use super::facts::{suite_name, version_name};
 use super::groups::Subject;
 use super::names::certificate_name;
@@ -78,14 +77,11 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
     let tunnels = past.by_first_like(|sort| sort.flags.tunnelled);
     let proxies: BTreeSet<Endpoint> = tunnels.map(|(_, kind)| kind.server).collect();
     // Nor is one that encrypts again, of the servers behind it; that is looked up where there may be a farm.
-    let mut bridges: Option<Bridges> = None;
     for (name, reason, mut members) in by_name.chain(others) {
         let name: Box<str> = name;
         members.retain(|member| !proxies.contains(member));
         if members.len() >= 2 && members.iter().any(|member| is_private(member.ip)) {
-            let bridges =
-                bridges.get_or_insert_with(|| Bridges::among(report, past.servers.keys().copied()));
-            bridges.set_apart(&mut members);
+            report.bridges().set_apart(&mut members);
         }
         let ports: BTreeSet<u16> = members.iter().map(|member| member.port).collect();
         let known = found

@@ -1,6 +1,5 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
-use super::bridges::Bridges;
 use super::certificate::{card, date};
 use super::farm::{configured, is_private};
 use super::groups::Subject;
@@ -128,7 +127,6 @@ fn certificates(report: &mut Report<'_>) {
     }
     // A farm that is asked for by one name would be told twice.
     let mut told: HashSet<(usize, usize)> = HashSet::new();
-    let mut bridges: Option<Bridges> = None;
     for (place, (name, kinds)) in names.into_iter().enumerate() {
         let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
             kind.leaf.is_some()
@@ -161,8 +159,7 @@ fn certificates(report: &mut Report<'_>) {
             let mut pair = apart(report, &runs);
             if !is_configured && pair.is_some() {
                 let servers: BTreeSet<Endpoint> = runs.keys().copied().collect();
-                let bridges = bridges
-                    .get_or_insert_with(|| Bridges::among(report, past.servers.keys().copied()));
+                let bridges = report.bridges();
                 runs.retain(|server, _| !bridges.leads_to(*server, &servers));
                 pair = apart(report, &runs).filter(|_| runs.len() >= 2);
             }

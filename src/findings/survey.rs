@@ -5,6 +5,7 @@
 
 use super::aside::Aside;
 use super::baseline::Baseline;
+use super::bridges::Bridges;
 use super::groups::{Group, Groups, Subject, Value, through};
 use super::history::PAIR_NOTABLE;
 use super::past::Past;
@@ -13,7 +14,7 @@ use super::{Settings, Verdict, entry};
 use crate::record::{Evidence, Outcome, Severity, Side, Timestamp};
 use hashbrown::HashSet;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 /// Equal connections at a regular interval that are taken for health probes.
 const PROBES_MIN: usize = PAIR_NOTABLE;
@@ -37,6 +38,8 @@ pub(super) struct Report<'r> {
     checks: Vec<(Vec<usize>, f64)>,
     /// Traces that offer less than their client can, since a try before them failed.
     fallen: HashSet<usize>,
+    /// Looked up by the first survey that asks.
+    bridges: OnceCell<Bridges>,
 }
 
 impl<'r> Report<'r> {
@@ -51,6 +54,7 @@ impl<'r> Report<'r> {
             probes: vec![false; past.len()],
             checks: Vec::new(),
             fallen: HashSet::new(),
+            bridges: OnceCell::new(),
             past,
             aside,
             baseline,
@@ -86,6 +90,11 @@ impl<'r> Report<'r> {
     /// All that fall back.
     pub(super) fn fallen(&self) -> &HashSet<usize> {
         &self.fallen
+    }
+
+    /// Proxies that encrypt again.
+    pub(super) fn bridges(&self) -> &Bridges {
+        self.bridges.get_or_init(|| Bridges::of(self))
     }
 
     pub(super) fn is_probe(&self, index: usize) -> bool {
