@@ -99,6 +99,12 @@ impl<'a> Facts<'a> {
         self.sni().or_else(|| self.tunnel())
     }
 
+    /// The hello says that the client can do more, and repeats a failed one at a lower version (RFC 7507).
+    pub(super) fn falls_back(&self) -> bool {
+        self.client_hello
+            .is_some_and(|hello| hello.shape.fallback_scsv)
+    }
+
     /// The host and port to which an explicit proxy leads the connection, in the client's words.
     pub(super) fn origin(&self) -> Option<&'a str> {
         let proxy = self.record.proxy.as_ref()?;

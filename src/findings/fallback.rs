@@ -61,7 +61,7 @@ pub(super) static SURVEYS: &[Survey] = &[
 /// `client-max-version-o365` on one handshake. The signal of a fallback (RFC 7507) says that the client can do more.
 fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     (facts.offer_max? < VersionRank::Tls12
-        && !facts.client_hello?.shape.fallback_scsv
+        && !facts.falls_back()
         && facts
             .wanted()
             .is_some_and(|name| hosts::is_strict(name, settings)))
@@ -131,7 +131,7 @@ fn over(trace: &Trace<'_>) -> Timestamp {
 }
 
 /// The hello says that it follows a failed one at a higher version (RFC 7507).
-fn signals_fallback(past: &Past, kind: &Kind) -> bool {
+pub(super) fn signals_fallback(past: &Past, kind: &Sort) -> bool {
     past.hello(kind)
         .is_some_and(|hello| hello.shape.fallback_scsv)
 }

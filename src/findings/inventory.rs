@@ -4,6 +4,7 @@
 //! These are the quiet ones: mostly worth knowing, and the base on which other findings are trusted.
 
 use super::facts::{suite_name, version_name};
+use super::fallback::signals_fallback;
 use super::groups::{Group, Subject};
 use super::history::Hello;
 use super::http2::is_permitted;
@@ -237,9 +238,7 @@ fn better_versions(report: &mut Report<'_>) {
     let limited = |sort: &Sort| {
         sort.negotiated.is_some()
             && sort.negotiated == sort.offer_max
-            && past
-                .hello(sort)
-                .is_none_or(|hello| !hello.shape.fallback_scsv)
+            && !signals_fallback(past, sort)
             && sort.offer_max <= Some(VersionRank::Tls11)
             && past
                 .answer(sort)

@@ -97,7 +97,12 @@ fn dhe_ratio(report: &mut Report<'_>) {
 fn died_late(trace: &Trace<'_>) -> bool {
     trace.outcome == Outcome::LateFailure
         || trace.outcome == Outcome::ServerAlert
-            && matches!(trace.alert, Some((Side::Server, 20 | 51 | 80)))
+            && matches!(trace.alert, Some((Side::Server, code)) if is_about_keys(code))
+}
+
+/// bad_record_mac, decrypt_error, internal_error: what servers say where keys do not fit.
+fn is_about_keys(alert: u8) -> bool {
+    matches!(alert, 20 | 51 | 80)
 }
 
 fn pair(facts: &Facts<'_>, _: Verdict) -> Subject {
@@ -268,7 +273,7 @@ fn late_failure(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     }
     let late_alert = record.outcome == Outcome::ServerAlert
         && client_answered(facts)
-        && matches!(facts.fatal_code(Side::Server), Some(20 | 51 | 80));
+        && facts.fatal_code(Side::Server).is_some_and(is_about_keys);
     // Of a resumed session the server speaks last but one: then it is the client that refuses.
     let refused = record.outcome == Outcome::ClientAlert && differs_in_ems(facts);
     if record.outcome != Outcome::LateFailure && !late_alert && !refused {

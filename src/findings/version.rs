@@ -93,12 +93,6 @@ fn refused_by_client(facts: &Facts<'_>) -> bool {
     matches!(facts.fatal_code(Side::Client), Some(47 | 70))
 }
 
-/// The hello says that the client can do more (RFC 7507).
-fn falls_back(facts: &Facts<'_>) -> bool {
-    let hello = facts.client_hello;
-    hello.is_some_and(|hello| hello.shape.fallback_scsv)
-}
-
 /// `legacy-version-negotiated`.
 fn legacy_negotiated(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     // The format of the hello tells of an old client, whatever was negotiated.
@@ -123,7 +117,7 @@ fn legacy_negotiated(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> 
             .is_some_and(|name| hosts::is_strict(name, settings));
     let cause = match facts.offer_max {
         Some(offered) if offered > negotiated => "server",
-        Some(_) if falls_back(facts) => "fallback",
+        Some(_) if facts.falls_back() => "fallback",
         Some(_) => "client",
         None => "offer-not-seen",
     };
@@ -149,7 +143,7 @@ fn server_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     let offered = facts.offer_max?.min(VersionRank::Tls12);
     if facts.negotiated? >= offered
         || offered < VersionRank::Tls12
-        || falls_back(facts)
+        || facts.falls_back()
         || is_downgrade(facts)
     {
         return None;
@@ -163,7 +157,7 @@ fn server_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 /// `client-version-limited`.
 fn client_limited(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
-    let offered = facts.offer_max.filter(|_| !falls_back(facts))?;
+    let offered = facts.offer_max.filter(|_| !facts.falls_back())?;
     let severity = match sentinel(facts)? {
         Sentinel::Tls12 if offered == VersionRank::Tls12 => Severity::Info,
         Sentinel::Tls11 if offered <= VersionRank::Tls11 => Severity::Warning,
