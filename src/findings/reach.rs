@@ -457,24 +457,20 @@ fn tell_failures(
 /// When a host that asked steadily over UDP fell silent, and until when as far as the capture shows.
 fn silence(client: &DnsClient) -> Option<(DnsSpan, Timestamp, Option<Timestamp>)> {
     const SILENCE_US: i64 = 300_000_000;
-    const PAUSE_US: i64 = 60_000_000;
     let mut begin: Option<DnsSpan> = None;
     for (place, span) in client.spans.iter().enumerate() {
         // Ten minutes of questions may lie across two of the spans, which begin by the clock.
-        let goes_on = span.longest_pause_us <= PAUSE_US;
         let before = place
             .checked_sub(1)
             .and_then(|place| client.spans.get(place));
         let follows = before.is_some_and(|before| {
-            before.longest_pause_us <= PAUSE_US && span.first.micros_since(before.last) <= PAUSE_US
+            before.is_unbroken() && span.first.micros_since(before.last) <= DnsSpan::PAUSE_US
         });
         if !follows {
             begin = None;
         }
         let since = *begin.get_or_insert(*span);
-        let least = DnsSpan::LENGTH_NS / 1_000 - 2 * PAUSE_US;
-        let lasts = span.last.micros_since(since.first) >= least;
-        if !(span.is_steady() || goes_on && lasts) {
+        if !span.is_unbroken() || !DnsSpan::is_between(since.first, span.last) {
             continue;
         }
         let steady = match before {
@@ -494,7 +490,7 @@ fn silence(client: &DnsClient) -> Option<(DnsSpan, Timestamp, Option<Timestamp>)
             .filter(|next| DnsSpan::number_of(next.first) == number + 1);
         match next {
             // It goes on: what follows is looked at in its turn.
-            Some(next) if next.first.micros_since(span.last) <= PAUSE_US => {}
+            Some(next) if next.first.micros_since(span.last) <= DnsSpan::PAUSE_US => {}
             Some(next) if next.first.micros_since(span.last) >= SILENCE_US => {
                 return Some((steady, span.last, Some(next.first)));
             }

@@ -204,22 +204,32 @@ impl DnsSpan {
     /// Length of a span.
     pub const LENGTH_NS: i64 = 600_000_000_000;
 
-    const MINUTE_US: i64 = 60_000_000;
+    /// Longest pause of a host that asks steadily.
+    pub const PAUSE_US: i64 = 60_000_000;
 
     /// Which span of all time a moment falls into.
     pub fn number_of(time: Timestamp) -> i64 {
         time.0.div_euclid(Self::LENGTH_NS)
     }
 
+    /// A query at least once a minute.
+    pub fn is_unbroken(&self) -> bool {
+        self.longest_pause_us <= Self::PAUSE_US
+    }
+
+    /// Nearly a whole span, or more, lies between.
+    pub fn is_between(first: Timestamp, last: Timestamp) -> bool {
+        last.micros_since(first) >= Self::LENGTH_NS / 1000 - 2 * Self::PAUSE_US
+    }
+
     /// A query at least once a minute, and nearly from end to end.
     pub fn is_steady(&self) -> bool {
-        self.longest_pause_us <= Self::MINUTE_US
-            && self.last.micros_since(self.first) >= Self::LENGTH_NS / 1000 - 2 * Self::MINUTE_US
+        self.is_unbroken() && Self::is_between(self.first, self.last)
     }
 
     /// A query at least once a minute, up to the end: with the span behind it that may last for as long.
     pub fn reaches_end(&self) -> bool {
         let rest_us = (Self::LENGTH_NS - self.last.0.rem_euclid(Self::LENGTH_NS)) / 1000;
-        self.queries > 1 && self.longest_pause_us <= Self::MINUTE_US && rest_us <= Self::MINUTE_US
+        self.queries > 1 && self.is_unbroken() && rest_us <= Self::PAUSE_US
     }
 }
