@@ -54,16 +54,7 @@ const USUAL_BYTES: usize = 1024;
 
 /// What the lists of a hello take beyond what is usual.
 fn shape_bytes(shape: &ClientHelloShape) -> usize {
-    let lists = [
-        &shape.supported_groups,
-        &shape.signature_algorithms,
-        &shape.key_share_groups,
-        &shape.supported_versions,
-    ];
-    let listed: usize = lists.into_iter().flatten().map(Vec::len).sum();
-    let codes = listed + shape.cipher_suites.len() + shape.extensions.len();
-    let protocols = shape.alpn.iter().flatten().map(|name| name.len() + 48);
-    let bytes = 2 * codes + shape.ja3_string.len() + protocols.sum::<usize>();
+    let bytes = 2 * shape.codes() + shape.text_bytes();
     bytes.saturating_sub(USUAL_BYTES)
 }
 

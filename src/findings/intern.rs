@@ -65,18 +65,7 @@ const CODE_BYTES: usize = 12;
 
 impl Weigh for ClientHelloShape {
     fn heap_bytes(&self) -> usize {
-        let lists = [
-            &self.supported_versions,
-            &self.supported_groups,
-            &self.key_share_groups,
-            &self.signature_algorithms,
-            &self.certificate_compression,
-        ];
-        let listed: usize = lists.into_iter().flatten().map(Vec::len).sum();
-        let codes = listed + self.cipher_suites.len() + self.extensions.len();
-        let protocols = self.alpn.iter().flatten().map(|name| name.len() + 16);
-        let texts = self.ja3_string.len() + protocols.sum::<usize>();
-        size_of::<Self>() + codes * CODE_BYTES + 2 * texts + 512
+        size_of::<Self>() + self.codes() * CODE_BYTES + 2 * self.text_bytes() + 512
     }
 }
 

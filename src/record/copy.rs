@@ -37,7 +37,6 @@ pub struct Interner {
     /// As those of clients.
     pub server_hellos: Pool<ServerHello>,
     scratch: Vec<u8>,
-    max: usize,
     keep_der: bool,
     stacks: Stacks,
 }
@@ -52,18 +51,17 @@ pub struct Place {
 }
 
 impl Interner {
-    /// Remembers at most `max` of each kind.
+    /// Remembers at most `max` shapes of each kind, and a fourth as many certificates and chains.
     pub fn new(max: usize) -> Self {
         Self {
-            clients: Remembered::default(),
-            servers: Remembered::default(),
-            completed: Remembered::default(),
-            certificates: Remembered::default(),
-            chains: Remembered::default(),
+            clients: Remembered::new(max, SHAPE_TIMES),
+            servers: Remembered::new(max, SHAPE_TIMES),
+            completed: Remembered::new(max, SHAPE_TIMES),
+            certificates: Remembered::new(max / 4, CERTIFICATE_TIMES),
+            chains: Remembered::new(max / 4, CERTIFICATE_TIMES),
             client_hellos: Pool::default(),
             server_hellos: Pool::default(),
             scratch: Vec::new(),
-            max,
             keep_der: false,
             stacks: Stacks::default(),
         }
@@ -100,12 +98,7 @@ impl Interner {
             shape.client_stack = stacks.recognise(&shape).map(Box::new);
             Arc::new(shape)
         };
-        let shape = remember(
-            &mut self.clients,
-            &self.scratch,
-            (self.max, SHAPE_TIMES),
-            build,
-        );
+        let shape = self.clients.value(&self.scratch, build);
         self.client_hellos.boxed(ClientHello {
             frame: place.frame,
             segments: place.segments,
@@ -131,12 +124,7 @@ impl Interner {
         let sentinel = sentinel(hello, &details);
         server_shape_key(&mut self.scratch, hello, &details, sentinel);
         let build = || Arc::new(server_shape(hello, &details, sentinel, list_max));
-        let shape = remember(
-            &mut self.servers,
-            &self.scratch,
-            (self.max, SHAPE_TIMES),
-            build,
-        );
+        let shape = self.servers.value(&self.scratch, build);
         self.server_hellos.boxed(ServerHello {
             frame: place.frame,
             resumed: resumed || details.pre_shared_key.is_some(),
@@ -162,67 +150,39 @@ impl Interner {
                 ..shape.clone()
             })
         };
-        remember(
-            &mut self.completed,
-            &self.scratch,
-            (self.max, SHAPE_TIMES),
-            build,
-        )
+        self.completed.value(&self.scratch, build)
     }
 
     /// The first `most` certificates of a list.
     pub fn chain(&mut self, list: CertificateList<'_>, most: usize) -> Chain {
-        let (certificates, max, keep_der) = (&mut self.certificates, self.max / 4, self.keep_der);
+        let (certificates, keep_der) = (&mut self.certificates, self.keep_der);
         let mut read = || {
             let ders = list.iter().take(most);
-            let read = ders.map(|der| certificate(certificates, der, max, keep_der));
+            let read = ders.map(|der| certificate(certificates, der, keep_der));
             Chain::from(read.collect::<Vec<_>>())
         };
         match list.alike() {
-            Some(key) => remember(&mut self.chains, key, (max, CERTIFICATE_TIMES), read),
+            Some(key) => self.chains.value(key, read),
             None => read(),
         }
     }
 
     /// A chain of one.
     pub fn leaf(&mut self, der: &[u8]) -> Chain {
-        vec![certificate(
-            &mut self.certificates,
-            der,
-            self.max / 4,
-            self.keep_der,
-        )]
-        .into()
+        vec![certificate(&mut self.certificates, der, self.keep_der)].into()
     }
 }
 
 fn certificate(
     known: &mut Remembered<Arc<Certificate>>,
     der: &[u8],
-    max: usize,
     keep_der: bool,
 ) -> Arc<Certificate> {
-    remember(known, der, (max, CERTIFICATE_TIMES), || {
+    known.value(der, || {
         let mut certificate = super::certificate::read(der);
         certificate.der = keep_der.then(|| der.into());
         Arc::new(certificate)
     })
-}
-
-/// Values by the bytes of which they are made.
-#[derive(Debug)]
-struct Remembered<V> {
-    values: HashMap<Box<[u8]>, V>,
-    bytes: usize,
-}
-
-impl<V> Default for Remembered<V> {
-    fn default() -> Self {
-        Self {
-            values: HashMap::new(),
-            bytes: 0,
-        }
-    }
 }
 
 /// Bytes for each value that may be remembered; a few large ones stand for many small ones.
@@ -235,28 +195,43 @@ const SHAPE_TIMES: usize = 10;
 /// The same of a certificate, which mostly is keys and signatures.
 const CERTIFICATE_TIMES: usize = 4;
 
-/// The value for this key, built if it is new; it takes about so many `times` the key's bytes. Copies are cheap.
-fn remember<V: Clone>(
-    known: &mut Remembered<V>,
-    key: &[u8],
-    (max, times): (usize, usize),
-    build: impl FnOnce() -> V,
-) -> V {
-    if key.len() > REMEMBERED_BYTES_MAX {
-        return build();
+/// Values by the bytes of which they are made; at most `max`, each of which takes about so many `times` its key's bytes.
+#[derive(Debug)]
+struct Remembered<V> {
+    values: HashMap<Box<[u8]>, V>,
+    bytes: usize,
+    max: usize,
+    times: usize,
+}
+
+impl<V: Clone> Remembered<V> {
+    fn new(max: usize, times: usize) -> Self {
+        Self {
+            values: HashMap::new(),
+            bytes: 0,
+            max,
+            times,
+        }
     }
-    if let Some(value) = known.values.get(key) {
-        return value.clone();
+
+    /// The value for this key, built if it is new. Copies are cheap.
+    fn value(&mut self, key: &[u8], build: impl FnOnce() -> V) -> V {
+        if key.len() > REMEMBERED_BYTES_MAX {
+            return build();
+        }
+        if let Some(value) = self.values.get(key) {
+            return value.clone();
+        }
+        let value = build();
+        let bytes = key.len() * self.times;
+        if self.values.len() >= self.max || self.bytes + bytes > self.max * ROOM {
+            self.values.clear();
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        self.values.insert(key.into(), value.clone());
+        value
     }
-    let value = build();
-    let bytes = key.len() * times;
-    if known.values.len() >= max || known.bytes + bytes > max * ROOM {
-        known.values.clear();
-        known.bytes = 0;
-    }
-    known.bytes += bytes;
-    known.values.insert(key.into(), value.clone());
-    value
 }
 
 fn push_part(key: &mut Vec<u8>, part: Option<&[u8]>) {
@@ -468,16 +443,16 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_by_its_bytes_too() {
-        let mut known = Remembered::default();
+        let mut known = Remembered::new(16, SHAPE_TIMES);
         for n in 0..100_u8 {
             let large = vec![n; REMEMBERED_BYTES_MAX];
-            assert_eq!(remember(&mut known, &large, (16, SHAPE_TIMES), || n), n);
+            assert_eq!(known.value(&large, || n), n);
             assert!(known.values.len() <= 1 && known.bytes <= 16 * ROOM);
             // It is found again, until it has to go.
-            assert_eq!(remember(&mut known, &large, (16, SHAPE_TIMES), || 0), n);
+            assert_eq!(known.value(&large, || 0), n);
         }
         for n in 0..100_u8 {
-            remember(&mut known, &[n; 30], (16, SHAPE_TIMES), || n);
+            known.value(&[n; 30], || n);
             assert!(known.values.len() <= 16);
         }
         assert!(known.values.len() > 1);

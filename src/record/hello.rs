@@ -143,6 +143,27 @@ pub struct ClientHelloShape {
     pub marks: Once<HelloMarks>,
 }
 
+impl ClientHelloShape {
+    /// Entries of all its lists of codes, which are cut to a cap each: what its memory depends on.
+    pub fn codes(&self) -> usize {
+        let lists = [
+            &self.supported_versions,
+            &self.supported_groups,
+            &self.key_share_groups,
+            &self.signature_algorithms,
+            &self.certificate_compression,
+        ];
+        let listed: usize = lists.into_iter().flatten().map(Vec::len).sum();
+        listed + self.cipher_suites.len() + self.extensions.len()
+    }
+
+    /// Bytes of its texts, and what each protocol takes beside its name.
+    pub fn text_bytes(&self) -> usize {
+        let protocols = self.alpn.iter().flatten().map(|name| name.len() + 48);
+        self.ja3_string.len() + protocols.sum::<usize>()
+    }
+}
+
 /// What findings ask of a ClientHello, read once: few programs send most hellos.
 #[derive(Clone, Copy, Debug)]
 pub struct HelloMarks {
