@@ -320,7 +320,7 @@ impl Connection {
     }
 
     /// Particulars that only some diagnoses ask for.
-    fn observed(&self, draft: &Draft) -> Observed {
+    fn observed(&self, draft: &Draft, unanswered_ns: Option<i64>) -> Observed {
         let client = self.client(draft);
         let seen = |value: u16| (value != 0).then_some(value);
         let unanswered = draft.client_hello.is_some() && draft.server_hello.is_none();
@@ -337,7 +337,7 @@ impl Connection {
             server_mss: seen(self.mss[client.reverse() as usize]),
             without_payload: (self.syn_ack_seen && self.payload_seen == [false; 2]).then_some(true),
             hello_acknowledged: unanswered.then_some(draft.client_hello_acknowledged),
-            unanswered_us: None,
+            unanswered_us: unanswered_ns.map(|ns| ns / 1_000),
             hello_retransmits: unanswered.then(|| self.streams[client as usize].retransmits()),
             server_flight_unacknowledged_bytes: unacknowledged,
             server_flight_retransmits: unacknowledged
@@ -388,10 +388,7 @@ impl Connection {
         let tls = draft.has_handshake();
         let tcp = self.tcp(&draft);
         let timing = draft.timing(tcp.rtt_us);
-        let observed = Observed {
-            unanswered_us: unanswered_ns.map(|ns| ns / 1_000),
-            ..self.observed(&draft)
-        };
+        let observed = self.observed(&draft, unanswered_ns);
         let defects = self.defects(&mut draft);
         let application_bytes = draft
             .complete_ns

@@ -128,11 +128,10 @@ impl History {
 
     pub(super) fn add(&mut self, facts: &Facts<'_>) {
         let sort = self.sort(facts);
-        let lacks = |known: Option<u32>, has: bool| has && known.is_none();
-        if lacks(sort.hello, facts.client_hello.is_some())
-            || lacks(sort.answer, facts.server_hello.is_some())
-            || lacks(sort.name, facts.wanted().is_some())
-            || lacks(sort.leaf, !facts.record.certificates.is_empty())
+        if sort.hello.is_none() && facts.client_hello.is_some()
+            || sort.answer.is_none() && facts.server_hello.is_some()
+            || sort.name.is_none() && facts.wanted().is_some()
+            || sort.leaf.is_none() && !facts.record.certificates.is_empty()
         {
             self.forgotten += 1;
         }

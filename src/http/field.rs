@@ -35,13 +35,8 @@ fn scheme(word: &[u8]) -> Option<&'static str> {
         .find(|known| known.as_bytes().eq_ignore_ascii_case(word))
 }
 
-fn text(bytes: &[u8]) -> Text {
+pub(super) fn text(bytes: &[u8]) -> Text {
     bytes.get(..TEXT_BYTES_MAX).unwrap_or(bytes).into()
-}
-
-/// A method, cut as any text is.
-pub(super) fn token(bytes: &[u8]) -> Text {
-    text(bytes)
 }
 
 /// Without a user and a password in front of it.

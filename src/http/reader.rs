@@ -313,7 +313,7 @@ fn message(from_client: bool, block: &[u8], stamp: u64, facts: &mut Facts) {
             ..Request::default()
         };
         hpack::fields(block, |name, value| match name {
-            b":method" => request.method = field::token(value),
+            b":method" => request.method = field::text(value),
             b":path" => request.path = field::path(value),
             b":authority" => request.host = Some(field::authority(value)),
             _ => request.field(&[name, b":", value].concat()),

@@ -73,7 +73,7 @@ pub struct Observed {
     /// The server's TCP acknowledged the whole ClientHello.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello_acknowledged: Option<bool>,
-    /// The complete ClientHello to the end of the capture, in microseconds, where the connection was still open then and
+    /// The complete ClientHello to the end of the capture, or to when the connection was given up, in microseconds, where the connection was still open then and
     /// nothing had come back: longer than to the connection's last packet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanswered_us: Option<i64>,
