@@ -324,13 +324,12 @@ impl History {
         } = order::ordered(&own, &self.shared);
         let (endpoints, sorts) = self.shared.listed();
         let clients = Clients::new(client_of, clients);
-        let by_client = ByNumber::new(&clients.of, clients.addresses.len());
         let kinds = Listed {
             kinds,
             endpoints,
             sorts,
         };
-        let members = Gathering::new(&kinds, &kind_of, &by_first);
+        let members = Gathering::new(&kinds, &by_first);
         Past {
             lang,
             captures,
@@ -341,9 +340,9 @@ impl History {
             others: self.others,
             servers: members.by(answering, endpoint_rank),
             by_name: members.by(|kind| kind.name, |name| *name),
-            pairs: Pairs::new(&clients, &by_client, &kind_of, &kinds, self.pair_notable),
-            by_kind: ByNumber::new(&kind_of, kinds.len()),
-            by_client,
+            pairs: Pairs::new(&clients, &kind_of, &kinds, self.pair_notable),
+            by_kind: ByNumber::new(kind_of.iter().copied(), kinds.len()),
+            by_client: OnceCell::new(),
             clients,
             kind_of,
             kinds,
@@ -492,8 +491,8 @@ mod tests {
         let starts: Vec<_> = past.all().map(|(_, trace)| trace.own.start).collect();
         assert!(starts.is_sorted(), "{starts:?}");
         assert_eq!(starts.len(), times.len());
-        let all: usize = past.servers.values().map(|all| all.traces.len()).sum();
-        assert_eq!(all, times.len());
+        let all = past.servers.keys().map(|server| past.at(server).len());
+        assert_eq!(all.sum::<usize>(), times.len());
     }
 
     #[test]

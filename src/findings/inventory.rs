@@ -551,7 +551,7 @@ fn mixed_offers(report: &mut Report<'_>) {
     let mut firsts = Vec::new();
     let mut add_firsts = |client: usize, traces: &mut Vec<usize>| {
         firsts.clear();
-        for index in past.by_client.of(client) {
+        for index in past.of_client_numbered(client) {
             if let Some(program) = program(*index)
                 && !firsts.iter().any(|(known, _)| *known == program)
             {

@@ -3,7 +3,7 @@
 use super::Lang;
 use super::facts::{moment, suite_name, version_name};
 use super::history::Hello;
-use super::lists::{ByNumber, Clients, Listed, Members};
+use super::lists::{ByNumber, Clients, Gathered, Listed, Members};
 use super::pairs::Pairs;
 use super::quality::lacks;
 use super::resolved::Resolved;
@@ -35,20 +35,20 @@ pub(super) struct Past {
     /// Traces by the number of their kind.
     pub(super) by_kind: ByNumber,
     pub(super) clients: Clients,
-    /// Traces by the number of their client.
-    pub(super) by_client: ByNumber,
+    /// Traces by the number of their client; for [`Past::of_client`].
+    pub(super) by_client: OnceCell<ByNumber>,
     pub(super) captures: Vec<Arc<str>>,
     pub(super) names: Vec<Box<str>>,
     pub(super) hellos: Vec<Hello>,
     pub(super) answers: Vec<Arc<ServerHelloShape>>,
     pub(super) certificates: Vec<Arc<Certificate>>,
     pub(super) others: Vec<u32>,
-    /// Traces and their kinds by server endpoint; without those through explicit proxies.
-    pub(super) servers: BTreeMap<Endpoint, Members>,
+    /// Kinds and traces by server endpoint; without those through explicit proxies.
+    pub(super) servers: BTreeMap<Endpoint, Gathered>,
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: Pairs,
-    /// Traces and their kinds by the number of the server name.
-    pub(super) by_name: BTreeMap<u32, Members>,
+    /// Kinds by the number of the server name.
+    pub(super) by_name: BTreeMap<u32, Gathered>,
     /// What DNS told.
     pub(super) resolved: Resolved,
     /// Where a client said hello; for [`Past::speaks_tls`].
@@ -196,7 +196,10 @@ impl Past {
 
     /// The traces of a server, in order of time.
     pub(super) fn at(&self, server: &Endpoint) -> &[usize] {
-        self.servers.get(server).map_or(&[], |all| &all.traces)
+        self.servers.get(server).map_or(&[], |all| {
+            all.traces
+                .get_or_init(|| self.traces_of(&all.kinds, |_| true))
+        })
     }
 
     /// The kinds of a server's traces, in the order of their first traces.
@@ -284,7 +287,16 @@ impl Past {
     /// The traces of a client, in order of time.
     pub(super) fn of_client(&self, client: IpAddr) -> &[usize] {
         let number = self.clients.number(client);
-        number.map_or(&[], |number| self.by_client.of(number))
+        number.map_or(&[], |number| self.of_client_numbered(number))
+    }
+
+    /// The same by the number of the client.
+    pub(super) fn of_client_numbered(&self, number: usize) -> &[usize] {
+        let by_client = self.by_client.get_or_init(|| {
+            let clients = &self.clients;
+            ByNumber::new(clients.of.iter().copied(), clients.addresses.len())
+        });
+        by_client.of(number)
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.
@@ -320,8 +332,8 @@ impl Past {
     }
 
     /// Servers with a handshake that did not complete.
-    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Members)> {
-        let troubled = |all: &Members| {
+    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Gathered)> {
+        let troubled = |all: &Gathered| {
             let mut kinds = self.kinds_of(&all.kinds);
             kinds.any(|(_, kind)| !kind.is_complete())
         };
@@ -384,8 +396,8 @@ impl Past {
         })
     }
 
-    /// Names in use, with their traces.
-    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Members)> {
+    /// Names in use, with their kinds.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Gathered)> {
         self.by_name.iter().filter_map(|(number, list)| {
             let name = self.names.get(usize::try_from(*number).ok()?)?;
             Some((name.as_ref(), list))

@@ -5,7 +5,7 @@
 
 use super::facts::Facts;
 use super::groups::{Subject, server_subject};
-use super::lists::Members;
+use super::lists::Gathered;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::{say, word};
@@ -165,7 +165,7 @@ fn tell_nameless(
     }
 }
 
-fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Members, served: &[usize]) {
+fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Gathered, served: &[usize]) {
     if served.len() < 2 {
         return;
     }
