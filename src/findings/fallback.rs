@@ -78,6 +78,9 @@ fn by_client_and_target(
     wanted: impl Fn(&Trace<'_>) -> bool,
 ) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
     let past = report.past;
+    if !clients.contains(&true) {
+        return BTreeMap::new();
+    }
     let kinds = past
         .kinds_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation && may_be(sort));
     let mut tries: HashMap<_, Vec<usize>> = HashMap::new();

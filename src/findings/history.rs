@@ -6,6 +6,7 @@
 //! time, so that the order in which captures or saved records came does not matter.
 
 mod absorb;
+mod clock;
 mod order;
 mod shared;
 
@@ -321,6 +322,7 @@ impl History {
             by_first,
             client_of,
             clients,
+            may_go_back,
         } = order::ordered(&own, &self.shared);
         let (endpoints, sorts) = self.shared.listed();
         let clients = Clients::new(client_of, clients);
@@ -351,6 +353,7 @@ impl History {
             order,
             resolved: Resolved::new(dns),
             speakers: OnceCell::new(),
+            may_go_back,
             is_under_way: false,
         }
     }

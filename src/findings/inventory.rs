@@ -3,7 +3,7 @@
 //!
 //! These are the quiet ones: mostly worth knowing, and the base on which other findings are trusted.
 
-use super::facts::{suite_name, version_name};
+use super::facts::{offered, suite_name, version_name};
 use super::fallback::signals_fallback;
 use super::groups::{Group, Subject};
 use super::history::Hello;
@@ -12,13 +12,13 @@ use super::lists::ip_rank;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
-use super::survey::Report;
+use super::survey::{Counted, Report};
 use super::text::word;
 use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -102,8 +102,18 @@ fn order_risk(report: &mut Report<'_>) {
             _ => None,
         })
         .collect();
+    let prohibited = past.kinds_like(|sort| {
+        sort.negotiated == Some(VersionRank::Tls12)
+            && past.suite(sort).is_some_and(CipherSuite::is_h2_prohibited)
+            && (past.answer(sort)).is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
+    });
+    let is_prohibited = |kind: &usize| prohibited.get(*kind) == Some(&true);
+    // Few hellos and answers are different.
+    let mut overruled_by: HashMap<(Option<u32>, Option<u32>), Option<CipherSuite>> = HashMap::new();
     for (server, all) in &past.servers {
-        if broken.contains(server) {
+        let kinds = all.kinds.iter().copied().filter(is_prohibited);
+        let kinds: Vec<usize> = kinds.collect();
+        if kinds.is_empty() || broken.contains(server) {
             continue;
         }
         let ledger = past.ledger(&all.kinds);
@@ -113,32 +123,29 @@ fn order_risk(report: &mut Report<'_>) {
             .filter(|(code, _)| is_permitted(CipherSuite(**code)))
             .map(|(code, index)| (*code, *index))
             .collect();
-        let skipped = |kind: &Kind| {
+        let mut skipped = |kind: &Kind| {
             let chosen = past.suite(kind)?;
             let signed = chosen.entry()?.authentication;
-            let offered = past.offered(kind);
-            let seen = offered.iter().find(|suite| {
+            let is_seen = |suite: &CipherSuite| {
                 permitted.contains_key(&suite.0)
                     && suite
                         .entry()
                         .is_some_and(|entry| entry.authentication == signed)
-            });
-            seen.copied().or_else(|| overruled(&offered, chosen))
+            };
+            let seen = past
+                .hello(kind)
+                .and_then(|hello| offered(&hello.shape).find(is_seen));
+            seen.or_else(|| {
+                let known = overruled_by.entry((kind.hello, kind.answer));
+                *known.or_insert_with(|| overruled(&past.offered(kind), chosen))
+            })
         };
         // Equal hellos with equal answers are alike: a server has few kinds of them.
         let mut known: HashMap<(Option<u32>, Option<u32>), bool> = HashMap::new();
-        let mut is_risky = |kind: &Kind| {
-            *known.entry((kind.hello, kind.answer)).or_insert_with(|| {
-                past.suite(kind).is_some_and(CipherSuite::is_h2_prohibited)
-                    && speaks_http(report, *server, kind)
-                    && past
-                        .answer(kind)
-                        .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
-                    && skipped(kind).is_some()
-            })
-        };
-        let risky = past.traces_of(&all.kinds, |kind| {
-            kind.negotiated == Some(VersionRank::Tls12) && is_risky(kind)
+        let risky = past.traces_of(&kinds, |kind| {
+            *known
+                .entry((kind.hello, kind.answer))
+                .or_insert_with(|| speaks_http(report, *server, kind) && skipped(kind).is_some())
         });
         let Some((_, example)) = past.of(&risky).next() else {
             continue;
@@ -316,12 +323,12 @@ const SEEN_ELSEWHERE: Verdict =
 
 /// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
 /// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer. `told`
-/// are the clients that have a finding each, once there are no more of these.
+/// marks by number the clients that have a finding each, once there are no more of these.
 fn old_clients(
     report: &mut Report<'_>,
     server: Endpoint,
     (kinds, old): (&[usize], &[usize]),
-    told: &mut Option<HashSet<IpAddr>>,
+    told: &mut Option<Vec<bool>>,
 ) {
     let past = report.past;
     let better = past
@@ -339,14 +346,19 @@ fn old_clients(
         .collect();
     if report.is_further(ID, verdict) {
         // Others are only counted.
-        let told = told.get_or_insert_with(|| report.groups.clients_of(ID, verdict.cause));
+        let told = told.get_or_insert_with(|| {
+            let told = report.groups.clients_of(ID, verdict.cause);
+            let clients = past.clients.addresses.iter();
+            clients.map(|client| told.contains(client)).collect()
+        });
         let is_told = |index: &usize| {
-            let trace = past.trace(*index);
-            trace.is_some_and(|trace| told.contains(&trace.own.client))
+            let client = past.clients.of.get(*index);
+            client.and_then(|number| told.get(*number as usize)) == Some(&true)
         };
-        let (known, further): (Vec<usize>, Vec<usize>) = indexes.into_iter().partition(is_told);
+        let mut further = Counted::default();
+        further.extend(indexes.iter().copied().filter(|index| !is_told(index)));
         report.count_further(ID, verdict, &further);
-        indexes = known;
+        indexes.retain(is_told);
     }
     let mut by_client: Vec<(IpAddr, &str, usize)> = past
         .of(&indexes)
@@ -442,25 +454,23 @@ fn resumption(report: &mut Report<'_>) {
 fn hello_retry(report: &mut Report<'_>) {
     let past = report.past;
     for (server, all) in &past.servers {
-        let mut hellos: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (number, kind) in past.kinds_of(&all.kinds) {
-            if let Some(hello) = past.hello(&kind)
-                && kind.negotiated == Some(VersionRank::Tls13)
-            {
-                hellos.entry(hello.key).or_default().push(number);
-            }
-        }
-        for mut kinds in hellos.into_values() {
-            let count = |kinds: &[usize]| -> usize {
-                kinds.iter().map(|kind| past.by_kind.of(*kind).len()).sum()
-            };
-            let is_retried = |kind: &Kind| kind.flags.retried;
-            let hellos = count(&kinds);
-            kinds.retain(|kind| past.kinds.get(*kind).is_some_and(|kind| is_retried(&kind)));
-            if count(&kinds) * 2 <= hellos {
+        let is_retried = |kind: &Kind| kind.flags.retried;
+        let key = |kind: &Kind| {
+            let hidden = kind.negotiated == Some(VersionRank::Tls13);
+            past.hello(kind).filter(|_| hidden).map(|hello| hello.key)
+        };
+        let kinds = || past.kinds_of(&all.kinds);
+        let retried = kinds().filter(|(_, kind)| is_retried(kind));
+        let keys: BTreeSet<u32> = retried.filter_map(|(_, kind)| key(&kind)).collect();
+        for wanted in keys {
+            let alike = kinds().filter(|(_, kind)| key(kind) == Some(wanted));
+            let alike: Vec<usize> = alike.map(|(number, _)| number).collect();
+            let hellos = alike.iter().map(|kind| past.by_kind.of(*kind).len());
+            let hellos: usize = hellos.sum();
+            let retried = past.traces_of(&alike, is_retried);
+            if retried.len() * 2 <= hellos {
                 continue;
             }
-            let retried = past.traces_of(&kinds, is_retried);
             let verdict = Verdict::new(Severity::Info, Confidence::Certain, "");
             if let Some(group) = report.tell(
                 "tls13-hello-retry",
@@ -484,100 +494,179 @@ fn is_old(offer: VersionRank) -> bool {
     offer < VersionRank::Tls12
 }
 
-/// By kind, who sent the hello; none where the hello says that it repeats a failed one at a lower version.
-fn programs(past: &Past) -> Vec<Option<Program>> {
-    let names = past.hellos.iter();
-    let names = names.map(|hello| hello.stack().map(Stack::name));
-    let known: BTreeSet<&str> = names.clone().flatten().collect();
-    let known: HashMap<&str, usize> = known.into_iter().zip(0..).collect();
-    let stacks: Vec<Option<usize>> = names.map(|name| known.get(name?).copied()).collect();
-    let program = |sort: &Sort| {
-        let offer = sort.offer_max?;
-        let scsv = past.hello(sort)?.shape.fallback_scsv;
-        let stack = stacks.get(usize::try_from(sort.hello?).ok()?)?;
-        (!scsv).then_some((offer, *stack))
-    };
-    let of_sort: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
-    // Few captures have an old offer at all.
-    match of_sort.iter().flatten().any(|(offer, _)| is_old(*offer)) {
-        true => past.kinds.by_sort(&of_sort, None),
-        false => Vec::new(),
-    }
+/// The programs that sent hellos.
+struct Programs {
+    /// In their order.
+    listed: Vec<Program>,
+    /// By kind, the place of its program; none where the hello says that it repeats a failed one at a lower version.
+    of_kind: Vec<Option<u16>>,
 }
 
-/// Clients that made an old offer and a higher one, with their numbers, the lowest address first.
-fn mixed_clients(
-    past: &Past,
-    program: impl Fn(usize) -> Option<Program>,
-) -> BinaryHeap<Reverse<ByAddress>> {
-    // By client, its lowest and its highest offer.
-    let mut offers: Vec<Option<(VersionRank, VersionRank)>> =
-        vec![None; past.clients.addresses.len()];
-    for (index, client) in past.clients.of.iter().enumerate() {
-        if let Some((offer, _)) = program(index)
-            && let Some(slot) = offers.get_mut(*client as usize)
-        {
-            let (low, high) = slot.get_or_insert((offer, offer));
-            *low = offer.min(*low);
-            *high = offer.max(*high);
+impl Programs {
+    fn of(past: &Past) -> Self {
+        let names = past.hellos.iter();
+        let names = names.map(|hello| hello.stack().map(Stack::name));
+        let known: BTreeSet<&str> = names.clone().flatten().collect();
+        let known: HashMap<&str, usize> = known.into_iter().zip(0..).collect();
+        let stacks: Vec<Option<usize>> = names.map(|name| known.get(name?).copied()).collect();
+        let program = |sort: &Sort| {
+            let offer = sort.offer_max?;
+            let scsv = past.hello(sort)?.shape.fallback_scsv;
+            let stack = stacks.get(usize::try_from(sort.hello?).ok()?)?;
+            (!scsv).then_some((offer, *stack))
+        };
+        let of_sort: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
+        let listed: BTreeSet<Program> = of_sort.iter().copied().flatten().collect();
+        // Stacks that are known, and versions, are few.
+        let places: HashMap<Program, u16> = listed.iter().copied().zip(0..).collect();
+        let of_sort = of_sort
+            .iter()
+            .map(|program| places.get(program.as_ref()?).copied());
+        Self {
+            listed: listed.into_iter().collect(),
+            of_kind: past.kinds.by_sort(&of_sort.collect::<Vec<_>>(), None),
         }
     }
-    let clients = past.clients.addresses.iter().zip(&offers).enumerate();
-    clients
-        .filter(|(_, (_, offers))| offers.is_some_and(|(low, high)| is_old(low) && low < high))
-        .map(|(number, (address, _))| Reverse((ip_rank(address), number)))
-        .collect()
+
+    /// A handshake of the program at this place has an old offer, one of the other a higher one.
+    fn are_mixed(&self, (low, high): (u16, u16)) -> bool {
+        let offer = |place: u16| self.listed.get(usize::from(place)).map(|program| program.0);
+        offer(low).is_some_and(is_old) && offer(low) < offer(high)
+    }
 }
 
 /// The number of a client, behind what orders its address.
 type ByAddress = ((bool, u128), usize);
 
+/// Clients that made an old offer and a higher one, with their numbers, the lowest address first. `tries` are the programs
+/// of all traces.
+fn mixed_clients(
+    past: &Past,
+    programs: &Programs,
+    tries: impl Iterator<Item = (usize, u32, u16)>,
+) -> BinaryHeap<Reverse<ByAddress>> {
+    // By client, its programs with the lowest and the highest offer.
+    let mut offers: Vec<Option<(u16, u16)>> = vec![None; past.clients.addresses.len()];
+    for (_, client, program) in tries {
+        if let Some(slot) = offers.get_mut(client as usize) {
+            let (low, high) = slot.get_or_insert((program, program));
+            *low = program.min(*low);
+            *high = program.max(*high);
+        }
+    }
+    let clients = past.clients.addresses.iter().zip(&offers).enumerate();
+    clients
+        .filter(|(_, (_, offers))| offers.is_some_and(|offers| programs.are_mixed(offers)))
+        .map(|(number, (address, _))| Reverse((ip_rank(address), number)))
+        .collect()
+}
+
 /// `same-client-mixed-offers`: programs of different age on one address.
 fn mixed_offers(report: &mut Report<'_>) {
     const ID: &str = "same-client-mixed-offers";
+    /// Clients of which all traces are gone through together.
+    const TOGETHER: usize = 256;
     let past = report.past;
     let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
-    let programs = programs(past);
-    if programs.is_empty() {
+    let programs = Programs::of(past);
+    // Few captures have an old offer at all.
+    if !(programs.listed.first()).is_some_and(|(offer, _)| is_old(*offer)) {
         return;
     }
     // A lower rung of a fallback is the same program once more.
     let fallen = report.fallen().clone();
-    let program = |index: usize| {
-        let program = programs.get(*past.kind_of.get(index)? as usize).copied()?;
-        program.filter(|_| !fallen.contains(&index))
+    let tries = || {
+        let traces = past.clients.of.iter().zip(&past.kind_of).enumerate();
+        traces.filter_map(|(index, (client, kind))| {
+            let program = *programs.of_kind.get(*kind as usize)?;
+            Some((index, *client, program?)).filter(|_| !fallen.contains(&index))
+        })
     };
-    // Adds the first trace of each program of a client.
-    let mut firsts = Vec::new();
-    let mut add_firsts = |client: usize, traces: &mut Vec<usize>| {
-        firsts.clear();
-        for index in past.of_client_numbered(client) {
-            if let Some(program) = program(*index)
-                && !firsts.iter().any(|(known, _)| *known == program)
-            {
-                firsts.push((program, *index));
+    let mut clients = mixed_clients(past, &programs, tries());
+    let mut next = || clients.pop().map(|Reverse((_, number))| number);
+    let mut further: Vec<usize> = Vec::new();
+    while further.is_empty() && !report.is_further(ID, verdict) {
+        let some: Vec<usize> = core::iter::from_fn(&mut next).take(TOGETHER).collect();
+        if some.is_empty() {
+            return;
+        }
+        let firsts = first_tries(past, &some, tries());
+        for (number, traces) in some.iter().zip(firsts) {
+            let Some(client) = past.clients.addresses.get(*number) else {
+                continue;
+            };
+            if report.is_further(ID, verdict) {
+                further.push(*number);
+                continue;
+            }
+            let subject = Subject::Named(client.to_string().into());
+            if let Some(group) = report.tell(ID, verdict, subject, &traces, &[]) {
+                tell_programs(past, group, &traces);
             }
         }
-        firsts.sort_unstable();
-        traces.extend(firsts.iter().map(|(_, index)| *index));
-    };
-    let mut clients = mixed_clients(past, program);
-    while !report.is_further(ID, verdict)
-        && let Some(Reverse((_, number))) = clients.pop()
-        && let Some(client) = past.clients.addresses.get(number)
-    {
-        let mut traces = Vec::new();
-        add_firsts(number, &mut traces);
-        let subject = Subject::Named(client.to_string().into());
-        if let Some(group) = report.tell(ID, verdict, subject, &traces, &[]) {
-            tell_programs(past, group, &traces);
+    }
+    further.extend(clients.into_iter().map(|Reverse((_, number))| number));
+    let further = count_firsts(past, &programs, &further, tries());
+    report.count_further(ID, verdict, &further);
+}
+
+/// By client, the first trace of each program, the one with the oldest offer first.
+fn first_tries(
+    past: &Past,
+    clients: &[usize],
+    tries: impl Iterator<Item = (usize, u32, u16)>,
+) -> Vec<Vec<usize>> {
+    let mut place_of = vec![usize::MAX; past.clients.addresses.len()];
+    for (place, client) in clients.iter().enumerate() {
+        if let Some(slot) = place_of.get_mut(*client) {
+            *slot = place;
         }
     }
-    let mut further = Vec::new();
-    for Reverse((_, number)) in clients {
-        add_firsts(number, &mut further);
+    let mut firsts: Vec<Vec<(u16, usize)>> = vec![Vec::new(); clients.len()];
+    for (index, client, program) in tries {
+        let place = place_of.get(client as usize);
+        if let Some(firsts) = place.and_then(|place| firsts.get_mut(*place))
+            && !firsts.iter().any(|(known, _)| *known == program)
+        {
+            firsts.push((program, index));
+        }
     }
-    report.count_further(ID, verdict, &further);
+    let sorted = firsts.into_iter().map(|mut firsts| {
+        firsts.sort_unstable();
+        firsts.into_iter().map(|(_, index)| index).collect()
+    });
+    sorted.collect()
+}
+
+/// The same, only counted: there can be many thousands of clients.
+fn count_firsts(
+    past: &Past,
+    programs: &Programs,
+    clients: &[usize],
+    tries: impl Iterator<Item = (usize, u32, u16)>,
+) -> Counted {
+    const BITS: usize = u64::BITS as usize;
+    let mut is_wanted = vec![false; past.clients.addresses.len()];
+    for client in clients {
+        if let Some(slot) = is_wanted.get_mut(*client) {
+            *slot = true;
+        }
+    }
+    // By client, a bit for each of its programs.
+    let words = programs.listed.len().div_ceil(BITS);
+    let mut known = vec![0_u64; words * is_wanted.len()];
+    let mut counted = Counted::default();
+    for (index, client, program) in tries {
+        let (client, program) = (client as usize, usize::from(program));
+        if is_wanted.get(client) == Some(&true)
+            && let Some(word) = known.get_mut(client * words + program / BITS)
+            && *word >> (program % BITS) & 1 == 0
+        {
+            *word |= 1 << (program % BITS);
+            counted.extend([index]);
+        }
+    }
+    counted
 }
 
 /// The programs of one client, the one with the oldest offer first.

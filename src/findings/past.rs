@@ -53,6 +53,8 @@ pub(super) struct Past {
     pub(super) resolved: Resolved,
     /// Where a client said hello; for [`Past::speaks_tls`].
     pub(super) speakers: OnceCell<HashSet<Endpoint>>,
+    /// In some capture later packets may have earlier times; if not, in none.
+    pub(super) may_go_back: bool,
     /// Connections are still under way, and have no trace yet: what is not among the traces may be all the same.
     pub(super) is_under_way: bool,
 }
@@ -282,6 +284,12 @@ impl Past {
             }
             Some(*index)
         })
+    }
+
+    /// The client of a trace: reads no more of it.
+    pub(super) fn client(&self, index: usize) -> Option<IpAddr> {
+        let number = self.clients.of.get(index)?;
+        self.clients.addresses.get(*number as usize).copied()
     }
 
     /// The traces of a client, in order of time.

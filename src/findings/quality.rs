@@ -184,10 +184,15 @@ fn before_tls(report: &mut Report<'_>) {
     );
 }
 
+/// Times within a second of each other are in no order: handshakes overlap, and packets are written late.
+pub(super) const CLOCK_STEP_US: i64 = 1_000_000;
+
 /// Later packets of one capture with earlier times: the clock was set back meanwhile, or captures were joined out of order.
 fn backwards(report: &mut Report<'_>) {
-    const STEP_US: i64 = 1_000_000;
     let past = report.past;
+    if !past.may_go_back {
+        return;
+    }
     // By capture, what has the highest frame so far: a packet of it was recorded at its end at the latest.
     let mut furthest: Vec<Option<(u64, Timestamp)>> = vec![None; past.captures.len()];
     let mut traces = Vec::new();
@@ -202,7 +207,7 @@ fn backwards(report: &mut Report<'_>) {
         let slot = slot.get_or_insert((0, own.start));
         if own.frame > slot.0 {
             *slot = (own.frame, own.end);
-        } else if own.frame > 0 && own.start.micros_since(slot.1) > STEP_US {
+        } else if own.frame > 0 && own.start.micros_since(slot.1) > CLOCK_STEP_US {
             traces.push(index);
         }
     }

@@ -122,11 +122,15 @@ impl<'r> Report<'r> {
 
     /// Counts traces of subjects that were not told of before, if [`Report::is_further`]. For surveys with thousands of
     /// subjects: it spares their words.
-    pub(super) fn count_further(&mut self, id: &'static str, verdict: Verdict, traces: &[usize]) {
-        if let Some((first, last)) = span(self.past, traces)
+    pub(super) fn count_further(&mut self, id: &'static str, verdict: Verdict, traces: &Counted) {
+        let start = |index: usize| Some(self.past.trace(index)?.own.start);
+        let span = traces
+            .span
+            .and_then(|(first, last)| Some((start(first)?, start(last)?)));
+        if let Some((first, last)) = span
             && let Some(group) = self.groups.further(id, verdict)
         {
-            group.count(traces.len() as u64, first, last);
+            group.count(traces.count, first, last);
         }
     }
 
@@ -169,8 +173,8 @@ impl<'r> Report<'r> {
         if group.is_described() {
             return None;
         }
-        for (_, trace) in past.of(traces) {
-            group.note_value("clients", Value::Ip(trace.own.client));
+        for client in traces.iter().filter_map(|index| past.client(*index)) {
+            group.note_value("clients", Value::Ip(client));
         }
         note_kinds(past, traces, group);
         Some(group)
@@ -202,6 +206,24 @@ impl<'r> Report<'r> {
     /// Probes by pair and kind, with their interval in seconds.
     pub(super) fn probes(&self) -> Vec<(Vec<usize>, f64)> {
         self.checks.clone()
+    }
+}
+
+/// How many traces there are of something, and the first and the last of them.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    count: u64,
+    span: Option<(usize, usize)>,
+}
+
+impl Extend<usize> for Counted {
+    fn extend<T: IntoIterator<Item = usize>>(&mut self, traces: T) {
+        for index in traces {
+            self.count += 1;
+            let (first, last) = self.span.get_or_insert((index, index));
+            *first = index.min(*first);
+            *last = index.max(*last);
+        }
     }
 }
 

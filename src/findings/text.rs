@@ -10,7 +10,7 @@ use crate::record::{Scope, Severity};
 use core::{fmt::Display, ops::Range};
 use serde::Deserialize;
 use smallvec::{SmallVec, smallvec};
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Language of the texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -234,10 +234,13 @@ fn blocks_of(stack: &str) -> &'static [&'static str] {
     }
 }
 
+/// Mostly a few: each finding has some lists of them.
+type Steps = SmallVec<[&'static str; 8]>;
+
 /// As [`expand`], where a step may stand for the blocks of the stacks that were seen.
-fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Vec<&'static str> {
+fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Steps {
     if *step != BY_STACK {
-        return expand(texts, step).to_vec();
+        return expand(texts, step).into();
     }
     let mut names: Vec<&'static str> = Vec::new();
     for stack in stacks {
@@ -254,8 +257,8 @@ fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Ve
 /// The words of one finding about one subject.
 pub(super) struct Words {
     pub(super) title: String,
-    pub(super) affects: Vec<Box<str>>,
-    pub(super) remedy: Vec<Box<str>>,
+    pub(super) affects: Vec<Cow<'static, str>>,
+    pub(super) remedy: Vec<Cow<'static, str>>,
 }
 
 /// Appends the value of a placeholder; `false` where there is none.
@@ -291,12 +294,17 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
             .chain(of_page)
             .flat_map(|step| expand_for(texts, step, &stacks))
             .filter_map(|step| {
+                let step = step.trim_end();
+                // Most are the same for all.
+                if !step.contains('{') {
+                    return Some(Cow::Borrowed(step));
+                }
                 line.clear();
-                fill_into(&mut line, step.trim_end(), values).then(|| Box::from(line.as_str()))
+                fill_into(&mut line, step, values).then(|| Cow::Owned(line.clone()))
             })
             .collect()
     };
-    let mut remedy: Vec<Box<str>> = match cause {
+    let mut remedy: Vec<Cow<'static, str>> = match cause {
         Some(cause) if !cause.instead.is_empty() => lines(cause.instead, &[]),
         _ => lines(cause.map_or(&[], |cause| cause.remedy), page.remedy),
     };

@@ -1,8 +1,9 @@
 //! Traces in order of time, and their kinds by server and first trace: so the same records give the same findings, in
 //! whatever order they came, and what is asked of one server stands together.
 
-use super::shared::Shared;
+use super::{clock::Clock, shared::Shared};
 use crate::findings::lists::Numbering;
+use crate::findings::quality::CLOCK_STEP_US;
 use crate::findings::trace::Own;
 
 /// Where traces and kinds stand at the end.
@@ -19,6 +20,8 @@ pub(super) struct Ordered {
     pub(super) client_of: Vec<u32>,
     /// The clients by their numbers.
     pub(super) clients: Numbering,
+    /// The clock of a capture may have gone back.
+    pub(super) may_go_back: bool,
 }
 
 /// What puts traces into order, read once as they lie: to read all of each trace takes longer than what is done with it.
@@ -28,15 +31,47 @@ struct Columns {
     parts: Vec<u64>,
     clients: Vec<u32>,
     numbering: Numbering,
+    clocks: Clocks,
+}
+
+/// The clocks of the first captures; of more they would take much memory.
+#[derive(Default)]
+struct Clocks {
+    by_capture: Vec<Clock>,
+    are_more: bool,
+}
+
+impl Clocks {
+    const MAX: usize = 64;
+
+    fn add(&mut self, own: &Own, capture: Option<u32>) {
+        let place = capture.map_or(usize::MAX, |number| number as usize);
+        if place >= Self::MAX {
+            self.are_more = true;
+            return;
+        }
+        if place >= self.by_capture.len() {
+            self.by_capture.resize_with(place + 1, Clock::default);
+        }
+        if let Some(clock) = self.by_capture.get_mut(place) {
+            clock.add(own.frame, own.start, own.end);
+        }
+    }
+
+    fn may_go_back(&self) -> bool {
+        let mut clocks = self.by_capture.iter();
+        self.are_more || clocks.any(|clock| clock.may_go_back(CLOCK_STEP_US))
+    }
 }
 
 impl Columns {
-    fn of(traces: &[Own]) -> Self {
+    fn of(traces: &[Own], shared: &Shared) -> Self {
         let mut columns = Self {
             starts: Vec::with_capacity(traces.len()),
             parts: Vec::with_capacity(traces.len()),
             clients: Vec::with_capacity(traces.len()),
             numbering: Numbering::default(),
+            clocks: Clocks::default(),
         };
         for own in traces {
             columns.starts.push(own.start.0);
@@ -44,6 +79,8 @@ impl Columns {
                 .parts
                 .push(u64::from(own.server) << 32 | u64::from(own.sort));
             columns.clients.push(columns.numbering.number(own.client));
+            let sort = shared.sort(own.sort);
+            columns.clocks.add(own, sort.map(|sort| sort.capture));
         }
         columns
     }
@@ -51,7 +88,7 @@ impl Columns {
 
 /// Puts traces and kinds into order.
 pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
-    let columns = Columns::of(traces);
+    let columns = Columns::of(traces, shared);
     let (order, mut parts) = by_time(columns.starts, traces, shared);
     parts.clear();
     parts.extend(in_order(&columns.parts, &order));
@@ -86,6 +123,7 @@ pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
         by_first: by_first.collect(),
         client_of: in_order(&columns.clients, &order).collect(),
         clients: columns.numbering,
+        may_go_back: columns.clocks.may_go_back(),
         order,
         kind_of,
         kinds,
