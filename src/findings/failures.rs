@@ -203,7 +203,8 @@ fn is_one_client(past: &Past, failed: &[usize]) -> bool {
     let Some((_, first)) = past.of(failed).next() else {
         return false;
     };
-    let mut own = past.of(past.of_client(first.own.client));
+    let own = past.of_client(first.own.client);
+    let mut own = past.of(&own);
     past.of(failed)
         .all(|(_, trace)| trace.own.client == first.own.client)
         && !own.any(|(_, trace)| trace.server == first.server && trace.answer.is_some())
@@ -347,7 +348,7 @@ fn silent_tcp(past: &Past, silent: &[usize], severity: Severity) -> Verdict {
 fn over_tcp(past: &Past, client: IpAddr, server: Endpoint, silent: &[usize]) -> Option<usize> {
     let name = past.of(silent).find_map(|(_, trace)| trace.name);
     let same = |trace: &Trace<'_>| trace.server == server || (name.is_some() && trace.name == name);
-    past.of(past.of_client(client))
+    past.of(&past.of_client(client))
         .find(|(_, trace)| !trace.flags.quic && trace.answer.is_some() && same(trace))
         .map(|(index, _)| index)
 }

@@ -326,7 +326,7 @@ fn by_hello(
             let (Some(hello), Some(answer)) = (past.hello(&kind), answer(past, &kind)) else {
                 continue;
             };
-            let traces = past.by_kind.of(number).iter().copied();
+            let traces = past.by_kind.of(number);
             let traces: Vec<usize> = traces.filter(|index| !report.is_probe(*index)).collect();
             if traces.is_empty() {
                 continue;
@@ -368,7 +368,7 @@ fn best(report: &Report<'_>, member: Endpoint) -> Option<(VersionRank, VersionRa
         Some((
             kind.negotiated?,
             core::cmp::Reverse(kind.offer_max?),
-            *past.by_kind.of(number).first()?,
+            past.by_kind.of(number).next()?,
         ))
     });
     answers

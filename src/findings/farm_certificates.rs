@@ -62,8 +62,8 @@ fn only<'p>(
     let mut only: Option<Shown> = None;
     for (number, kind) in past.kinds_of(kinds) {
         let Some(leaf) = leaf(&kind) else { continue };
-        let traces = past.by_kind.of(number);
-        let (first, last) = (*traces.first()?, *traces.last()?);
+        let mut traces = past.by_kind.of(number);
+        let (first, last) = (traces.clone().next()?, traces.next_back()?);
         match &mut only {
             None => {
                 only = Some(Shown {

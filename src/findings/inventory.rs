@@ -340,7 +340,6 @@ fn old_clients(
     let address = server.to_string();
     let mut indexes: Vec<usize> = (old.iter())
         .flat_map(|kind| past.by_kind.of(*kind))
-        .copied()
         // Who fell back can do more.
         .filter(|index| !report.falls_back(*index))
         .collect();

@@ -28,15 +28,15 @@ pub(super) struct Gathered {
 #[derive(Debug)]
 pub(super) struct ByNumber {
     /// All indexes of traces, those of one number together and in order of time.
-    traces: Vec<usize>,
+    traces: Vec<u32>,
     /// Where those of a number begin; one more at the end.
-    begins: Vec<usize>,
+    begins: Vec<u32>,
 }
 
 impl ByNumber {
     /// From the number of each trace, of which there are `numbers`; traces with others are passed over.
     pub(super) fn new(number_of: impl Iterator<Item = u32> + Clone, numbers: usize) -> Self {
-        let mut begins = vec![0; numbers + 1];
+        let mut begins = vec![0_u32; numbers + 1];
         for number in number_of.clone() {
             if let Some(count) = begins.get_mut(number as usize) {
                 *count += 1;
@@ -47,10 +47,10 @@ impl ByNumber {
             sum += core::mem::replace(begin, sum);
         }
         let mut next = begins.clone();
-        let mut traces = vec![0; sum];
-        for (index, number) in number_of.enumerate() {
+        let mut traces = vec![0; sum as usize];
+        for (index, number) in (0..).zip(number_of) {
             if let Some(place) = next.get_mut(number as usize) {
-                if let Some(slot) = traces.get_mut(*place) {
+                if let Some(slot) = traces.get_mut(*place as usize) {
                     *slot = index;
                 }
                 *place += 1;
@@ -60,11 +60,19 @@ impl ByNumber {
     }
 
     /// The traces of one number, in order of time.
-    pub(super) fn of(&self, number: usize) -> &[usize] {
+    pub(super) fn list(&self, number: usize) -> &[u32] {
         let range = self.begins.get(number).zip(self.begins.get(number + 1));
         range
-            .and_then(|(from, to)| self.traces.get(*from..*to))
+            .and_then(|(from, to)| self.traces.get(*from as usize..*to as usize))
             .unwrap_or(&[])
+    }
+
+    /// The same, one by one.
+    pub(super) fn of(
+        &self,
+        number: usize,
+    ) -> impl ExactSizeIterator<Item = usize> + DoubleEndedIterator + Clone {
+        self.list(number).iter().map(|index| *index as usize)
     }
 }
 
@@ -262,9 +270,9 @@ mod tests {
     #[test]
     fn the_traces_of_each_kind_stand_together() {
         let all = ByNumber::new([0, 1, 0, 2, 9, 1, 0].into_iter(), 4);
-        assert_eq!(all.of(0), [0, 2, 6]);
-        assert_eq!(all.of(1), [1, 5]);
-        assert_eq!(all.of(2), [3]);
-        assert!(all.of(3).is_empty() && all.of(4).is_empty());
+        assert_eq!(all.list(0), [0, 2, 6]);
+        assert_eq!(all.list(1), [1, 5]);
+        assert!(all.of(2).eq([3]));
+        assert!(all.list(3).is_empty() && all.list(4).is_empty());
     }
 }

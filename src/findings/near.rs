@@ -53,7 +53,10 @@ pub(super) fn near(report: &mut Report<'_>) {
                 continue;
             };
             let answers = by_hello.entry(hello.key).or_default();
-            for (index, trace) in past.of(past.by_kind.of(number)) {
+            for index in past.by_kind.of(number) {
+                let Some(trace) = past.trace(index) else {
+                    continue;
+                };
                 match trace.own.server_rtt.get() {
                     Some(rtt) if rtt < NEAR_US => answers.near.push(index),
                     Some(_) => answers.far.push(index),

@@ -85,9 +85,9 @@ impl Pairs {
             let Some(client) = clients.addresses.get(*number as usize) else {
                 continue;
             };
-            let all = by_client.of(place).iter();
             by_server.clear();
-            by_server.extend(all.map(|at| u64::from(seen_at(*at).server) << 32 | *at as u64));
+            let all = by_client.of(place);
+            by_server.extend(all.map(|at| u64::from(seen_at(at).server) << 32 | at as u64));
             // In order of time within each server.
             by_server.sort_unstable();
             for same in by_server.chunk_by(|one, other| one >> 32 == other >> 32) {

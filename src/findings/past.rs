@@ -177,7 +177,7 @@ impl Past {
 
     /// The first trace of a kind.
     pub(super) fn first_of(&self, kind: usize) -> Option<(usize, Trace<'_>)> {
-        let index = *self.by_kind.of(kind).first()?;
+        let index = self.by_kind.of(kind).next()?;
         Some((index, self.trace(index)?))
     }
 
@@ -258,7 +258,6 @@ impl Past {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
         let mut traces: Vec<usize> = fitting
             .flat_map(|(number, _)| self.by_kind.of(number))
-            .copied()
             .collect();
         // Each kind's are in order: this sort knows how to merge them.
         traces.sort();
@@ -272,7 +271,7 @@ impl Past {
         fits: impl Fn(&Kind<'_>) -> bool,
     ) -> impl Iterator<Item = usize> {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
-        let lists = fitting.map(|(number, _)| self.by_kind.of(number));
+        let lists = fitting.map(|(number, _)| self.by_kind.list(number));
         let begins = lists.filter_map(|list| Some(Reverse(list.split_first()?)));
         let mut lists: BinaryHeap<_> = begins.collect();
         core::iter::from_fn(move || {
@@ -282,7 +281,7 @@ impl Past {
                 Some(begin) => next.0 = begin,
                 None => drop(PeekMut::pop(next)),
             }
-            Some(*index)
+            Some(*index as usize)
         })
     }
 
@@ -293,18 +292,13 @@ impl Past {
     }
 
     /// The traces of a client, in order of time.
-    pub(super) fn of_client(&self, client: IpAddr) -> &[usize] {
-        let number = self.clients.number(client);
-        number.map_or(&[], |number| self.of_client_numbered(number))
-    }
-
-    /// The same by the number of the client.
-    pub(super) fn of_client_numbered(&self, number: usize) -> &[usize] {
+    pub(super) fn of_client(&self, client: IpAddr) -> Vec<usize> {
         let by_client = self.by_client.get_or_init(|| {
             let clients = &self.clients;
             ByNumber::new(clients.of.iter().copied(), clients.addresses.len())
         });
-        by_client.of(number)
+        let number = self.clients.number(client);
+        number.map_or_else(Vec::new, |number| by_client.of(number).collect())
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.
@@ -336,7 +330,7 @@ impl Past {
         kinds: &'p [usize],
     ) -> impl Iterator<Item = (usize, Kind<'p>)> {
         let found = self.kinds_of(kinds);
-        found.filter_map(|(number, kind)| Some((*self.by_kind.of(number).first()?, kind)))
+        found.filter_map(|(number, kind)| Some((self.by_kind.of(number).next()?, kind)))
     }
 
     /// Servers with a handshake that did not complete.
@@ -435,20 +429,21 @@ impl Past {
             answered: 0,
         };
         for (number, kind) in self.kinds_of(kinds) {
-            let traces = self.by_kind.of(number);
+            let mut traces = self.by_kind.of(number);
+            let count = traces.len();
             let (Some(answer), Some(version), Some(first)) =
-                (self.answer(&kind), kind.negotiated, traces.first())
+                (self.answer(&kind), kind.negotiated, traces.next())
             else {
                 continue;
             };
-            ledger.answered += traces.len();
+            ledger.answered += count;
             let said = answer.downgrade_sentinel.map(|sentinel| match sentinel {
                 crate::record::Sentinel::Tls12 => VersionRank::Tls13,
                 crate::record::Sentinel::Tls11 => VersionRank::Tls12,
             });
             ledger.can = ledger.can.max(Some(version)).max(said);
             ledger.lowest = Some(ledger.lowest.map_or(version, |lowest| lowest.min(version)));
-            ledger.suites.entry(answer.cipher_suite.0).or_insert(*first);
+            ledger.suites.entry(answer.cipher_suite.0).or_insert(first);
             ledger.groups.extend(kind.group);
         }
         ledger
