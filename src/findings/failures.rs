@@ -283,7 +283,7 @@ fn silence(report: &mut Report<'_>) {
     for (client, server, list) in past.pairs.with(&ends) {
         for quic in [false, true] {
             let silent = pick(report, list, |index, trace| {
-                trace.flags.quic == quic
+                trace.flags.quic() == quic
                     && is_silent(trace.outcome, trace.own.waited_us())
                     && trace.failed_at_hello()
                     && !report.is_explained(index)
@@ -349,7 +349,7 @@ fn over_tcp(past: &Past, client: IpAddr, server: Endpoint, silent: &[usize]) -> 
     let name = past.of(silent).find_map(|(_, trace)| trace.name);
     let same = |trace: &Trace<'_>| trace.server == server || (name.is_some() && trace.name == name);
     past.of(&past.of_client(client))
-        .find(|(_, trace)| !trace.flags.quic && trace.answer.is_some() && same(trace))
+        .find(|(_, trace)| !trace.flags.quic() && trace.answer.is_some() && same(trace))
         .map(|(index, _)| index)
 }
 
@@ -364,9 +364,9 @@ fn closed_before_hello(report: &mut Report<'_>) {
         let ended_by = |side: Side| {
             pick(report, list, |index, trace| {
                 trace.outcome == Outcome::NoClientHello
-                    && trace.flags.whole
+                    && trace.flags.whole()
                     && trace.own.closed_by == Some(side)
-                    && (side == Side::Client || trace.flags.without_payload)
+                    && (side == Side::Client || trace.flags.without_payload())
                     && trace.own.end.micros_since(trace.own.start) <= limit
                     && !report.is_probe(index)
                     && !report.is_explained(index)

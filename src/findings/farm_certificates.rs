@@ -130,7 +130,7 @@ fn certificates(report: &mut Report<'_>) {
     for (place, (name, kinds)) in names.into_iter().enumerate() {
         let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
             kind.leaf.is_some()
-                && !kind.flags.tunnelled
+                && !kind.flags.tunnelled()
                 && !report.settings.internal_ports.contains(&kind.server.port)
         });
         let members = past.by_server(shows.map(|(number, _)| number).collect());

@@ -18,7 +18,7 @@ use super::past::Past;
 use super::resolved::Resolved;
 use super::shelf::Weigh as _;
 use super::stack::Stack;
-use super::trace::{Flags, Kind, Micros, Own, Sort};
+use super::trace::{Flags, Kind, Micros, Number, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Handshake,
@@ -210,12 +210,12 @@ impl History {
             name: facts
                 .wanted()
                 .and_then(|name| self.names.number(name))
-                .map(|found| found.0),
-            hello: hello.and_then(|hello| self.hello(&hello.shape)),
+                .and_then(|found| Number::of(found.0)),
+            hello: hello.and_then(|hello| Number::of(self.hello(&hello.shape)?)),
             answer: facts
                 .server_hello
-                .and_then(|hello| self.answer(&hello.shape)),
-            leaf: self.leaf(&record.certificates),
+                .and_then(|hello| Number::of(self.answer(&hello.shape)?)),
+            leaf: self.leaf(&record.certificates).and_then(Number::of),
             group: group(facts),
             mss: facts.observed(|observed| observed.server_mss).unwrap_or(0),
             outcome: record.outcome,
@@ -361,7 +361,7 @@ impl History {
 
 /// The server of a kind, if it is the one that answers: the ledger of an explicit proxy would mix those behind it.
 fn answering(kind: &Kind<'_>) -> Option<Endpoint> {
-    (!kind.flags.tunnelled).then_some(kind.server)
+    (!kind.flags.tunnelled()).then_some(kind.server)
 }
 
 /// What a handshake has of its own; the number of its kind is not known yet.
@@ -411,29 +411,35 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
     let hello = facts.client_hello;
     let has_defects = !record.defects.is_empty();
     let defect = |wanted: Defect| has_defects && record.defects.contains(&wanted);
-    Flags {
-        whole: facts.whole,
-        resumed: (facts.server_hello).is_some_and(ServerHello::is_without_certificate),
-        offered_resumption: hello.is_some_and(|hello| {
-            hello.shape.pre_shared_key
-                || hello.session_ticket_length.is_some_and(|length| length > 0)
-                // TLS 1.3 clients send an id for the sake of middleboxes.
-                || (hello.session_id_length > 0 && hello.shape.supported_versions.is_none())
-        }),
-        // Without another group it asks for a cookie only.
-        retried: (record.hello_retry_request.as_deref())
-            .is_some_and(|retry| retry.shape.key_share_group.is_some()),
-        renegotiation: record.renegotiation,
-        quic: record.protocol == Protocol::Quic,
-        has_no_names: has_no_names(record),
-        one_direction: defect(Defect::OneDirection),
-        gap: defect(Defect::Gap) || defect(Defect::Evicted),
-        snap_length: defect(Defect::SnapLength),
-        mid_stream: defect(Defect::MidStream),
-        malformed: defect(Defect::Malformed),
-        tunnelled: record.proxy.as_ref().is_some_and(is_tunnel),
-        without_payload: facts.observed(|observed| observed.without_payload) == Some(true),
-    }
+    let offered_resumption = hello.is_some_and(|hello| {
+        hello.shape.pre_shared_key
+            || hello.session_ticket_length.is_some_and(|length| length > 0)
+            // TLS 1.3 clients send an id for the sake of middleboxes.
+            || (hello.session_id_length > 0 && hello.shape.supported_versions.is_none())
+    });
+    // Without another group it asks for a cookie only.
+    let retried = (record.hello_retry_request.as_deref())
+        .is_some_and(|retry| retry.shape.key_share_group.is_some());
+    let resumed = facts
+        .server_hello
+        .is_some_and(ServerHello::is_without_certificate);
+    let tunnelled = record.proxy.as_ref().is_some_and(is_tunnel);
+    let without_payload = facts.observed(|observed| observed.without_payload) == Some(true);
+    let defects = (Flags::ONE_DIRECTION.if_so(defect(Defect::OneDirection)))
+        .or(Flags::GAP.if_so(defect(Defect::Gap) || defect(Defect::Evicted)))
+        .or(Flags::SNAP_LENGTH.if_so(defect(Defect::SnapLength)))
+        .or(Flags::MID_STREAM.if_so(defect(Defect::MidStream)))
+        .or(Flags::MALFORMED.if_so(defect(Defect::Malformed)));
+    (Flags::WHOLE.if_so(facts.whole))
+        .or(Flags::RESUMED.if_so(resumed))
+        .or(Flags::OFFERED_RESUMPTION.if_so(offered_resumption))
+        .or(Flags::RETRIED.if_so(retried))
+        .or(Flags::RENEGOTIATION.if_so(record.renegotiation))
+        .or(Flags::QUIC.if_so(record.protocol == Protocol::Quic))
+        .or(Flags::HAS_NO_NAMES.if_so(has_no_names(record)))
+        .or(Flags::WITHOUT_PAYLOAD.if_so(without_payload))
+        .or(Flags::TUNNELLED.if_so(tunnelled))
+        .or(defects)
 }
 
 /// `hello.key`: what a server's answer depends on. Extensions are a set, since some browsers shuffle them; padding,

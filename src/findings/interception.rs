@@ -7,7 +7,7 @@ use super::groups::Subject;
 use super::names::covers;
 use super::near::near;
 use super::survey::Report;
-use super::trace::Trace;
+use super::trace::{Number, Trace};
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity};
 use hashbrown::{HashMap, HashSet};
@@ -51,7 +51,7 @@ fn makers(report: &mut Report<'_>) {
     let past = report.past;
     let mut issuers: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     // A certificate under one name is looked at once.
-    let mut seen: HashSet<(u32, u32)> = HashSet::new();
+    let mut seen: HashSet<(Number, Number)> = HashSet::new();
     for (number, kind) in past.by_first_of_sort() {
         let Some(key) = kind.leaf.zip(kind.name) else {
             continue;
@@ -120,7 +120,7 @@ fn fresh(report: &mut Report<'_>) {
             continue;
         }
         // Nearly all names have one certificate: what follows is for the others.
-        let mut firsts: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut firsts: BTreeMap<Number, usize> = BTreeMap::new();
         for (index, kind) in past.firsts(&all.kinds) {
             if let Some(leaf) = kind.leaf {
                 firsts.entry(leaf).or_insert(index);

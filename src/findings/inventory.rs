@@ -5,23 +5,19 @@
 
 use super::facts::{offered, suite_name, version_name};
 use super::fallback::signals_fallback;
-use super::groups::{Group, Subject};
-use super::history::Hello;
+use super::groups::Subject;
 use super::http2::is_permitted;
-use super::lists::ip_rank;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
 use super::survey::{Counted, Report};
-use super::text::word;
-use super::trace::{Kind, Sort, Trace};
+use super::trace::{Kind, Number, Sort, Trace};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
 use hashbrown::HashMap;
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
@@ -77,7 +73,7 @@ pub(super) static SURVEYS: &[Survey] = &[
             Scope::Client,
             "RFC 8996",
         )],
-        run: mixed_offers,
+        run: super::mixed::mixed_offers,
     },
     Survey {
         entries: &[Entry::new(
@@ -109,7 +105,8 @@ fn order_risk(report: &mut Report<'_>) {
     });
     let is_prohibited = |kind: &usize| prohibited.get(*kind) == Some(&true);
     // Few hellos and answers are different.
-    let mut overruled_by: HashMap<(Option<u32>, Option<u32>), Option<CipherSuite>> = HashMap::new();
+    let mut overruled_by: HashMap<(Option<Number>, Option<Number>), Option<CipherSuite>> =
+        HashMap::new();
     for (server, all) in &past.servers {
         let kinds = all.kinds.iter().copied().filter(is_prohibited);
         let kinds: Vec<usize> = kinds.collect();
@@ -141,7 +138,7 @@ fn order_risk(report: &mut Report<'_>) {
             })
         };
         // Equal hellos with equal answers are alike: a server has few kinds of them.
-        let mut known: HashMap<(Option<u32>, Option<u32>), bool> = HashMap::new();
+        let mut known: HashMap<(Option<Number>, Option<Number>), bool> = HashMap::new();
         let risky = past.traces_of(&kinds, |kind| {
             *known
                 .entry((kind.hello, kind.answer))
@@ -427,11 +424,11 @@ fn resumption(report: &mut Report<'_>) {
     let past = report.past;
     for (server, all) in &past.servers {
         let mut offered = past.traces_of(&all.kinds, |kind| {
-            kind.flags.offered_resumption && kind.is_complete()
+            kind.flags.offered_resumption() && kind.is_complete()
         });
         offered.retain(|index| !report.is_probe(*index));
         let kinds = offered.iter().filter_map(|index| past.kind(*index));
-        let resumed = kinds.filter(|kind| kind.flags.resumed).count();
+        let resumed = kinds.filter(|kind| kind.flags.resumed()).count();
         if offered.len() < OFFERS_MIN || resumed * 10 >= offered.len() {
             continue;
         }
@@ -453,7 +450,7 @@ fn resumption(report: &mut Report<'_>) {
 fn hello_retry(report: &mut Report<'_>) {
     let past = report.past;
     for (server, all) in &past.servers {
-        let is_retried = |kind: &Kind| kind.flags.retried;
+        let is_retried = |kind: &Kind| kind.flags.retried();
         let key = |kind: &Kind| {
             let hidden = kind.negotiated == Some(VersionRank::Tls13);
             past.hello(kind).filter(|_| hidden).map(|hello| hello.key)
@@ -483,208 +480,6 @@ fn hello_retry(report: &mut Report<'_>) {
             }
         }
     }
-}
-
-/// A client program, as far as its hellos tell: what it offers, and the number of its stack, which order themselves as
-/// their names do.
-type Program = (VersionRank, Option<usize>);
-
-fn is_old(offer: VersionRank) -> bool {
-    offer < VersionRank::Tls12
-}
-
-/// The programs that sent hellos.
-struct Programs {
-    /// In their order.
-    listed: Vec<Program>,
-    /// By kind, the place of its program; none where the hello says that it repeats a failed one at a lower version.
-    of_kind: Vec<Option<u16>>,
-}
-
-impl Programs {
-    fn of(past: &Past) -> Self {
-        let names = past.hellos.iter();
-        let names = names.map(|hello| hello.stack().map(Stack::name));
-        let known: BTreeSet<&str> = names.clone().flatten().collect();
-        let known: HashMap<&str, usize> = known.into_iter().zip(0..).collect();
-        let stacks: Vec<Option<usize>> = names.map(|name| known.get(name?).copied()).collect();
-        let program = |sort: &Sort| {
-            let offer = sort.offer_max?;
-            let scsv = past.hello(sort)?.shape.fallback_scsv;
-            let stack = stacks.get(usize::try_from(sort.hello?).ok()?)?;
-            (!scsv).then_some((offer, *stack))
-        };
-        let of_sort: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
-        let listed: BTreeSet<Program> = of_sort.iter().copied().flatten().collect();
-        // Stacks that are known, and versions, are few.
-        let places: HashMap<Program, u16> = listed.iter().copied().zip(0..).collect();
-        let of_sort = of_sort
-            .iter()
-            .map(|program| places.get(program.as_ref()?).copied());
-        Self {
-            listed: listed.into_iter().collect(),
-            of_kind: past.kinds.by_sort(&of_sort.collect::<Vec<_>>(), None),
-        }
-    }
-
-    /// A handshake of the program at this place has an old offer, one of the other a higher one.
-    fn are_mixed(&self, (low, high): (u16, u16)) -> bool {
-        let offer = |place: u16| self.listed.get(usize::from(place)).map(|program| program.0);
-        offer(low).is_some_and(is_old) && offer(low) < offer(high)
-    }
-}
-
-/// The number of a client, behind what orders its address.
-type ByAddress = ((bool, u128), usize);
-
-/// Clients that made an old offer and a higher one, with their numbers, the lowest address first. `tries` are the programs
-/// of all traces.
-fn mixed_clients(
-    past: &Past,
-    programs: &Programs,
-    tries: impl Iterator<Item = (usize, u32, u16)>,
-) -> BinaryHeap<Reverse<ByAddress>> {
-    // By client, its programs with the lowest and the highest offer.
-    let mut offers: Vec<Option<(u16, u16)>> = vec![None; past.clients.addresses.len()];
-    for (_, client, program) in tries {
-        if let Some(slot) = offers.get_mut(client as usize) {
-            let (low, high) = slot.get_or_insert((program, program));
-            *low = program.min(*low);
-            *high = program.max(*high);
-        }
-    }
-    let clients = past.clients.addresses.iter().zip(&offers).enumerate();
-    clients
-        .filter(|(_, (_, offers))| offers.is_some_and(|offers| programs.are_mixed(offers)))
-        .map(|(number, (address, _))| Reverse((ip_rank(address), number)))
-        .collect()
-}
-
-/// `same-client-mixed-offers`: programs of different age on one address.
-fn mixed_offers(report: &mut Report<'_>) {
-    const ID: &str = "same-client-mixed-offers";
-    /// Clients of which all traces are gone through together.
-    const TOGETHER: usize = 256;
-    let past = report.past;
-    let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
-    let programs = Programs::of(past);
-    // Few captures have an old offer at all.
-    if !(programs.listed.first()).is_some_and(|(offer, _)| is_old(*offer)) {
-        return;
-    }
-    // A lower rung of a fallback is the same program once more.
-    let fallen = report.fallen().clone();
-    let tries = || {
-        let traces = past.clients.of.iter().zip(&past.kind_of).enumerate();
-        traces.filter_map(|(index, (client, kind))| {
-            let program = *programs.of_kind.get(*kind as usize)?;
-            Some((index, *client, program?)).filter(|_| !fallen.contains(&index))
-        })
-    };
-    let mut clients = mixed_clients(past, &programs, tries());
-    let mut next = || clients.pop().map(|Reverse((_, number))| number);
-    let mut further: Vec<usize> = Vec::new();
-    while further.is_empty() && !report.is_further(ID, verdict) {
-        let some: Vec<usize> = core::iter::from_fn(&mut next).take(TOGETHER).collect();
-        if some.is_empty() {
-            return;
-        }
-        let firsts = first_tries(past, &some, tries());
-        for (number, traces) in some.iter().zip(firsts) {
-            let Some(client) = past.clients.addresses.get(*number) else {
-                continue;
-            };
-            if report.is_further(ID, verdict) {
-                further.push(*number);
-                continue;
-            }
-            let subject = Subject::Named(client.to_string().into());
-            if let Some(group) = report.tell(ID, verdict, subject, &traces, &[]) {
-                tell_programs(past, group, &traces);
-            }
-        }
-    }
-    further.extend(clients.into_iter().map(|Reverse((_, number))| number));
-    let further = count_firsts(past, &programs, &further, tries());
-    report.count_further(ID, verdict, &further);
-}
-
-/// By client, the first trace of each program, the one with the oldest offer first.
-fn first_tries(
-    past: &Past,
-    clients: &[usize],
-    tries: impl Iterator<Item = (usize, u32, u16)>,
-) -> Vec<Vec<usize>> {
-    let mut place_of = vec![usize::MAX; past.clients.addresses.len()];
-    for (place, client) in clients.iter().enumerate() {
-        if let Some(slot) = place_of.get_mut(*client) {
-            *slot = place;
-        }
-    }
-    let mut firsts: Vec<Vec<(u16, usize)>> = vec![Vec::new(); clients.len()];
-    for (index, client, program) in tries {
-        let place = place_of.get(client as usize);
-        if let Some(firsts) = place.and_then(|place| firsts.get_mut(*place))
-            && !firsts.iter().any(|(known, _)| *known == program)
-        {
-            firsts.push((program, index));
-        }
-    }
-    let sorted = firsts.into_iter().map(|mut firsts| {
-        firsts.sort_unstable();
-        firsts.into_iter().map(|(_, index)| index).collect()
-    });
-    sorted.collect()
-}
-
-/// The same, only counted: there can be many thousands of clients.
-fn count_firsts(
-    past: &Past,
-    programs: &Programs,
-    clients: &[usize],
-    tries: impl Iterator<Item = (usize, u32, u16)>,
-) -> Counted {
-    const BITS: usize = u64::BITS as usize;
-    let mut is_wanted = vec![false; past.clients.addresses.len()];
-    for client in clients {
-        if let Some(slot) = is_wanted.get_mut(*client) {
-            *slot = true;
-        }
-    }
-    // By client, a bit for each of its programs.
-    let words = programs.listed.len().div_ceil(BITS);
-    let mut known = vec![0_u64; words * is_wanted.len()];
-    let mut counted = Counted::default();
-    for (index, client, program) in tries {
-        let (client, program) = (client as usize, usize::from(program));
-        if is_wanted.get(client) == Some(&true)
-            && let Some(word) = known.get_mut(client * words + program / BITS)
-            && *word >> (program % BITS) & 1 == 0
-        {
-            *word |= 1 << (program % BITS);
-            counted.extend([index]);
-        }
-    }
-    counted
-}
-
-/// The programs of one client, the one with the oldest offer first.
-fn tell_programs(past: &Past, group: &mut Group, traces: &[usize]) {
-    let rows: Vec<String> = past
-        .of(traces)
-        .map(|(_, trace)| {
-            let stack = past.hello(&trace).and_then(Hello::stack).map_or_else(
-                || word(past.lang, "unknown stack").to_owned(),
-                |stack| stack.words(past.lang),
-            );
-            format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
-        })
-        .collect();
-    group.set("rows", &rows.join("; "));
-    // What can be done about the oldest one.
-    let oldest = traces.first().and_then(|index| past.trace(*index));
-    let stack = oldest.and_then(|trace| past.hello(&trace)?.stack());
-    group.note("stack_kind", Stack::cause(stack));
 }
 
 /// `health-probe`: told once for each pair, so that nobody wonders, and left out elsewhere.
@@ -890,68 +685,6 @@ mod tests {
             std::sync::Arc::make_mut(&mut retry.shape).key_share_group = None;
         });
         assert!(find(&diagnose(&[cookie]), id).is_none());
-    }
-
-    #[test]
-    fn old_and_new_programs_on_one_address() {
-        let id = "same-client-mixed-offers";
-        let old = Make::new().offer(0x0301).answer(0x0301, 0xc014);
-        let new = Make::new().answer(0x0303, 0xc02f);
-        assert!(find(&diagnose(&[old.clone(), new.clone()]), id).is_some());
-        // The old offer stands first in the words; the first one seen is the first in time all the same.
-        let found = diagnose(&[new.clone().at(0), old.clone().at(9)]);
-        let (found, first) = (find(&found, id).unwrap(), new.clone().at(0).record.start);
-        assert_eq!(found.first_seen, first);
-        assert!(found.last_seen > first);
-        assert!(find(&diagnose(&[old.client("10.0.0.2"), new.clone()]), id).is_none());
-        assert!(
-            find(
-                &diagnose(&[new, Make::new().tls13().answer(0x0304, 0x1301)]),
-                id
-            )
-            .is_none()
-        );
-    }
-
-    #[test]
-    fn the_rungs_of_a_fallback_are_one_program() {
-        let id = "same-client-mixed-offers";
-        let reset = |version, at| {
-            let made = Make::new().offer(version).at(at);
-            made.outcome(Outcome::HelloReset)
-        };
-        let old = |at| Make::new().offer(0x0301).answer(0x0301, 0xc014).at(at);
-        let ladder = |last: Make| {
-            let lower = reset(0x0302, 2).alpn(&["http/1.1"]);
-            vec![reset(0x0303, 0), lower, last]
-        };
-        let told = |made: &[Make]| {
-            let found = diagnose(made);
-            let retry = find(&found, "version-fallback-retry").map(|found| found.title.to_string());
-            (find(&found, id).is_some(), retry.unwrap_or_default())
-        };
-        let whole = "TLS 1.2 hello-reset → TLS 1.1 hello-reset → TLS 1.0 established";
-        for last in [old(4), old(4).fallback_scsv()] {
-            let (mixed, retry) = told(&ladder(last));
-            assert!(!mixed && retry.contains(whole), "{retry}");
-        }
-        // Several tries at once; and what the client remembers for a while.
-        let mut many = ladder(old(4));
-        let again = many[1].clone().at_ms(2_100);
-        many.extend([reset(0x0303, 0), again, old(5), old(90), old(300)]);
-        assert!(!told(&many).0);
-        // Old offers elsewhere, of another kind, or where nothing failed before, are another program's.
-        let printer = old(6).sni("printer.contoso.com").server("10.0.0.9:443");
-        let other = old(6).suites(&[0x0005, 0x0004]);
-        for stranger in [printer, other] {
-            let mut made = ladder(old(4));
-            made.push(stranger);
-            assert!(told(&made).0);
-        }
-        let good = |at| Make::new().answer(0x0303, 0xc02f).at(at);
-        assert!(told(&[good(0), old(2)]).0);
-        assert!(told(&[reset(0x0303, 0), good(1), old(2)]).0);
-        assert!(told(&[reset(0x0303, 0), old(200)]).0);
     }
 
     #[test]

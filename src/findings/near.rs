@@ -82,8 +82,8 @@ pub(super) fn near(report: &mut Report<'_>) {
 fn is_hidden(kind: &Kind) -> bool {
     kind.negotiated == Some(VersionRank::Tls13)
         && kind.leaf.is_none()
-        && !kind.flags.resumed
-        && !kind.flags.retried
+        && !kind.flags.resumed()
+        && !kind.flags.retried()
         && !is_private(kind.server.ip)
 }
 

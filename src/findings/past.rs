@@ -1,14 +1,14 @@
 //! All traces at the end, in order of time, with the questions that surveys ask of them.
 
 use super::Lang;
-use super::facts::{moment, suite_name, version_name};
+use super::facts::{moment, suite_words, version_name};
 use super::history::Hello;
 use super::lists::{ByNumber, Clients, Gathered, Listed, Members};
 use super::pairs::Pairs;
 use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
-use super::trace::{Kind, Own, Sort, Trace};
+use super::trace::{Kind, Number, Own, Sort, Trace};
 use crate::record::{Address, Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use hashbrown::HashSet;
@@ -48,7 +48,7 @@ pub(super) struct Past {
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: Pairs,
     /// Kinds by the number of the server name.
-    pub(super) by_name: BTreeMap<u32, Gathered>,
+    pub(super) by_name: BTreeMap<Number, Gathered>,
     /// What DNS told.
     pub(super) resolved: Resolved,
     /// Where a client said hello; for [`Past::speaks_tls`].
@@ -343,9 +343,7 @@ impl Past {
     }
 
     pub(super) fn name(&self, kind: &Sort) -> Option<&str> {
-        self.names
-            .get(usize::try_from(kind.name?).ok()?)
-            .map(AsRef::as_ref)
+        self.names.get(kind.name?.place()).map(AsRef::as_ref)
     }
 
     /// The name under which the client had sought the server's address, where DNS showed it.
@@ -355,29 +353,27 @@ impl Past {
     }
 
     pub(super) fn hello(&self, kind: &Sort) -> Option<&Hello> {
-        self.hellos.get(usize::try_from(kind.hello?).ok()?)
+        self.hellos.get(kind.hello?.place())
     }
 
     pub(super) fn answer(&self, kind: &Sort) -> Option<&ServerHelloShape> {
-        self.answers
-            .get(usize::try_from(kind.answer?).ok()?)
-            .map(AsRef::as_ref)
+        self.answers.get(kind.answer?.place()).map(AsRef::as_ref)
     }
 
     pub(super) fn leaf(&self, kind: &Sort) -> Option<&Certificate> {
         self.certificate(kind.leaf?)
     }
 
-    pub(super) fn certificate(&self, number: u32) -> Option<&Certificate> {
-        let certificate = self.certificates.get(usize::try_from(number).ok()?);
-        certificate.map(AsRef::as_ref)
+    pub(super) fn certificate(&self, number: Number) -> Option<&Certificate> {
+        self.certificates.get(number.place()).map(AsRef::as_ref)
     }
 
     /// Certificates that were sent behind a leaf.
     pub(super) fn others(&self) -> impl Iterator<Item = &Certificate> {
         self.others
             .iter()
-            .filter_map(|number| self.certificate(*number))
+            .filter_map(|number| self.certificates.get(*number as usize))
+            .map(AsRef::as_ref)
     }
 
     pub(super) fn suite(&self, kind: &Sort) -> Option<CipherSuite> {
@@ -401,7 +397,7 @@ impl Past {
     /// Names in use, with their kinds.
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Gathered)> {
         self.by_name.iter().filter_map(|(number, list)| {
-            let name = self.names.get(usize::try_from(*number).ok()?)?;
+            let name = self.names.get(number.place())?;
             Some((name.as_ref(), list))
         })
     }
@@ -484,7 +480,7 @@ impl Past {
             (Some(version), Some(suite)) => story
                 .and("story-answer")
                 .with("version", version_name(version))
-                .with("suite", suite_name(suite))
+                .with("suite", suite_words(suite))
                 .and_if(!trace.is_complete(), "story-but"),
             _ => story.and("story-outcome"),
         };

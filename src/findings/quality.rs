@@ -31,10 +31,10 @@ type Lacks = fn(&Flags) -> bool;
 
 /// What a capture can lack of a connection, and how to tell.
 const LACKS: [(&str, Lacks); 4] = [
-    ("one-direction", |flags| flags.one_direction),
-    ("gaps", |flags| flags.gap),
-    ("snap-length", |flags| flags.snap_length),
-    ("mid-stream", |flags| flags.mid_stream),
+    ("one-direction", |flags| flags.one_direction()),
+    ("gaps", |flags| flags.gap()),
+    ("snap-length", |flags| flags.snap_length()),
+    ("mid-stream", |flags| flags.mid_stream()),
 ];
 
 /// What the capture lacks of a connection, in words; none where it lacks nothing.
@@ -141,7 +141,7 @@ fn take_back_dates(report: &mut Report<'_>, is_wrong: impl Fn(u32) -> bool) {
     for (_, trace) in past.all_like(|sort| sort.leaf.is_some() && !is_wrong(sort.capture)) {
         if let Some(leaf) = past.leaf(&trace) {
             // Of hosts behind a proxy it is not known who was which.
-            let server = (!trace.flags.tunnelled).then_some(trace.server);
+            let server = (!trace.flags.tunnelled()).then_some(trace.server);
             let was = is_out_of_date(leaf, trace.own.start) == Some(true);
             *elsewhere.entry((leaf.sha256, server)).or_default() |= was;
         }
@@ -239,7 +239,7 @@ fn without_dns(report: &mut Report<'_>) {
     let tls_ports = &report.settings.tls_ports;
     let failed = past.all_whose(|kind| {
         kind.outcome == Outcome::NoSynAck
-            && kind.flags.whole
+            && kind.flags.whole()
             && tls_ports.contains(&kind.server.port)
     });
     let failed = failed.filter(|(_, trace)| !told.contains(&(trace.own.client, trace.server)));

@@ -59,7 +59,7 @@ struct Episode {
 /// IPv6 failed: TCP did not come up, or the hello got no answer.
 fn failed_on_ipv6(kind: &Kind) -> bool {
     kind.server.ip.is_ipv6()
-        && !kind.flags.quic
+        && !kind.flags.quic()
         && (kind.failed_to_connect() || kind.failed_silently())
 }
 

@@ -216,13 +216,19 @@ pub(super) struct Counted {
     span: Option<(usize, usize)>,
 }
 
+impl Counted {
+    /// Adds so many from this one to that.
+    pub(super) fn add(&mut self, count: u64, first: usize, last: usize) {
+        self.count += count;
+        let span = self.span.get_or_insert((first, last));
+        *span = (first.min(span.0), last.max(span.1));
+    }
+}
+
 impl Extend<usize> for Counted {
     fn extend<T: IntoIterator<Item = usize>>(&mut self, traces: T) {
         for index in traces {
-            self.count += 1;
-            let (first, last) = self.span.get_or_insert((index, index));
-            *first = index.min(*first);
-            *last = index.max(*last);
+            self.add(1, index, index);
         }
     }
 }
@@ -237,7 +243,7 @@ fn note_kinds(past: &Past, traces: &[usize], group: &mut Group) {
             let Some(kind) = past.kinds.get(number as usize) else {
                 continue;
             };
-            match past.name(&kind).filter(|_| kind.flags.tunnelled) {
+            match past.name(&kind).filter(|_| kind.flags.tunnelled()) {
                 Some(name) => {
                     let words = through(past.lang, name, kind.server);
                     group.note_many("server", &words, count);
