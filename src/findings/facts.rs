@@ -10,7 +10,7 @@ use crate::record::{
     ServerHello, Side, Timestamp,
 };
 use crate::tls::code_points::{CipherSuite, VersionRank, is_grease};
-use core::fmt::Display;
+use core::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
 /// A record with the few values that nearly each rule needs.
@@ -279,7 +279,10 @@ pub(super) fn version_name(rank: VersionRank) -> &'static str {
 
 /// The name of a suite with its number, as `TLS_… (0xc014)`.
 pub(super) fn suite_name(suite: CipherSuite) -> String {
-    suite_words(suite).to_string()
+    // With room for all of it.
+    let mut name = String::with_capacity(64);
+    let _ = write!(name, "{}", suite_words(suite));
+    name
 }
 
 /// The same, to be written elsewhere.

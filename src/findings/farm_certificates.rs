@@ -133,7 +133,8 @@ fn certificates(report: &mut Report<'_>) {
                 && !kind.flags.tunnelled()
                 && !report.settings.internal_ports.contains(&kind.server.port)
         });
-        let members = past.by_server(shows.map(|(number, _)| number).collect());
+        let mut shows: Vec<usize> = shows.map(|(number, _)| number).collect();
+        let members: Vec<(Endpoint, &[usize])> = past.by_server(&mut shows).collect();
         for ecdsa in [false, true] {
             let mut runs: BTreeMap<Endpoint, Vec<Shown>> = members
                 .iter()

@@ -46,7 +46,7 @@ const CHAINS_MAX: usize = 1024;
 const SHARES: usize = 10;
 
 /// Traces that wait for the numbers of what they share, so that these are looked up together.
-const FRESH_MAX: usize = 512;
+const FRESH_MAX: usize = 256;
 
 /// A kind of ClientHello.
 #[derive(Debug)]

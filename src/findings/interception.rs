@@ -115,21 +115,31 @@ fn makers(report: &mut Report<'_>) {
 fn fresh(report: &mut Report<'_>) {
     const DAY_US: i64 = 86_400_000_000;
     let past = report.past;
+    // Certificates of the name at hand.
+    let mut marks = vec![false; past.certificates.len()];
     for (name, all) in past.names() {
         if domain(name).is_none() {
             continue;
         }
         // Nearly all names have one certificate: what follows is for the others.
-        let mut firsts: BTreeMap<Number, usize> = BTreeMap::new();
+        let mut mark = |leaf: Number, new: bool| {
+            let mark = marks.get_mut(leaf.place());
+            mark.is_some_and(|mark| core::mem::replace(mark, new) != new)
+        };
+        let mut firsts: Vec<(Number, usize)> = Vec::new();
         for (index, kind) in past.firsts(&all.kinds) {
-            if let Some(leaf) = kind.leaf {
-                firsts.entry(leaf).or_insert(index);
+            if let Some(leaf) = kind.leaf.filter(|leaf| mark(*leaf, true)) {
+                firsts.push((leaf, index));
             }
+        }
+        for (leaf, _) in &firsts {
+            mark(*leaf, false);
         }
         if firsts.len() < 2 {
             continue;
         }
-        let firsts: Vec<usize> = firsts.into_values().collect();
+        firsts.sort_unstable();
+        let firsts: Vec<usize> = firsts.into_iter().map(|(_, index)| index).collect();
         let mut shown: Vec<(IpAddr, usize, bool)> = Vec::new();
         for (index, trace) in past.of(&firsts) {
             let Some(leaf) = past.leaf(&trace) else {

@@ -228,15 +228,17 @@ impl Past {
             .filter_map(|number| Some((*number, self.kinds.get(*number)?)))
     }
 
-    /// Kinds by their server, those of the first traces first.
-    pub(super) fn by_server(&self, mut kinds: Vec<usize>) -> Vec<(Endpoint, Vec<usize>)> {
-        // Numbers are given in that order.
+    /// Kinds by their server, those of the first traces first; in the order of their numbers, which are given so.
+    pub(super) fn by_server<'k>(
+        &self,
+        kinds: &'k mut [usize],
+    ) -> impl Iterator<Item = (Endpoint, &'k [usize])> {
         kinds.sort_unstable();
         let server = |number: &usize| self.kinds.get(*number).map(|kind| kind.server);
+        let number = |kind: &usize| self.kinds.kinds.get(*kind).map(|(server, _)| *server);
         kinds
-            .chunk_by(|one, other| server(one) == server(other))
-            .filter_map(|same| Some((server(same.first()?)?, same.to_vec())))
-            .collect()
+            .chunk_by(move |one, other| number(one) == number(other))
+            .filter_map(move |same| Some((server(same.first()?)?, same)))
     }
 
     /// Those of some kinds that fit, with their traces.

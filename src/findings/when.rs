@@ -77,36 +77,65 @@ impl When {
     }
 }
 
-/// Places of rules.
+/// The rules to be asked, by their places.
 #[derive(Clone, Copy)]
-pub(super) struct Asked(u64);
+pub(super) struct Asked {
+    places: u64,
+    listed: &'static [&'static Rule],
+}
+
+/// What is looked up for each handshake.
+struct Table {
+    listed: Vec<&'static Rule>,
+    /// By which of [`SITUATIONS`] hold, as bits in their order.
+    of_itself: Vec<u64>,
+}
+
+/// Those of a handshake that it shares with no other.
+const SITUATIONS: [When; 8] = [
+    When::INCOMPLETE,
+    When::ALERTED,
+    When::TALKED,
+    When::NAMELESS,
+    When::UNANSWERED,
+    When::UNUSUAL_GROUP,
+    When::REQUESTED,
+    When::OLD,
+];
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let asked = |holds: usize| {
+        let situations = SITUATIONS.iter().enumerate();
+        let situations = situations.filter(|(bit, _)| holds >> bit & 1 == 1);
+        situations
+            .fold(When::ALWAYS, |all, (_, one)| all.or(*one))
+            .asked()
+    };
+    Table {
+        listed: rules().collect(),
+        of_itself: (0..1 << SITUATIONS.len()).map(asked).collect(),
+    }
+});
 
 /// The rules to be asked of a handshake.
 pub(super) fn asked_of(facts: &Facts<'_>) -> Asked {
     let hello = facts
         .client_hello
-        .map(|hello| hello_marks(&hello.shape).asked);
+        .map_or(0, |hello| hello_marks(&hello.shape).asked);
     let answer = facts
         .server_hello
-        .map(|hello| answer_marks(&hello.shape).asked);
-    let chain = chain_marks(facts.record).map(|chain| chain.asked);
-    Asked(of_itself(facts) | hello.unwrap_or(0) | answer.unwrap_or(0) | chain.unwrap_or(0))
+        .map_or(0, |hello| answer_marks(&hello.shape).asked);
+    let chain = chain_marks(facts.record).map_or(0, |chain| chain.asked);
+    let table = &*TABLE;
+    let own = table.of_itself.get(situations(facts)).copied();
+    Asked {
+        places: own.unwrap_or(u64::MAX) | hello | answer | chain,
+        listed: &table.listed,
+    }
 }
 
-/// Those for which what it shares with no other is a reason.
-fn of_itself(facts: &Facts<'_>) -> u64 {
-    const SITUATIONS: [When; 8] = [
-        When::INCOMPLETE,
-        When::ALERTED,
-        When::TALKED,
-        When::NAMELESS,
-        When::UNANSWERED,
-        When::UNUSUAL_GROUP,
-        When::REQUESTED,
-        When::OLD,
-    ];
-    static ALWAYS: LazyLock<u64> = LazyLock::new(|| When::ALWAYS.asked());
-    static ASKED: LazyLock<[u64; 8]> = LazyLock::new(|| SITUATIONS.map(When::asked));
+/// Which of [`SITUATIONS`] hold, as bits in their order.
+fn situations(facts: &Facts<'_>) -> usize {
     let record = facts.record;
     let observed = record.observed.as_deref();
     let holds = [
@@ -119,10 +148,8 @@ fn of_itself(facts: &Facts<'_>) -> u64 {
         observed.is_some_and(|observed| observed.authority_names.is_some()),
         observed.is_some_and(|observed| observed.sslv2_hello == Some(true)),
     ];
-    let reasons = holds.iter().zip(ASKED.iter());
-    reasons.fold(*ALWAYS, |asked, (holds, rules)| {
-        asked | if *holds { *rules } else { 0 }
-    })
+    let bits = holds.iter().zip(0..);
+    bits.fold(0, |all, (holds, bit)| all | usize::from(*holds) << bit)
 }
 
 /// Not one of the curves that nearly all use, each of which is strong: secp256r1, secp384r1, secp521r1, x25519, x448.
@@ -137,8 +164,11 @@ fn is_unusual(exchange: &KeyExchange) -> bool {
 impl Asked {
     /// The rules that are not asked.
     pub(super) fn others(self) -> Self {
-        let all = (0..rules().count()).fold(0, |all, place| all | 1 << place);
-        Self(!self.0 & all)
+        let all = (0..self.listed.len()).fold(0, |all, place| all | 1 << place);
+        Self {
+            places: !self.places & all,
+            ..self
+        }
     }
 }
 
@@ -147,10 +177,9 @@ impl Iterator for Asked {
     type Item = &'static Rule;
 
     fn next(&mut self) -> Option<&'static Rule> {
-        static LISTED: LazyLock<Vec<&Rule>> = LazyLock::new(|| rules().collect());
-        let place = self.0.trailing_zeros() as usize;
-        let rule = LISTED.get(place).copied()?;
-        self.0 &= self.0 - 1;
+        let place = self.places.trailing_zeros() as usize;
+        let rule = self.listed.get(place).copied()?;
+        self.places &= self.places - 1;
         Some(rule)
     }
 }

@@ -15,6 +15,8 @@ use std::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
     pub(super) sort: Sort,
+    /// The same in words.
+    packed: [u64; 4],
     server: [u64; 3],
 }
 
@@ -22,6 +24,7 @@ impl Fresh {
     pub(super) fn new(server: Endpoint, sort: Sort) -> Self {
         Self {
             sort,
+            packed: sort.packed(),
             server: packed(server),
         }
     }
@@ -43,7 +46,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Gives traces the numbers of their servers and sorts. One table after the other: the processor waits for many places
-    /// of a table at once, where look-ups do not depend on each other, and what it waited for is still at hand.
+    /// of a table at once, where look-ups are short and do not depend on each other, and what it waited for is still at hand.
     ///
     /// `fresh` are those of the traces from `settled` on.
     pub(super) fn number(&mut self, fresh: &[Fresh], traces: &mut VecDeque<Own>, settled: usize) {
@@ -55,7 +58,7 @@ impl Shared {
             }
         }
         for (fresh, own) in fresh.iter().zip(traces.range_mut(settled..)) {
-            let (number, is_new) = self.sorts.hold(&fresh.sort.packed());
+            let (number, is_new) = self.sorts.hold(&fresh.packed);
             own.sort = number;
             if is_new {
                 put(&mut self.sort_of, number, fresh.sort);
