@@ -7,9 +7,9 @@ use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::marks::{chain_marks, hello_marks, marks};
 use super::names::certificate_name;
-use super::text::say;
+use super::text::{Say, say};
 use super::version::{describe_alerts, is_downgrade};
-use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
 use crate::record::{
     Certificate, Close, Code16, Confidence, Outcome, Scope, Sentinel, Severity, Side,
 };
@@ -154,14 +154,24 @@ fn describe_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
         sheet.fact(hello.frame, |lang| {
-            let suites: Vec<String> = facts.offered().take(8).map(suite_name).collect();
-            say(lang, "offer-suites")
-                .with("offered", facts.offer_max.map_or("?", version_name))
-                .with("count", facts.offered().count())
-                .with("suites", suites.join(", "))
+            offer_words(lang, facts.offer_max, facts.offered())
         });
     }
     describe_alerts(facts, sheet);
+}
+
+/// What a hello offers: its version and the first of its suites.
+pub(super) fn offer_words(
+    lang: Lang,
+    offer_max: Option<VersionRank>,
+    suites: impl Iterator<Item = CipherSuite>,
+) -> Say {
+    let suites: Vec<CipherSuite> = suites.collect();
+    let shown: Vec<String> = suites.iter().take(8).copied().map(suite_name).collect();
+    say(lang, "offer-suites")
+        .with("offered", offer_max.map_or("?", version_name))
+        .with("count", suites.len())
+        .with("suites", shown.join(", "))
 }
 
 /// `downgrade-sentinel-ignored`.

@@ -27,7 +27,7 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
 }];
 
 /// A suite can be chosen at a version.
-fn usable(suite: CipherSuite, version: VersionRank) -> bool {
+pub(super) fn usable(suite: CipherSuite, version: VersionRank) -> bool {
     let Some(entry) = suite.entry() else {
         return true;
     };
@@ -60,7 +60,7 @@ fn reason(suite: CipherSuite, version: VersionRank, ledger: &Ledger, lang: Lang)
 }
 
 /// The first few suites of a list, for people.
-fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
+pub(super) fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
     let names: Vec<String> = suites.take(6).map(suite_name).collect();
     names.join(", ")
 }
