@@ -921,3 +921,50 @@ fn a_hello_that_the_snap_length_cut_accuses_nobody() {
     // It was cut, not lost.
     assert_eq!(run.finding_counts(), [("capture-quality", 6)]);
 }
+
+/// A hello that is answered after so long; the client has given up after so long, if it does.
+fn late_answer(answer_ms: i64, gives_up_ms: Option<i64>) -> Run {
+    let der = &certificates()[0].1;
+    let mut scene = scene();
+    scene.talk(CLIENT, SERVER, 0.0, |talk| {
+        if let Some(ms) = gives_up_ms {
+            talk.open()
+                .send(Client, &hello12(NAME).record())
+                .acknowledge(Server)
+                .wait_ms(ms)
+                .fin(Client)
+                .acknowledge(Server)
+                .wait_ms(answer_ms - ms)
+                .send(Server, &answer(0x0303, 0xc030, der))
+                .rst(Client);
+            return;
+        }
+        let mut second = tls::record(22, 0x0303, &tls::message(16, &tls::vec8(&[7; 32])));
+        second.extend(tls::finished());
+        talk.open()
+            .send(Client, &hello12(NAME).record())
+            .acknowledge(Server)
+            .wait_ms(answer_ms)
+            .send(Server, &answer(0x0303, 0xc030, der))
+            .send(Client, &second)
+            .send(Server, &tls::finished())
+            .wait_ms(1_500)
+            .close();
+    });
+    scene.run(Settings::default())
+}
+
+#[test]
+fn an_answer_that_comes_when_the_client_has_given_up() {
+    let id = "hello-unanswered";
+    let run = late_answer(12_000, Some(8_000));
+    let finding = fires(&run, id);
+    assert_eq!(finding.severity, Severity::Error);
+    assert!(finding.title.contains("12000 ms"), "{}", finding.title);
+    assert!(of_client(&run).findings.iter().any(|told| &**told == id));
+    // The client had waited for a moment only; one that waits is told as slow, once.
+    is_silent(&late_answer(4_000, Some(3_000)), id);
+    let waits = late_answer(8_000, None);
+    is_silent(&waits, id);
+    fires(&waits, "slow-handshake");
+}
