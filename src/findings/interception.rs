@@ -161,14 +161,17 @@ fn fresh(report: &mut Report<'_>) {
             continue;
         }
         // Nearly all names have one certificate: what follows is for the others.
+        let shown = past.kinds_of(&all.kinds);
+        let mut numbers = shown.filter_map(|(_, kind)| kind.leaf);
+        let first = numbers.next();
+        if numbers.all(|leaf| Some(leaf) == first) {
+            continue;
+        }
         let mut leaves: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (number, kind) in past.kinds_of(&all.kinds) {
             if let Some(leaf) = kind.leaf {
                 leaves.entry(leaf).or_default().push(number);
             }
-        }
-        if leaves.len() < 2 {
-            continue;
         }
         let shown = leaves.values();
         let shown = shown.filter_map(|kinds| Served::of(past, name, kinds));

@@ -80,6 +80,20 @@ fn kinds_of(past: &Past, (server, name): Host) -> Vec<usize> {
     behind.map(|(number, _)| number).collect()
 }
 
+/// Handshakes of one client with one server, those through it apart by the name behind it.
+fn by_host(past: &Past, failed: Vec<usize>) -> Vec<(Option<u32>, Vec<usize>)> {
+    // Mostly there is no proxy.
+    if !past.of(&failed).any(|(_, trace)| trace.flags.tunnelled) {
+        return vec![(None, failed)];
+    }
+    let mut hosts: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.of(&failed) {
+        let name = trace.name.filter(|_| trace.flags.tunnelled);
+        hosts.entry(name).or_default().push(index);
+    }
+    hosts.into_iter().collect()
+}
+
 /// `no-common-cipher`: nothing of what was offered was ever chosen by this server for anyone.
 fn no_common_cipher(report: &mut Report<'_>) {
     let past = report.past;
@@ -99,12 +113,10 @@ fn no_common_cipher(report: &mut Report<'_>) {
                 // Behind a proxy nothing else tells hosts apart.
                 && (!trace.flags.tunnelled || trace.name.is_some())
         });
-        let mut by_host: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
-        for (index, trace) in past.of(&failed) {
-            let name = trace.name.filter(|_| trace.flags.tunnelled);
-            by_host.entry(name).or_default().push(index);
+        if failed.is_empty() {
+            continue;
         }
-        for (name, failed) in by_host {
+        for (name, failed) in by_host(past, failed) {
             let host = (server, name);
             let ledger = ledgers
                 .entry(host)
