@@ -392,6 +392,8 @@ enum Form {
     Tables(&'static str, &'static [(&'static str, Form)]),
     /// Texts by name.
     Texts,
+    /// Texts by name, taken apart at their placeholders.
+    Parts,
     /// Lists of texts by name.
     Lists,
     /// A table of texts that must all be there, named as the struct's fields are.
@@ -421,7 +423,7 @@ const TEXTS: &[(&str, Form)] = &[
     ("headings", Form::Fields("Headings")),
     ("blocks", Form::Lists),
     ("finding", Form::Tables("Page", PAGE)),
-    ("fact", Form::Texts),
+    ("fact", Form::Parts),
     ("word", Form::Texts),
 ];
 
@@ -473,6 +475,9 @@ fn value(out: &mut String, form: &Form, value: Option<&Value>) -> Outcome<()> {
         (Form::Texts, Some(Value::Table(table))) => by_name(out, table, |out, one| {
             self::value(out, &Form::Text, Some(one))
         })?,
+        (Form::Parts, Some(Value::Table(table))) => by_name(out, table, |out, one| {
+            parts(out, one.as_str().ok_or("not a text")?)
+        })?,
         (Form::Lists, Some(Value::Table(table))) => by_name(out, table, |out, one| {
             self::value(out, &Form::Lines, Some(one))
         })?,
@@ -484,6 +489,38 @@ fn value(out: &mut String, form: &Form, value: Option<&Value>) -> Outcome<()> {
         (_, Some(_)) => return Err("of another type".into()),
         (_, None) => return Err("is missing".into()),
     }
+    Ok(())
+}
+
+/// A text as a list of `Part`: `{name}` in small letters is a placeholder, other braces stay as they are.
+fn parts(out: &mut String, text: &str) -> Outcome<()> {
+    let is_name =
+        |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut rest = text;
+    let mut at = 0;
+    write!(out, "&[")?;
+    while let Some(begin) = rest
+        .get(at..)
+        .and_then(|after| after.find('{'))
+        .map(|found| at + found)
+    {
+        let after = rest.get(begin + 1..).unwrap_or_default();
+        match after.split_once('}').filter(|(name, _)| is_name(name)) {
+            Some((name, tail)) => {
+                let before = rest.get(..begin).unwrap_or_default();
+                if !before.is_empty() {
+                    write!(out, "Part::Text({before:?}), ")?;
+                }
+                write!(out, "Part::Value({name:?}), ")?;
+                (rest, at) = (tail, 0);
+            }
+            None => at = begin + 1,
+        }
+    }
+    if !rest.is_empty() {
+        write!(out, "Part::Text({rest:?})")?;
+    }
+    write!(out, "]")?;
     Ok(())
 }
 

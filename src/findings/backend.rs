@@ -54,7 +54,8 @@ fn large_hello(report: &mut Report<'_>) {
             mss => u32::from(mss),
         };
         let is_large = |trace: &Trace| trace.own.hello_bytes + RECORD_HEADER > mss_of(trace);
-        let over_tcp = |kind: &Kind| kind.hello.is_some() && !kind.flags.quic && kind.flags.whole;
+        let over_tcp =
+            |kind: &Kind| kind.hello.is_some() && !kind.flags.quic() && kind.flags.whole();
         let failed = past.traces_of(&all.kinds, |kind| over_tcp(kind) && kind.failed_silently());
         let failed = pick(report, &failed, |index, trace| {
             is_large(trace) && !report.is_explained(index)

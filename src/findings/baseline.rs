@@ -96,11 +96,11 @@ fn changed(report: &mut Report<'_>) {
         let mut now: BTreeMap<(Endpoint, bool), (usize, Vec<Digest<32>>)> = BTreeMap::new();
         for (number, kind) in past.kinds_of(&all.kinds) {
             let leaf = past.leaf(&kind).filter(|leaf| !leaf.malformed);
-            let Some((leaf, first)) = leaf.zip(past.by_kind.of(number).first()) else {
+            let Some((leaf, first)) = leaf.zip(past.by_kind.of(number).next()) else {
                 continue;
             };
             let slot = now.entry((kind.server, is_ecdsa(leaf)));
-            let slot = slot.or_insert_with(|| (*first, Vec::new()));
+            let slot = slot.or_insert_with(|| (first, Vec::new()));
             if !slot.1.contains(&leaf.sha256) {
                 slot.1.push(leaf.sha256);
             }

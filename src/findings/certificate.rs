@@ -12,6 +12,7 @@ use super::quality::FIRST_TLS;
 use super::stack::Stack;
 use super::survey::Report;
 use super::text::say;
+use super::trace::Number;
 use super::version::describe_alerts;
 use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict, When};
 use crate::record::{Certificate, Confidence, Outcome, Scope, Severity, Side, Timestamp};
@@ -179,13 +180,13 @@ pub(super) fn accepted_by_others(report: &mut Report<'_>) {
     if report.groups.of("cert-rejected-by-client").next().is_none() {
         return;
     }
-    let mut accepted: HashMap<u32, usize> = HashMap::new();
+    let mut accepted: HashMap<Number, usize> = HashMap::new();
     for (number, kind) in past.kinds.iter().enumerate() {
         if let Some(leaf) = kind.leaf.filter(|_| kind.is_complete()) {
             *accepted.entry(leaf).or_default() += past.by_kind.of(number).len();
         }
     }
-    let mut rejected: HashMap<(IpAddr, Box<str>), u32> = HashMap::new();
+    let mut rejected: HashMap<(IpAddr, Box<str>), Number> = HashMap::new();
     for (_, trace) in past.all_like(|sort| sort.alerted_by(Side::Client)) {
         if let Some(leaf) = trace.leaf {
             rejected.insert((trace.own.client, past.target(&trace)), leaf);

@@ -279,8 +279,22 @@ pub(super) fn version_name(rank: VersionRank) -> &'static str {
 
 /// The name of a suite with its number, as `TLS_… (0xc014)`.
 pub(super) fn suite_name(suite: CipherSuite) -> String {
-    match suite.name() {
-        Some(name) => format!("{name} ({:#06x})", suite.0),
-        None => format!("{:#06x}", suite.0),
+    suite_words(suite).to_string()
+}
+
+/// The same, to be written elsewhere.
+pub(super) fn suite_words(suite: CipherSuite) -> impl Display {
+    SuiteWords(suite)
+}
+
+struct SuiteWords(CipherSuite);
+
+impl Display for SuiteWords {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let number = self.0.0;
+        match self.0.name() {
+            Some(name) => write!(f, "{name} ({number:#06x})"),
+            None => write!(f, "{number:#06x}"),
+        }
     }
 }

@@ -214,7 +214,8 @@ fn is_one_client(past: &Past, failed: &[usize]) -> bool {
     let Some((_, first)) = past.of(failed).next() else {
         return false;
     };
-    let mut own = past.of(past.of_client(first.own.client));
+    let own = past.of_client(first.own.client);
+    let mut own = past.of(&own);
     past.of(failed)
         .all(|(_, trace)| trace.own.client == first.own.client)
         && !own.any(|(_, trace)| trace.server == first.server && trace.answer.is_some())
@@ -293,7 +294,7 @@ fn silence(report: &mut Report<'_>) {
     for (client, server, list) in past.pairs.with(&ends) {
         for quic in [false, true] {
             let silent = pick(report, list, |index, trace| {
-                trace.flags.quic == quic
+                trace.flags.quic() == quic
                     && is_silent(trace.outcome, trace.own.waited_us())
                     && trace.failed_at_hello()
                     && !report.is_explained(index)
@@ -358,8 +359,8 @@ fn silent_tcp(past: &Past, silent: &[usize], severity: Severity) -> Verdict {
 fn over_tcp(past: &Past, client: IpAddr, server: Endpoint, silent: &[usize]) -> Option<usize> {
     let name = past.of(silent).find_map(|(_, trace)| trace.name);
     let same = |trace: &Trace<'_>| trace.server == server || (name.is_some() && trace.name == name);
-    past.of(past.of_client(client))
-        .find(|(_, trace)| !trace.flags.quic && trace.answer.is_some() && same(trace))
+    past.of(&past.of_client(client))
+        .find(|(_, trace)| !trace.flags.quic() && trace.answer.is_some() && same(trace))
         .map(|(index, _)| index)
 }
 
@@ -374,9 +375,9 @@ fn closed_before_hello(report: &mut Report<'_>) {
         let ended_by = |side: Side| {
             pick(report, list, |index, trace| {
                 trace.outcome == Outcome::NoClientHello
-                    && trace.flags.whole
+                    && trace.flags.whole()
                     && trace.own.closed_by == Some(side)
-                    && (side == Side::Client || trace.flags.without_payload)
+                    && (side == Side::Client || trace.flags.without_payload())
                     && trace.own.end.micros_since(trace.own.start) <= limit
                     && !report.is_probe(index)
                     && !report.is_explained(index)

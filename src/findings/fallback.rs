@@ -14,7 +14,7 @@ use super::trace::{Kind, Sort, Trace};
 use super::{Entry, Rule, Settings, Survey, Verdict, When, hosts};
 use crate::record::{Confidence, Outcome, Scope, Severity, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -68,6 +68,9 @@ fn client_max_o365(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     .then_some(Verdict::new(Severity::Error, Confidence::Certain, ""))
 }
 
+/// A client, and the name or address that it wanted.
+type Wanted = (IpAddr, Box<str>);
+
 /// What each of these clients tried towards one name (or address, where it sent none), as far as `wanted`, at least
 /// `least` times. `clients` are marked by number; `may_be` tells which sorts of handshakes can be `wanted` at all.
 fn by_client_and_target(
@@ -76,42 +79,50 @@ fn by_client_and_target(
     clients: &[bool],
     may_be: impl Fn(&Sort) -> bool,
     wanted: impl Fn(&Trace<'_>) -> bool,
-) -> BTreeMap<(IpAddr, Box<str>), Vec<usize>> {
+) -> Vec<(Wanted, Vec<usize>)> {
     let past = report.past;
+    if !clients.contains(&true) {
+        return Vec::new();
+    }
     let kinds = past
-        .kinds_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation && may_be(sort));
-    let mut tries: HashMap<_, Vec<usize>> = HashMap::new();
+        .kinds_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation() && may_be(sort));
+    let mut tries = Vec::new();
     for (index, (client, kind)) in past.clients.of.iter().zip(&past.kind_of).enumerate() {
         if clients.get(*client as usize) == Some(&true)
             && kinds.get(*kind as usize) == Some(&true)
             && let Some(trace) = past.trace(index).filter(&wanted)
         {
             let server = trace.name.is_none().then_some(trace.server);
-            tries
-                .entry((*client, trace.name, server))
-                .or_default()
-                .push(index);
+            tries.push(((*client, trace.name, server), index));
         }
     }
-    let enough = tries.into_values().filter(|list| list.len() >= least);
-    let mut by_target: BTreeMap<(IpAddr, Box<str>), Vec<usize>> = BTreeMap::new();
-    for list in enough {
-        let first = list.first().and_then(|index| past.trace(*index));
-        if let Some(trace) = first {
-            let key = (trace.own.client, past.target(&trace));
-            by_target.entry(key).or_default().extend(list);
+    tries.sort_unstable();
+    let alike = tries.chunk_by(|(one, _), (other, _)| one == other);
+    let mut by_target: Vec<(Wanted, Vec<usize>)> = alike
+        .filter(|tries| tries.len() >= least)
+        .filter_map(|tries| {
+            let first = tries.first()?.1;
+            let key = (past.client(first)?, past.target(&past.trace(first)?));
+            Some((key, tries.iter().map(|(_, index)| *index).collect()))
+        })
+        .collect();
+    by_target.sort_unstable();
+    // A name that some asked DNS for, and others sent.
+    by_target.dedup_by(|(other, tries), (target, all)| {
+        let is_same = other == target;
+        if is_same {
+            all.append(tries);
+            all.sort_unstable();
         }
-    }
-    for list in by_target.values_mut() {
-        list.sort_unstable();
-    }
+        is_same
+    });
     by_target
 }
 
 /// A failure after which clients try lower. What fails over QUIC is tried over TCP, which is no lower version.
 fn provokes_fallback(kind: &Sort) -> bool {
-    kind.flags.whole
-        && !kind.flags.quic
+    kind.flags.whole()
+        && !kind.flags.quic()
         && match kind.outcome {
             Outcome::HelloUnanswered | Outcome::HelloReset | Outcome::HelloClosed => true,
             Outcome::ServerAlert => {
@@ -336,8 +347,8 @@ fn old_offers_to_microsoft(report: &mut Report<'_>) {
         .map(|name| hosts::is_strict(name, report.settings))
         .collect();
     let asks_dns = !past.resolved.dns().lookups.is_empty();
-    let may_be = |sort: &Sort| match sort.name.and_then(|number| usize::try_from(number).ok()) {
-        Some(number) => strict.get(number) == Some(&true),
+    let may_be = |sort: &Sort| match sort.name {
+        Some(number) => strict.get(number.place()) == Some(&true),
         None => asks_dns,
     };
     let is_old = |offer: Option<VersionRank>| offer.is_some() && offer < Some(VersionRank::Tls12);

@@ -9,7 +9,7 @@ use super::names::certificate_name;
 use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{say, word};
-use super::trace::Kind;
+use super::trace::{Kind, Number};
 use super::{Entry, Farm, Lang, Survey, Verdict, hosts};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use crate::tls::code_points::{NamedGroup, VersionRank};
@@ -74,7 +74,7 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
     });
     let others = by_dns(report).into_iter().chain(by_leaf(report));
     // An explicit proxy is no member: others answer behind it.
-    let tunnels = past.by_first_like(|sort| sort.flags.tunnelled);
+    let tunnels = past.by_first_like(|sort| sort.flags.tunnelled());
     let proxies: BTreeSet<Endpoint> = tunnels.map(|(_, kind)| kind.server).collect();
     // Nor is one that encrypts again, of the servers behind it; that is looked up where there may be a farm.
     for (name, reason, mut members) in by_name.chain(others) {
@@ -138,7 +138,7 @@ fn by_dns(report: &Report<'_>) -> Vec<Members> {
 /// Servers that show one certificate, by port.
 fn by_leaf(report: &Report<'_>) -> Vec<Members> {
     let past = report.past;
-    let mut leaves: BTreeMap<(u32, u16), BTreeSet<Endpoint>> = BTreeMap::new();
+    let mut leaves: BTreeMap<(Number, u16), BTreeSet<Endpoint>> = BTreeMap::new();
     for kind in past.kinds.iter().filter(|kind| is_private(kind.server.ip)) {
         if let Some(leaf) = kind.leaf {
             let members = leaves.entry((leaf, kind.server.port)).or_default();
@@ -183,7 +183,7 @@ impl Answer {
 
 fn answer(past: &Past, kind: &Kind) -> Option<Answer> {
     // What it seems to lack may be in what the capture lacks.
-    if kind.flags.malformed {
+    if kind.flags.malformed() {
         return None;
     }
     if kind.failed_at_hello() && kind.outcome != crate::record::Outcome::HelloUnanswered {
@@ -307,7 +307,7 @@ struct Constant {
 }
 
 /// A kind of hello: its key, and the name that it is for, where that counts.
-type HelloFor = (u32, Option<u32>);
+type HelloFor = (u32, Option<Number>);
 
 /// By hello: what each member always answered, at least twice. A member whose own answers vary (a choice made per
 /// session) proves nothing; nor does a single answer. Servers that nobody named may be there for other names, too, under
@@ -322,11 +322,14 @@ fn by_hello(
     for member in &group.members {
         let mut hellos: BTreeMap<HelloFor, Option<Constant>> = BTreeMap::new();
         let kinds = past.kinds_at(member);
-        for (number, kind) in past.kinds_of(kinds).filter(|(_, kind)| !kind.flags.resumed) {
+        for (number, kind) in past
+            .kinds_of(kinds)
+            .filter(|(_, kind)| !kind.flags.resumed())
+        {
             let (Some(hello), Some(answer)) = (past.hello(&kind), answer(past, &kind)) else {
                 continue;
             };
-            let traces = past.by_kind.of(number).iter().copied();
+            let traces = past.by_kind.of(number);
             let traces: Vec<usize> = traces.filter(|index| !report.is_probe(*index)).collect();
             if traces.is_empty() {
                 continue;
@@ -368,7 +371,7 @@ fn best(report: &Report<'_>, member: Endpoint) -> Option<(VersionRank, VersionRa
         Some((
             kind.negotiated?,
             core::cmp::Reverse(kind.offer_max?),
-            *past.by_kind.of(number).first()?,
+            past.by_kind.of(number).next()?,
         ))
     });
     answers
@@ -396,7 +399,7 @@ fn by_ledger(report: &Report<'_>, group: &Group) -> Option<Contrast> {
         }
         let all = past.servers.get(member)?;
         let mut chances = past.traces_of(&all.kinds, |kind| {
-            kind.negotiated.is_some() && kind.offer_max >= Some(*offer) && !kind.flags.resumed
+            kind.negotiated.is_some() && kind.offer_max >= Some(*offer) && !kind.flags.resumed()
         });
         chances.retain(|index| !report.is_probe(*index));
         let lags = chances.len() >= ANSWERS_MIN;

@@ -63,8 +63,8 @@ fn only<'p>(
     let mut only: Option<Shown> = None;
     for (number, kind) in past.kinds_of(kinds) {
         let Some(leaf) = leaf(&kind) else { continue };
-        let traces = past.by_kind.of(number);
-        let (first, last) = (*traces.first()?, *traces.last()?);
+        let mut traces = past.by_kind.of(number);
+        let (first, last) = (traces.clone().next()?, traces.next_back()?);
         match &mut only {
             None => {
                 only = Some(Shown {
@@ -131,7 +131,7 @@ fn certificates(report: &mut Report<'_>) {
     for (place, (name, kinds)) in names.into_iter().enumerate() {
         let shows = past.kinds_of(&kinds).filter(|(_, kind)| {
             kind.leaf.is_some()
-                && !kind.flags.tunnelled
+                && !kind.flags.tunnelled()
                 && !report.settings.internal_ports.contains(&kind.server.port)
         });
         let members = past.by_server(shows.map(|(number, _)| number).collect());

@@ -16,6 +16,7 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet, HashTable, hash_table::OccupiedEntry};
 use smallvec::SmallVec;
 use std::{
+    cmp::Reverse,
     fmt::Write as _,
     hash::{BuildHasher as _, Hash as _, Hasher as _},
     net::IpAddr,
@@ -144,6 +145,29 @@ pub(super) enum Value<'v> {
     Minute(Timestamp),
 }
 
+impl Value<'_> {
+    /// One of 64 bits: different ones are of different values.
+    fn mark(self) -> u64 {
+        // Some bytes from the middle, and how many there are: names begin and end alike.
+        let of_text = |text: &str| {
+            let bytes = text.bytes().rev().skip(text.len() / 2).take(4);
+            bytes.fold(text.len() as u64, |all, byte| all << 8 ^ u64::from(byte))
+        };
+        let of_ip = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ ip.to_bits() as u64,
+        };
+        let parts = match self {
+            Self::Text(text) | Self::Word(text) => of_text(text),
+            Self::Ip(ip) => of_ip(ip),
+            Self::Endpoint(endpoint) => of_ip(endpoint.ip) ^ u64::from(endpoint.port) << 40,
+            Self::Number(number) => number as u64,
+            Self::Minute(time) => minutes(time) as u64,
+        };
+        1 << (parts.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+    }
+}
+
 /// A value as a tally keeps it.
 #[derive(Debug)]
 enum Kept {
@@ -204,16 +228,28 @@ struct Tally {
     /// At most [`TALLY_MAX`]; searched from the first, which mostly is the most frequent one. Mostly there is but one, which
     /// stands here: each hit looks at several tallies, of thousands of groups.
     counts: SmallVec<[(Kept, u64); 1]>,
+    /// [`Value::mark`] of each of them: most of many clients are none of these.
+    marks: u64,
     /// Occurrences of values beyond the cap.
     beyond: u64,
 }
 
 impl Tally {
     fn add(&mut self, value: Value<'_>, count: u64) {
-        if let Some((_, slot)) = self.counts.iter_mut().find(|(kept, _)| kept.is(value)) {
+        if let Some((kept, slot)) = self.counts.first_mut()
+            && kept.is(value)
+        {
+            *slot += count;
+            return;
+        }
+        let mark = value.mark();
+        if self.marks & mark != 0
+            && let Some((_, slot)) = self.counts.iter_mut().find(|(kept, _)| kept.is(value))
+        {
             *slot += count;
         } else if self.counts.len() < TALLY_MAX {
             self.counts.push((Kept::of(value), count));
+            self.marks |= mark;
         } else {
             self.beyond += count;
         }
@@ -288,6 +324,8 @@ pub(super) struct Group {
     first_seen: Timestamp,
     last_seen: Timestamp,
     examples: Vec<Example>,
+    /// Where no more are kept, the one that gives way first.
+    least: Option<(Severity, Reverse<Timestamp>)>,
     /// By placeholder; a handful.
     tallies: Vec<(&'static str, Tally)>,
 }
@@ -304,6 +342,7 @@ impl Group {
             first_seen: Timestamp::default(),
             last_seen: Timestamp::default(),
             examples: Vec::new(),
+            least: None,
             tallies: Vec::new(),
         }
     }
@@ -387,11 +426,8 @@ impl Group {
 
     /// Whether an example of this severity and time would be kept.
     pub(super) fn wants(&self, severity: Severity, start: Timestamp) -> bool {
-        self.examples.len() < EXAMPLES_MAX
-            || self.examples.iter().any(|example| {
-                (example.severity, core::cmp::Reverse(example.start))
-                    < (severity, core::cmp::Reverse(start))
-            })
+        self.least
+            .is_none_or(|least| least < (severity, Reverse(start)))
     }
 
     /// Adds an example; the least severe one, and of these the latest, gives way. So the order in which records come does
@@ -411,13 +447,16 @@ impl Group {
             evidence,
         });
         self.examples
-            .sort_by_key(|example| (core::cmp::Reverse(example.severity), example.start));
+            .sort_by_key(|example| (Reverse(example.severity), example.start));
         self.examples.truncate(EXAMPLES_MAX);
+        let last = self.examples.get(EXAMPLES_MAX - 1);
+        self.least = last.map(|least| (least.severity, Reverse(least.start)));
     }
 
     /// Shows other evidence instead: that which a survey wrote itself.
     pub(super) fn replace_examples(&mut self, severity: Severity, evidence: Vec<Evidence>) {
         self.examples.clear();
+        self.least = None;
         self.example(severity, Timestamp::default(), evidence);
     }
 

@@ -6,6 +6,7 @@
 //! time, so that the order in which captures or saved records came does not matter.
 
 mod absorb;
+mod clock;
 mod order;
 mod shared;
 
@@ -17,7 +18,7 @@ use super::past::Past;
 use super::resolved::Resolved;
 use super::shelf::Weigh as _;
 use super::stack::Stack;
-use super::trace::{Flags, Kind, Micros, Own, Sort};
+use super::trace::{Flags, Kind, Micros, Number, Own, Sort};
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Handshake,
@@ -209,12 +210,12 @@ impl History {
             name: facts
                 .wanted()
                 .and_then(|name| self.names.number(name))
-                .map(|found| found.0),
-            hello: hello.and_then(|hello| self.hello(&hello.shape)),
+                .and_then(|found| Number::of(found.0)),
+            hello: hello.and_then(|hello| Number::of(self.hello(&hello.shape)?)),
             answer: facts
                 .server_hello
-                .and_then(|hello| self.answer(&hello.shape)),
-            leaf: self.leaf(&record.certificates),
+                .and_then(|hello| Number::of(self.answer(&hello.shape)?)),
+            leaf: self.leaf(&record.certificates).and_then(Number::of),
             group: group(facts),
             mss: facts.observed(|observed| observed.server_mss).unwrap_or(0),
             outcome: record.outcome,
@@ -321,16 +322,16 @@ impl History {
             by_first,
             client_of,
             clients,
+            may_go_back,
         } = order::ordered(&own, &self.shared);
         let (endpoints, sorts) = self.shared.listed();
         let clients = Clients::new(client_of, clients);
-        let by_client = ByNumber::new(&clients.of, clients.addresses.len());
         let kinds = Listed {
             kinds,
             endpoints,
             sorts,
         };
-        let members = Gathering::new(&kinds, &kind_of, &by_first);
+        let members = Gathering::new(&kinds, &by_first);
         Past {
             lang,
             captures,
@@ -341,9 +342,9 @@ impl History {
             others: self.others,
             servers: members.by(answering, endpoint_rank),
             by_name: members.by(|kind| kind.name, |name| *name),
-            pairs: Pairs::new(&clients, &by_client, &kind_of, &kinds, self.pair_notable),
-            by_kind: ByNumber::new(&kind_of, kinds.len()),
-            by_client,
+            pairs: Pairs::new(&clients, &kind_of, &kinds, self.pair_notable),
+            by_kind: ByNumber::new(kind_of.iter().copied(), kinds.len()),
+            by_client: OnceCell::new(),
             clients,
             kind_of,
             kinds,
@@ -352,6 +353,7 @@ impl History {
             order,
             resolved: Resolved::new(dns),
             speakers: OnceCell::new(),
+            may_go_back,
             is_under_way: false,
         }
     }
@@ -359,7 +361,7 @@ impl History {
 
 /// The server of a kind, if it is the one that answers: the ledger of an explicit proxy would mix those behind it.
 fn answering(kind: &Kind<'_>) -> Option<Endpoint> {
-    (!kind.flags.tunnelled).then_some(kind.server)
+    (!kind.flags.tunnelled()).then_some(kind.server)
 }
 
 /// What a handshake has of its own; the number of its kind is not known yet.
@@ -409,29 +411,35 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
     let hello = facts.client_hello;
     let has_defects = !record.defects.is_empty();
     let defect = |wanted: Defect| has_defects && record.defects.contains(&wanted);
-    Flags {
-        whole: facts.whole,
-        resumed: (facts.server_hello).is_some_and(ServerHello::is_without_certificate),
-        offered_resumption: hello.is_some_and(|hello| {
-            hello.shape.pre_shared_key
-                || hello.session_ticket_length.is_some_and(|length| length > 0)
-                // TLS 1.3 clients send an id for the sake of middleboxes.
-                || (hello.session_id_length > 0 && hello.shape.supported_versions.is_none())
-        }),
-        // Without another group it asks for a cookie only.
-        retried: (record.hello_retry_request.as_deref())
-            .is_some_and(|retry| retry.shape.key_share_group.is_some()),
-        renegotiation: record.renegotiation,
-        quic: record.protocol == Protocol::Quic,
-        has_no_names: has_no_names(record),
-        one_direction: defect(Defect::OneDirection),
-        gap: defect(Defect::Gap) || defect(Defect::Evicted),
-        snap_length: defect(Defect::SnapLength),
-        mid_stream: defect(Defect::MidStream),
-        malformed: defect(Defect::Malformed),
-        tunnelled: record.proxy.as_ref().is_some_and(is_tunnel),
-        without_payload: facts.observed(|observed| observed.without_payload) == Some(true),
-    }
+    let offered_resumption = hello.is_some_and(|hello| {
+        hello.shape.pre_shared_key
+            || hello.session_ticket_length.is_some_and(|length| length > 0)
+            // TLS 1.3 clients send an id for the sake of middleboxes.
+            || (hello.session_id_length > 0 && hello.shape.supported_versions.is_none())
+    });
+    // Without another group it asks for a cookie only.
+    let retried = (record.hello_retry_request.as_deref())
+        .is_some_and(|retry| retry.shape.key_share_group.is_some());
+    let resumed = facts
+        .server_hello
+        .is_some_and(ServerHello::is_without_certificate);
+    let tunnelled = record.proxy.as_ref().is_some_and(is_tunnel);
+    let without_payload = facts.observed(|observed| observed.without_payload) == Some(true);
+    let defects = (Flags::ONE_DIRECTION.if_so(defect(Defect::OneDirection)))
+        .or(Flags::GAP.if_so(defect(Defect::Gap) || defect(Defect::Evicted)))
+        .or(Flags::SNAP_LENGTH.if_so(defect(Defect::SnapLength)))
+        .or(Flags::MID_STREAM.if_so(defect(Defect::MidStream)))
+        .or(Flags::MALFORMED.if_so(defect(Defect::Malformed)));
+    (Flags::WHOLE.if_so(facts.whole))
+        .or(Flags::RESUMED.if_so(resumed))
+        .or(Flags::OFFERED_RESUMPTION.if_so(offered_resumption))
+        .or(Flags::RETRIED.if_so(retried))
+        .or(Flags::RENEGOTIATION.if_so(record.renegotiation))
+        .or(Flags::QUIC.if_so(record.protocol == Protocol::Quic))
+        .or(Flags::HAS_NO_NAMES.if_so(has_no_names(record)))
+        .or(Flags::WITHOUT_PAYLOAD.if_so(without_payload))
+        .or(Flags::TUNNELLED.if_so(tunnelled))
+        .or(defects)
 }
 
 /// `hello.key`: what a server's answer depends on. Extensions are a set, since some browsers shuffle them; padding,
@@ -492,8 +500,8 @@ mod tests {
         let starts: Vec<_> = past.all().map(|(_, trace)| trace.own.start).collect();
         assert!(starts.is_sorted(), "{starts:?}");
         assert_eq!(starts.len(), times.len());
-        let all: usize = past.servers.values().map(|all| all.traces.len()).sum();
-        assert_eq!(all, times.len());
+        let all = past.servers.keys().map(|server| past.at(server).len());
+        assert_eq!(all.sum::<usize>(), times.len());
     }
 
     #[test]

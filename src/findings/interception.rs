@@ -8,7 +8,7 @@ use super::names::covers;
 use super::near::near;
 use super::past::Past;
 use super::survey::Report;
-use super::trace::{Kind, Trace};
+use super::trace::{Kind, Number, Trace};
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity, Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -52,7 +52,7 @@ fn makers(report: &mut Report<'_>) {
     let past = report.past;
     let mut issuers: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     // A certificate under one name is looked at once.
-    let mut seen: HashSet<(u32, u32)> = HashSet::new();
+    let mut seen: HashSet<(Number, Number)> = HashSet::new();
     for (number, kind) in past.by_first_of_sort() {
         let Some(key) = kind.leaf.zip(kind.name) else {
             continue;
@@ -167,7 +167,7 @@ fn fresh(report: &mut Report<'_>) {
         if numbers.all(|leaf| Some(leaf) == first) {
             continue;
         }
-        let mut leaves: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut leaves: BTreeMap<Number, Vec<usize>> = BTreeMap::new();
         for (number, kind) in past.kinds_of(&all.kinds) {
             if let Some(leaf) = kind.leaf {
                 leaves.entry(leaf).or_default().push(number);
@@ -250,8 +250,6 @@ pub(super) fn interception(report: &mut Report<'_>) {
     fresh(report);
     near(report);
     let past = report.past;
-    type Found = BTreeMap<(Box<str>, &'static str), (Vec<usize>, Box<str>)>;
-    let mut found = Found::new();
     // A certificate under one name is judged once.
     let mut known = HashMap::new();
     let mut named: Vec<Option<&str>> = vec![None; past.kinds.sorts.len()];
@@ -276,22 +274,37 @@ pub(super) fn interception(report: &mut Report<'_>) {
             *slot = *cause.or_insert_with(|| cause_of(report, &first));
         }
     }
+    let mut places: BTreeMap<(Box<str>, &'static str), usize> = BTreeMap::new();
+    let mut found: Vec<(Vec<usize>, &str)> = Vec::new();
+    // By kind, where its traces belong; those without a name can belong to several.
+    let mut place_of: Vec<Option<usize>> = vec![None; causes.len()];
     for (index, trace) in past.all_marked(causes.iter().map(Option::is_some).collect()) {
-        let kind = past.kind_of.get(index).map(|kind| *kind as usize);
-        let cause = kind.and_then(|kind| *causes.get(kind)?);
-        let issuer = past.leaf(&trace).and_then(|leaf| leaf.issuer.as_deref());
-        let Some((cause, issuer)) = cause.zip(issuer) else {
+        let kind = past.kind_of.get(index).map_or(0, |kind| *kind as usize);
+        let place = place_of.get(kind).copied().flatten().or_else(|| {
+            let cause = causes.get(kind).copied().flatten()?;
+            let issuer = past.leaf(&trace)?.issuer.as_deref()?;
+            let place = places
+                .entry((past.target(&trace), cause))
+                .or_insert_with(|| {
+                    found.push((Vec::new(), issuer));
+                    found.len() - 1
+                });
+            if let Some(slot) = place_of.get_mut(kind).filter(|_| trace.name.is_some()) {
+                *slot = Some(*place);
+            }
+            Some(*place)
+        });
+        if let Some((traces, _)) = place.and_then(|place| found.get_mut(place)) {
+            traces.push(index);
+        }
+    }
+    for ((target, cause), place) in places {
+        let Some((traces, issuer)) = found.get(place) else {
             continue;
         };
-        let slot = found
-            .entry((past.target(&trace), cause))
-            .or_insert_with(|| (Vec::new(), issuer.into()));
-        slot.0.push(index);
-    }
-    for ((target, cause), (traces, issuer)) in found {
         let verdict = Verdict::new(Severity::Warning, Confidence::Likely, cause);
         let evidence = past
-            .of(&traces)
+            .of(traces)
             .take(2)
             .filter_map(|(_, trace)| {
                 Some(past.evidence_of(&trace, card(past.leaf(&trace)?, past.lang)))
@@ -301,10 +314,10 @@ pub(super) fn interception(report: &mut Report<'_>) {
             "tls-interception-suspected",
             verdict,
             Subject::Named(target),
-            &traces,
+            traces,
         ) {
             group.replace_examples(verdict.severity, evidence);
-            group.set("issuer", &issuer);
+            group.set("issuer", issuer);
         }
     }
 }

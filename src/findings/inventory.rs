@@ -3,25 +3,21 @@
 //!
 //! These are the quiet ones: mostly worth knowing, and the base on which other findings are trusted.
 
-use super::facts::{suite_name, version_name};
+use super::facts::{offered, suite_name, version_name};
 use super::fallback::signals_fallback;
-use super::groups::{Group, Subject};
-use super::history::Hello;
+use super::groups::Subject;
 use super::http2::is_permitted;
-use super::lists::ip_rank;
 use super::names::certificate_name;
 use super::past::Past;
 use super::stack::Stack;
-use super::survey::Report;
-use super::text::word;
-use super::trace::{Kind, Sort, Trace};
+use super::survey::{Counted, Report};
+use super::trace::{Kind, Number, Sort, Trace};
 use super::{Entry, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity, Side};
 use crate::tls::code_points::{Authentication, CipherSuite, RELEASES, VersionRank};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
@@ -77,7 +73,7 @@ pub(super) static SURVEYS: &[Survey] = &[
             Scope::Client,
             "RFC 8996",
         )],
-        run: mixed_offers,
+        run: super::mixed::mixed_offers,
     },
     Survey {
         entries: &[Entry::new(
@@ -102,8 +98,19 @@ fn order_risk(report: &mut Report<'_>) {
             _ => None,
         })
         .collect();
+    let prohibited = past.kinds_like(|sort| {
+        sort.negotiated == Some(VersionRank::Tls12)
+            && past.suite(sort).is_some_and(CipherSuite::is_h2_prohibited)
+            && (past.answer(sort)).is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
+    });
+    let is_prohibited = |kind: &usize| prohibited.get(*kind) == Some(&true);
+    // Few hellos and answers are different.
+    let mut overruled_by: HashMap<(Option<Number>, Option<Number>), Option<CipherSuite>> =
+        HashMap::new();
     for (server, all) in &past.servers {
-        if broken.contains(server) {
+        let kinds = all.kinds.iter().copied().filter(is_prohibited);
+        let kinds: Vec<usize> = kinds.collect();
+        if kinds.is_empty() || broken.contains(server) {
             continue;
         }
         let ledger = past.ledger(&all.kinds);
@@ -113,32 +120,29 @@ fn order_risk(report: &mut Report<'_>) {
             .filter(|(code, _)| is_permitted(CipherSuite(**code)))
             .map(|(code, index)| (*code, *index))
             .collect();
-        let skipped = |kind: &Kind| {
+        let mut skipped = |kind: &Kind| {
             let chosen = past.suite(kind)?;
             let signed = chosen.entry()?.authentication;
-            let offered = past.offered(kind);
-            let seen = offered.iter().find(|suite| {
+            let is_seen = |suite: &CipherSuite| {
                 permitted.contains_key(&suite.0)
                     && suite
                         .entry()
                         .is_some_and(|entry| entry.authentication == signed)
-            });
-            seen.copied().or_else(|| overruled(&offered, chosen))
-        };
-        // Equal hellos with equal answers are alike: a server has few kinds of them.
-        let mut known: HashMap<(Option<u32>, Option<u32>), bool> = HashMap::new();
-        let mut is_risky = |kind: &Kind| {
-            *known.entry((kind.hello, kind.answer)).or_insert_with(|| {
-                past.suite(kind).is_some_and(CipherSuite::is_h2_prohibited)
-                    && speaks_http(report, *server, kind)
-                    && past
-                        .answer(kind)
-                        .is_some_and(|answer| answer.alpn.as_deref() != Some("h2"))
-                    && skipped(kind).is_some()
+            };
+            let seen = past
+                .hello(kind)
+                .and_then(|hello| offered(&hello.shape).find(is_seen));
+            seen.or_else(|| {
+                let known = overruled_by.entry((kind.hello, kind.answer));
+                *known.or_insert_with(|| overruled(&past.offered(kind), chosen))
             })
         };
-        let risky = past.traces_of(&all.kinds, |kind| {
-            kind.negotiated == Some(VersionRank::Tls12) && is_risky(kind)
+        // Equal hellos with equal answers are alike: a server has few kinds of them.
+        let mut known: HashMap<(Option<Number>, Option<Number>), bool> = HashMap::new();
+        let risky = past.traces_of(&kinds, |kind| {
+            *known
+                .entry((kind.hello, kind.answer))
+                .or_insert_with(|| speaks_http(report, *server, kind) && skipped(kind).is_some())
         });
         let Some((_, example)) = past.of(&risky).next() else {
             continue;
@@ -316,12 +320,12 @@ const SEEN_ELSEWHERE: Verdict =
 
 /// `client-version-limited` where the server says nothing in its random, but chose a higher version for others: only for
 /// TLS 1.1 and below, since a client of TLS 1.2 is well. `old` are those of the server's kinds with such an offer. `told`
-/// are the clients that have a finding each, once there are no more of these.
+/// marks by number the clients that have a finding each, once there are no more of these.
 fn old_clients(
     report: &mut Report<'_>,
     server: Endpoint,
     (kinds, old): (&[usize], &[usize]),
-    told: &mut Option<HashSet<IpAddr>>,
+    told: &mut Option<Vec<bool>>,
 ) {
     let past = report.past;
     let better = past
@@ -333,20 +337,24 @@ fn old_clients(
     let address = server.to_string();
     let mut indexes: Vec<usize> = (old.iter())
         .flat_map(|kind| past.by_kind.of(*kind))
-        .copied()
         // Who fell back can do more.
         .filter(|index| !report.falls_back(*index))
         .collect();
     if report.is_further(ID, verdict) {
         // Others are only counted.
-        let told = told.get_or_insert_with(|| report.groups.clients_of(ID, verdict.cause));
+        let told = told.get_or_insert_with(|| {
+            let told = report.groups.clients_of(ID, verdict.cause);
+            let clients = past.clients.addresses.iter();
+            clients.map(|client| told.contains(client)).collect()
+        });
         let is_told = |index: &usize| {
-            let trace = past.trace(*index);
-            trace.is_some_and(|trace| told.contains(&trace.own.client))
+            let client = past.clients.of.get(*index);
+            client.and_then(|number| told.get(*number as usize)) == Some(&true)
         };
-        let (known, further): (Vec<usize>, Vec<usize>) = indexes.into_iter().partition(is_told);
+        let mut further = Counted::default();
+        further.extend(indexes.iter().copied().filter(|index| !is_told(index)));
         report.count_further(ID, verdict, &further);
-        indexes = known;
+        indexes.retain(is_told);
     }
     let mut by_client: Vec<(IpAddr, &str, usize)> = past
         .of(&indexes)
@@ -416,11 +424,11 @@ fn resumption(report: &mut Report<'_>) {
     let past = report.past;
     for (server, all) in &past.servers {
         let mut offered = past.traces_of(&all.kinds, |kind| {
-            kind.flags.offered_resumption && kind.is_complete()
+            kind.flags.offered_resumption() && kind.is_complete()
         });
         offered.retain(|index| !report.is_probe(*index));
         let kinds = offered.iter().filter_map(|index| past.kind(*index));
-        let resumed = kinds.filter(|kind| kind.flags.resumed).count();
+        let resumed = kinds.filter(|kind| kind.flags.resumed()).count();
         if offered.len() < OFFERS_MIN || resumed * 10 >= offered.len() {
             continue;
         }
@@ -442,25 +450,23 @@ fn resumption(report: &mut Report<'_>) {
 fn hello_retry(report: &mut Report<'_>) {
     let past = report.past;
     for (server, all) in &past.servers {
-        let mut hellos: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (number, kind) in past.kinds_of(&all.kinds) {
-            if let Some(hello) = past.hello(&kind)
-                && kind.negotiated == Some(VersionRank::Tls13)
-            {
-                hellos.entry(hello.key).or_default().push(number);
-            }
-        }
-        for mut kinds in hellos.into_values() {
-            let count = |kinds: &[usize]| -> usize {
-                kinds.iter().map(|kind| past.by_kind.of(*kind).len()).sum()
-            };
-            let is_retried = |kind: &Kind| kind.flags.retried;
-            let hellos = count(&kinds);
-            kinds.retain(|kind| past.kinds.get(*kind).is_some_and(|kind| is_retried(&kind)));
-            if count(&kinds) * 2 <= hellos {
+        let is_retried = |kind: &Kind| kind.flags.retried();
+        let key = |kind: &Kind| {
+            let hidden = kind.negotiated == Some(VersionRank::Tls13);
+            past.hello(kind).filter(|_| hidden).map(|hello| hello.key)
+        };
+        let kinds = || past.kinds_of(&all.kinds);
+        let retried = kinds().filter(|(_, kind)| is_retried(kind));
+        let keys: BTreeSet<u32> = retried.filter_map(|(_, kind)| key(&kind)).collect();
+        for wanted in keys {
+            let alike = kinds().filter(|(_, kind)| key(kind) == Some(wanted));
+            let alike: Vec<usize> = alike.map(|(number, _)| number).collect();
+            let hellos = alike.iter().map(|kind| past.by_kind.of(*kind).len());
+            let hellos: usize = hellos.sum();
+            let retried = past.traces_of(&alike, is_retried);
+            if retried.len() * 2 <= hellos {
                 continue;
             }
-            let retried = past.traces_of(&kinds, is_retried);
             let verdict = Verdict::new(Severity::Info, Confidence::Certain, "");
             if let Some(group) = report.tell(
                 "tls13-hello-retry",
@@ -474,129 +480,6 @@ fn hello_retry(report: &mut Report<'_>) {
             }
         }
     }
-}
-
-/// A client program, as far as its hellos tell: what it offers, and the number of its stack, which order themselves as
-/// their names do.
-type Program = (VersionRank, Option<usize>);
-
-fn is_old(offer: VersionRank) -> bool {
-    offer < VersionRank::Tls12
-}
-
-/// By kind, who sent the hello; none where the hello says that it repeats a failed one at a lower version.
-fn programs(past: &Past) -> Vec<Option<Program>> {
-    let names = past.hellos.iter();
-    let names = names.map(|hello| hello.stack().map(Stack::name));
-    let known: BTreeSet<&str> = names.clone().flatten().collect();
-    let known: HashMap<&str, usize> = known.into_iter().zip(0..).collect();
-    let stacks: Vec<Option<usize>> = names.map(|name| known.get(name?).copied()).collect();
-    let program = |sort: &Sort| {
-        let offer = sort.offer_max?;
-        let scsv = past.hello(sort)?.shape.fallback_scsv;
-        let stack = stacks.get(usize::try_from(sort.hello?).ok()?)?;
-        (!scsv).then_some((offer, *stack))
-    };
-    let of_sort: Vec<Option<Program>> = past.kinds.sorts.iter().map(program).collect();
-    // Few captures have an old offer at all.
-    match of_sort.iter().flatten().any(|(offer, _)| is_old(*offer)) {
-        true => past.kinds.by_sort(&of_sort, None),
-        false => Vec::new(),
-    }
-}
-
-/// Clients that made an old offer and a higher one, with their numbers, the lowest address first.
-fn mixed_clients(
-    past: &Past,
-    program: impl Fn(usize) -> Option<Program>,
-) -> BinaryHeap<Reverse<ByAddress>> {
-    // By client, its lowest and its highest offer.
-    let mut offers: Vec<Option<(VersionRank, VersionRank)>> =
-        vec![None; past.clients.addresses.len()];
-    for (index, client) in past.clients.of.iter().enumerate() {
-        if let Some((offer, _)) = program(index)
-            && let Some(slot) = offers.get_mut(*client as usize)
-        {
-            let (low, high) = slot.get_or_insert((offer, offer));
-            *low = offer.min(*low);
-            *high = offer.max(*high);
-        }
-    }
-    let clients = past.clients.addresses.iter().zip(&offers).enumerate();
-    clients
-        .filter(|(_, (_, offers))| offers.is_some_and(|(low, high)| is_old(low) && low < high))
-        .map(|(number, (address, _))| Reverse((ip_rank(address), number)))
-        .collect()
-}
-
-/// The number of a client, behind what orders its address.
-type ByAddress = ((bool, u128), usize);
-
-/// `same-client-mixed-offers`: programs of different age on one address.
-fn mixed_offers(report: &mut Report<'_>) {
-    const ID: &str = "same-client-mixed-offers";
-    let past = report.past;
-    let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
-    let programs = programs(past);
-    if programs.is_empty() {
-        return;
-    }
-    // A lower rung of a fallback is the same program once more.
-    let fallen = report.fallen().clone();
-    let program = |index: usize| {
-        let program = programs.get(*past.kind_of.get(index)? as usize).copied()?;
-        program.filter(|_| !fallen.contains(&index))
-    };
-    // Adds the first trace of each program of a client.
-    let mut firsts = Vec::new();
-    let mut add_firsts = |client: usize, traces: &mut Vec<usize>| {
-        firsts.clear();
-        for index in past.by_client.of(client) {
-            if let Some(program) = program(*index)
-                && !firsts.iter().any(|(known, _)| *known == program)
-            {
-                firsts.push((program, *index));
-            }
-        }
-        firsts.sort_unstable();
-        traces.extend(firsts.iter().map(|(_, index)| *index));
-    };
-    let mut clients = mixed_clients(past, program);
-    while !report.is_further(ID, verdict)
-        && let Some(Reverse((_, number))) = clients.pop()
-        && let Some(client) = past.clients.addresses.get(number)
-    {
-        let mut traces = Vec::new();
-        add_firsts(number, &mut traces);
-        let subject = Subject::Named(client.to_string().into());
-        if let Some(group) = report.tell(ID, verdict, subject, &traces, &[]) {
-            tell_programs(past, group, &traces);
-        }
-    }
-    let mut further = Vec::new();
-    for Reverse((_, number)) in clients {
-        add_firsts(number, &mut further);
-    }
-    report.count_further(ID, verdict, &further);
-}
-
-/// The programs of one client, the one with the oldest offer first.
-fn tell_programs(past: &Past, group: &mut Group, traces: &[usize]) {
-    let rows: Vec<String> = past
-        .of(traces)
-        .map(|(_, trace)| {
-            let stack = past.hello(&trace).and_then(Hello::stack).map_or_else(
-                || word(past.lang, "unknown stack").to_owned(),
-                |stack| stack.words(past.lang),
-            );
-            format!("{}: {stack}", trace.offer_max.map_or("?", version_name))
-        })
-        .collect();
-    group.set("rows", &rows.join("; "));
-    // What can be done about the oldest one.
-    let oldest = traces.first().and_then(|index| past.trace(*index));
-    let stack = oldest.and_then(|trace| past.hello(&trace)?.stack());
-    group.note("stack_kind", Stack::cause(stack));
 }
 
 /// `health-probe`: told once for each pair, so that nobody wonders, and left out elsewhere.
@@ -802,68 +685,6 @@ mod tests {
             std::sync::Arc::make_mut(&mut retry.shape).key_share_group = None;
         });
         assert!(find(&diagnose(&[cookie]), id).is_none());
-    }
-
-    #[test]
-    fn old_and_new_programs_on_one_address() {
-        let id = "same-client-mixed-offers";
-        let old = Make::new().offer(0x0301).answer(0x0301, 0xc014);
-        let new = Make::new().answer(0x0303, 0xc02f);
-        assert!(find(&diagnose(&[old.clone(), new.clone()]), id).is_some());
-        // The old offer stands first in the words; the first one seen is the first in time all the same.
-        let found = diagnose(&[new.clone().at(0), old.clone().at(9)]);
-        let (found, first) = (find(&found, id).unwrap(), new.clone().at(0).record.start);
-        assert_eq!(found.first_seen, first);
-        assert!(found.last_seen > first);
-        assert!(find(&diagnose(&[old.client("10.0.0.2"), new.clone()]), id).is_none());
-        assert!(
-            find(
-                &diagnose(&[new, Make::new().tls13().answer(0x0304, 0x1301)]),
-                id
-            )
-            .is_none()
-        );
-    }
-
-    #[test]
-    fn the_rungs_of_a_fallback_are_one_program() {
-        let id = "same-client-mixed-offers";
-        let reset = |version, at| {
-            let made = Make::new().offer(version).at(at);
-            made.outcome(Outcome::HelloReset)
-        };
-        let old = |at| Make::new().offer(0x0301).answer(0x0301, 0xc014).at(at);
-        let ladder = |last: Make| {
-            let lower = reset(0x0302, 2).alpn(&["http/1.1"]);
-            vec![reset(0x0303, 0), lower, last]
-        };
-        let told = |made: &[Make]| {
-            let found = diagnose(made);
-            let retry = find(&found, "version-fallback-retry").map(|found| found.title.to_string());
-            (find(&found, id).is_some(), retry.unwrap_or_default())
-        };
-        let whole = "TLS 1.2 hello-reset → TLS 1.1 hello-reset → TLS 1.0 established";
-        for last in [old(4), old(4).fallback_scsv()] {
-            let (mixed, retry) = told(&ladder(last));
-            assert!(!mixed && retry.contains(whole), "{retry}");
-        }
-        // Several tries at once; and what the client remembers for a while.
-        let mut many = ladder(old(4));
-        let again = many[1].clone().at_ms(2_100);
-        many.extend([reset(0x0303, 0), again, old(5), old(90), old(300)]);
-        assert!(!told(&many).0);
-        // Old offers elsewhere, of another kind, or where nothing failed before, are another program's.
-        let printer = old(6).sni("printer.contoso.com").server("10.0.0.9:443");
-        let other = old(6).suites(&[0x0005, 0x0004]);
-        for stranger in [printer, other] {
-            let mut made = ladder(old(4));
-            made.push(stranger);
-            assert!(told(&made).0);
-        }
-        let good = |at| Make::new().answer(0x0303, 0xc02f).at(at);
-        assert!(told(&[good(0), old(2)]).0);
-        assert!(told(&[reset(0x0303, 0), good(1), old(2)]).0);
-        assert!(told(&[reset(0x0303, 0), old(200)]).0);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::trace::{Kind, Sort};
 use crate::record::Endpoint;
 use core::hash::Hash;
 use hashbrown::HashMap;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cell::OnceCell, collections::BTreeMap, net::IpAddr};
 
-/// The traces of one server or name.
+/// Some traces of one server.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     /// Indexes of traces, in order of time.
@@ -15,21 +15,30 @@ pub(super) struct Members {
     pub(super) kinds: Vec<usize>,
 }
 
+/// All traces of one server or name, by their kinds.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Numbers of the kinds, in the order of their first traces.
+    pub(super) kinds: Vec<usize>,
+    /// Indexes of the traces, in order of time: listed once somebody asks, for few do.
+    pub(super) traces: OnceCell<Vec<usize>>,
+}
+
 /// The traces of each kind, or of each client: by number.
 #[derive(Debug)]
 pub(super) struct ByNumber {
     /// All indexes of traces, those of one number together and in order of time.
-    traces: Vec<usize>,
+    traces: Vec<u32>,
     /// Where those of a number begin; one more at the end.
-    begins: Vec<usize>,
+    begins: Vec<u32>,
 }
 
 impl ByNumber {
-    /// From the number of each trace; there are so many `numbers`.
-    pub(super) fn new(number_of: &[u32], numbers: usize) -> Self {
-        let mut begins = vec![0; numbers + 1];
-        for number in number_of {
-            if let Some(count) = begins.get_mut(*number as usize) {
+    /// From the number of each trace, of which there are `numbers`; traces with others are passed over.
+    pub(super) fn new(number_of: impl Iterator<Item = u32> + Clone, numbers: usize) -> Self {
+        let mut begins = vec![0_u32; numbers + 1];
+        for number in number_of.clone() {
+            if let Some(count) = begins.get_mut(number as usize) {
                 *count += 1;
             }
         }
@@ -38,10 +47,10 @@ impl ByNumber {
             sum += core::mem::replace(begin, sum);
         }
         let mut next = begins.clone();
-        let mut traces = vec![0; sum];
-        for (index, number) in number_of.iter().enumerate() {
-            if let Some(place) = next.get_mut(*number as usize) {
-                if let Some(slot) = traces.get_mut(*place) {
+        let mut traces = vec![0; sum as usize];
+        for (index, number) in (0..).zip(number_of) {
+            if let Some(place) = next.get_mut(number as usize) {
+                if let Some(slot) = traces.get_mut(*place as usize) {
                     *slot = index;
                 }
                 *place += 1;
@@ -51,11 +60,19 @@ impl ByNumber {
     }
 
     /// The traces of one number, in order of time.
-    pub(super) fn of(&self, number: usize) -> &[usize] {
+    pub(super) fn list(&self, number: usize) -> &[u32] {
         let range = self.begins.get(number).zip(self.begins.get(number + 1));
         range
-            .and_then(|(from, to)| self.traces.get(*from..*to))
+            .and_then(|(from, to)| self.traces.get(*from as usize..*to as usize))
             .unwrap_or(&[])
+    }
+
+    /// The same, one by one.
+    pub(super) fn of(
+        &self,
+        number: usize,
+    ) -> impl ExactSizeIterator<Item = usize> + DoubleEndedIterator + Clone {
+        self.list(number).iter().map(|index| *index as usize)
     }
 }
 
@@ -116,21 +133,16 @@ impl Listed {
     }
 }
 
-/// Gathers traces by what a kind says of them.
+/// Gathers kinds by what they say.
 pub(super) struct Gathering<'k> {
     kinds: &'k Listed,
-    kind_of: &'k [u32],
     by_first: &'k [u32],
 }
 
 impl<'k> Gathering<'k> {
-    /// From the kinds, the kind of each trace, and the kinds in the order of their first traces.
-    pub(super) fn new(kinds: &'k Listed, kind_of: &'k [u32], by_first: &'k [u32]) -> Self {
-        Self {
-            kinds,
-            kind_of,
-            by_first,
-        }
+    /// From the kinds, and these in the order of their first traces.
+    pub(super) fn new(kinds: &'k Listed, by_first: &'k [u32]) -> Self {
+        Self { kinds, by_first }
     }
 
     /// `rank` orders keys as they order themselves, but is cheaper to compare.
@@ -138,31 +150,20 @@ impl<'k> Gathering<'k> {
         &self,
         key: impl Fn(&Kind<'_>) -> Option<K>,
         rank: impl Fn(&K) -> R,
-    ) -> BTreeMap<K, Members> {
+    ) -> BTreeMap<K, Gathered> {
         let mut places: HashMap<K, usize> = HashMap::new();
-        let mut found: Vec<(K, Members)> = Vec::new();
-        // By kind, where its members are gathered.
-        let mut place_of: Vec<u32> = vec![u32::MAX; self.kinds.len()];
+        let mut found: Vec<(K, Gathered)> = Vec::new();
         for number in self.by_first {
             let number = *number as usize;
             let Some(key) = self.kinds.get(number).and_then(|kind| key(&kind)) else {
                 continue;
             };
             let place = *places.entry(key).or_insert_with(|| {
-                found.push((key, Members::default()));
+                found.push((key, Gathered::default()));
                 found.len() - 1
             });
-            if let Some((_, members)) = found.get_mut(place) {
-                members.kinds.push(number);
-            }
-            if let Some(slot) = place_of.get_mut(number) {
-                *slot = u32::try_from(place).unwrap_or(u32::MAX);
-            }
-        }
-        for (index, kind) in self.kind_of.iter().enumerate() {
-            let place = place_of.get(*kind as usize).copied();
-            if let Some((_, members)) = place.and_then(|place| found.get_mut(place as usize)) {
-                members.traces.push(index);
+            if let Some((_, gathered)) = found.get_mut(place) {
+                gathered.kinds.push(number);
             }
         }
         found.sort_unstable_by_key(|(key, _)| rank(key));
@@ -268,10 +269,10 @@ mod tests {
 
     #[test]
     fn the_traces_of_each_kind_stand_together() {
-        let all = ByNumber::new(&[0, 1, 0, 2, 1, 0], 4);
-        assert_eq!(all.of(0), [0, 2, 5]);
-        assert_eq!(all.of(1), [1, 4]);
-        assert_eq!(all.of(2), [3]);
-        assert!(all.of(3).is_empty() && all.of(4).is_empty());
+        let all = ByNumber::new([0, 1, 0, 2, 9, 1, 0].into_iter(), 4);
+        assert_eq!(all.list(0), [0, 2, 6]);
+        assert_eq!(all.list(1), [1, 5]);
+        assert!(all.of(2).eq([3]));
+        assert!(all.list(3).is_empty() && all.list(4).is_empty());
     }
 }

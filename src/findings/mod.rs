@@ -31,6 +31,7 @@ mod inventory;
 mod late;
 mod lists;
 mod marks;
+mod mixed;
 mod name_match;
 mod names;
 mod near;

@@ -107,7 +107,7 @@ fn mismatch_by_dns(report: &mut Report<'_>) {
     let checks_names = |kind: &Kind| {
         settings.tls_ports.contains(&kind.server.port)
             && !settings.internal_ports.contains(&kind.server.port)
-            && !kind.flags.has_no_names
+            && !kind.flags.has_no_names()
     };
     let is_nameless = |kind: &Kind| {
         kind.name.is_none() && kind.hello.is_some() && kind.leaf.is_some() && checks_names(kind)

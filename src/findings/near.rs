@@ -45,20 +45,33 @@ pub(super) fn near(report: &mut Report<'_>) {
             continue;
         }
         let mut by_hello: BTreeMap<u32, Answers> = BTreeMap::new();
-        for (index, trace) in past.of(&past.traces_of(&all.kinds, is_hidden)) {
-            let (Some(rtt), Some(hello)) = (trace.own.server_rtt.get(), past.hello(&trace)) else {
+        for (number, kind) in past
+            .kinds_of(&all.kinds)
+            .filter(|(_, kind)| is_hidden(kind))
+        {
+            let Some(hello) = past.hello(&kind) else {
                 continue;
             };
             let answers = by_hello.entry(hello.key).or_default();
-            if rtt < NEAR_US {
-                answers.near.push(index);
-            } else {
-                answers.far.push(index);
+            for index in past.by_kind.of(number) {
+                let Some(trace) = past.trace(index) else {
+                    continue;
+                };
+                match trace.own.server_rtt.get() {
+                    Some(rtt) if rtt < NEAR_US => answers.near.push(index),
+                    Some(_) => answers.far.push(index),
+                    None => {}
+                }
             }
         }
-        let odd = by_hello
-            .into_values()
-            .find(|answers| is_odd(report, answers));
+        let both = |answers: &Answers| {
+            answers.near.len() >= ANSWERS_MIN && answers.far.len() >= ANSWERS_MIN
+        };
+        let odd = by_hello.into_values().filter(both).find_map(|mut answers| {
+            answers.near.sort_unstable();
+            answers.far.sort_unstable();
+            is_odd(report, &answers).then_some(answers)
+        });
         if let Some(answers) = odd {
             tell(report, name, &answers);
         }
@@ -69,8 +82,8 @@ pub(super) fn near(report: &mut Report<'_>) {
 fn is_hidden(kind: &Kind) -> bool {
     kind.negotiated == Some(VersionRank::Tls13)
         && kind.leaf.is_none()
-        && !kind.flags.resumed
-        && !kind.flags.retried
+        && !kind.flags.resumed()
+        && !kind.flags.retried()
         && !is_private(kind.server.ip)
 }
 
@@ -105,9 +118,7 @@ fn is_odd(report: &Report<'_>, answers: &Answers) -> bool {
             .collect()
     };
     let elsewhere = networks(&answers.far);
-    near.len() >= ANSWERS_MIN
-        && far.len() >= ANSWERS_MIN
-        && near.iter().all(alike)
+    near.iter().all(alike)
         && !far.iter().any(alike)
         && !networks(&answers.near)
             .iter()

@@ -7,7 +7,7 @@ use super::groups::Subject;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::say;
-use super::trace::Kind;
+use super::trace::{Kind, Number};
 use super::{Entry, Lang, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{
@@ -66,7 +66,7 @@ pub(super) fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
 }
 
 /// Whose ledger a hello is compared with: a server's, or that of the host of this name behind an explicit proxy.
-type Host = (Endpoint, Option<u32>);
+type Host = (Endpoint, Option<Number>);
 
 /// The kinds that show what a host can.
 fn kinds_of(past: &Past, (server, name): Host) -> Vec<usize> {
@@ -76,19 +76,19 @@ fn kinds_of(past: &Past, (server, name): Host) -> Vec<usize> {
     let named = past.by_name.get(&name).map_or(&[][..], |all| &all.kinds);
     let behind = past
         .kinds_of(named)
-        .filter(|(_, kind)| kind.flags.tunnelled && kind.server == server);
+        .filter(|(_, kind)| kind.flags.tunnelled() && kind.server == server);
     behind.map(|(number, _)| number).collect()
 }
 
 /// Handshakes of one client with one server, those through it apart by the name behind it.
-fn by_host(past: &Past, failed: Vec<usize>) -> Vec<(Option<u32>, Vec<usize>)> {
+fn by_host(past: &Past, failed: Vec<usize>) -> Vec<(Option<Number>, Vec<usize>)> {
     // Mostly there is no proxy.
-    if !past.of(&failed).any(|(_, trace)| trace.flags.tunnelled) {
+    if !past.of(&failed).any(|(_, trace)| trace.flags.tunnelled()) {
         return vec![(None, failed)];
     }
-    let mut hosts: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
+    let mut hosts: BTreeMap<Option<Number>, Vec<usize>> = BTreeMap::new();
     for (index, trace) in past.of(&failed) {
-        let name = trace.name.filter(|_| trace.flags.tunnelled);
+        let name = trace.name.filter(|_| trace.flags.tunnelled());
         hosts.entry(name).or_default().push(index);
     }
     hosts.into_iter().collect()
@@ -111,7 +111,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
                 && !report.is_explained(index)
                 && !matches!(trace.alert, Some((_, code)) if code != 40 && code != 71)
                 // Behind a proxy nothing else tells hosts apart.
-                && (!trace.flags.tunnelled || trace.name.is_some())
+                && (!trace.flags.tunnelled() || trace.name.is_some())
         });
         if failed.is_empty() {
             continue;
@@ -128,7 +128,7 @@ fn no_common_cipher(report: &mut Report<'_>) {
 
 /// Whom it is told of. Behind a proxy a client and a name; such a name may have several servers, so that it is not certain.
 fn told_of(past: &Past, client: IpAddr, (server, name): Host) -> (Subject, Confidence) {
-    let name = name.and_then(|name| past.names.get(usize::try_from(name).ok()?));
+    let name = name.and_then(|name| past.names.get(name.place()));
     match name {
         Some(name) => (Subject::Client(client, name.clone()), Confidence::Likely),
         None => (Subject::Pair(client, server), Confidence::Certain),

@@ -59,51 +59,35 @@ impl Outcomes {
 
 impl Pairs {
     /// `many` handshakes of one pair are notable, whatever became of them.
-    pub(super) fn new(
-        clients: &Clients,
-        by_client: &ByNumber,
-        kind_of: &[u32],
-        kinds: &Listed,
-        many: usize,
-    ) -> Self {
+    pub(super) fn new(clients: &Clients, kind_of: &[u32], kinds: &Listed, many: usize) -> Self {
         let notable = Outcomes::notable();
-        let servers = ranked(kinds.endpoints.iter().map(endpoint_rank));
+        let servers = ranked((0..).zip(kinds.endpoints.iter().map(endpoint_rank)));
         let of_kind = seen_by_kind(kinds, &servers);
-        let seen = |index: usize| -> Seen {
-            let kind = kind_of.get(index).map(|kind| *kind as usize);
-            let seen = kind.and_then(|kind| of_kind.get(kind));
+        let seen = |kind: &u32| -> Seen {
+            let seen = of_kind.get(*kind as usize);
             seen.copied().unwrap_or_default()
         };
-        let is_notable = |index: &usize| seen(*index).outcome.meet(notable);
+        let wanted = busy_clients(clients, kind_of.iter().map(seen), notable, many);
         let mut found = Self {
             pairs: Vec::new(),
             traces: Vec::new(),
         };
+        let place_of = |client: &u32| wanted.place_of.get(*client as usize).copied();
+        let places = clients
+            .of
+            .iter()
+            .map(|client| place_of(client).unwrap_or(u32::MAX));
+        let by_client = ByNumber::new(places, wanted.numbers.len());
         // Place and index as one number, which sorts quicker.
         let mut by_server: Vec<u64> = Vec::new();
-        let mut counts: Vec<usize> = vec![0; kinds.endpoints.len()];
-        let mut is_frequent = |all: &[usize]| {
-            let places = all.iter().map(|at| seen(*at).server as usize);
-            let most = places.clone().map(|place| {
-                counts.get_mut(place).map_or(0, |count| {
-                    *count += 1;
-                    *count
-                })
-            });
-            let most = most.max().unwrap_or(0);
-            places.for_each(|place| counts.get_mut(place).map_or((), |count| *count = 0));
-            most >= many
-        };
-        for number in ranked(clients.addresses.iter().map(ip_rank)).numbers {
-            let all = by_client.of(number as usize);
-            if !all.iter().any(is_notable) && (all.len() < many || !is_frequent(all)) {
-                continue;
-            }
-            let Some(client) = clients.addresses.get(number as usize) else {
+        let seen_at = |index: usize| kind_of.get(index).map(seen).unwrap_or_default();
+        for (place, number) in wanted.numbers.iter().enumerate() {
+            let Some(client) = clients.addresses.get(*number as usize) else {
                 continue;
             };
             by_server.clear();
-            by_server.extend((all.iter()).map(|at| u64::from(seen(*at).server) << 32 | *at as u64));
+            let all = by_client.of(place);
+            by_server.extend(all.map(|at| u64::from(seen_at(at).server) << 32 | at as u64));
             // In order of time within each server.
             by_server.sort_unstable();
             for same in by_server.chunk_by(|one, other| one >> 32 == other >> 32) {
@@ -111,7 +95,9 @@ impl Pairs {
                 let place = same.first().map_or(0, |key| (key >> 32) as usize);
                 let number = servers.numbers.get(place);
                 let server = number.and_then(|number| kinds.endpoints.get(*number as usize));
-                let outcomes = indexes.clone().fold(0, |all, at| all | seen(at).outcome.0);
+                let outcomes = indexes
+                    .clone()
+                    .fold(0, |all, at| all | seen_at(at).outcome.0);
                 if let Some(server) = server
                     && (same.len() >= many || Outcomes(outcomes).meet(notable))
                 {
@@ -196,16 +182,64 @@ fn seen_by_kind(kinds: &Listed, servers: &Ranked) -> Vec<Seen> {
     kinds.kinds.iter().map(seen).collect()
 }
 
-/// Numbers in the order of what they stand for, and the place of each among them.
+/// How often a client was at each server, roughly: servers that share one of the sixteen places are counted together, so
+/// that a count may be too high, never too low.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Busy(u64);
+
+impl Busy {
+    /// There is a pair to be looked at.
+    const NOTABLE: Self = Self(u64::MAX);
+
+    fn add(&mut self, server: u32, many: usize) {
+        if *self == Self::NOTABLE {
+            return;
+        }
+        // Neighbours are at different places.
+        let shift = server.wrapping_mul(0x9e37_79b1) >> 28 << 2;
+        self.0 += 1 << shift;
+        let count = (self.0 >> shift) as usize & 0xf;
+        if count >= many.min(0xf) {
+            *self = Self::NOTABLE;
+        }
+    }
+}
+
+/// Clients that may have a notable pair, as their addresses order themselves.
+fn busy_clients(
+    clients: &Clients,
+    seen: impl Iterator<Item = Seen>,
+    notable: Outcomes,
+    many: usize,
+) -> Ranked {
+    let mut busy = vec![Busy::default(); clients.addresses.len()];
+    for (client, seen) in clients.of.iter().zip(seen) {
+        let Some(busy) = busy.get_mut(*client as usize) else {
+            continue;
+        };
+        if seen.outcome.meet(notable) {
+            *busy = Busy::NOTABLE;
+        } else {
+            busy.add(seen.server, many);
+        }
+    }
+    let all = (0..).zip(&clients.addresses).zip(busy);
+    let found = all.filter(|(_, busy)| *busy == Busy::NOTABLE);
+    ranked(found.map(|((number, ip), _)| (number, ip_rank(ip))))
+}
+
+/// Numbers in the order of what they stand for, and the place of each among them; `u32::MAX` for others.
 struct Ranked {
     numbers: Vec<u32>,
     place_of: Vec<u32>,
 }
 
-fn ranked<R: Ord>(ranks: impl Iterator<Item = R>) -> Ranked {
-    let mut by_rank: Vec<(R, u32)> = ranks.zip(0..).collect();
+/// From numbers and what they stand for; the highest number comes last.
+fn ranked<R: Ord>(ranks: impl Iterator<Item = (u32, R)>) -> Ranked {
+    let mut by_rank: Vec<(R, u32)> = ranks.map(|(number, rank)| (rank, number)).collect();
+    let count = by_rank.last().map_or(0, |(_, last)| *last as usize + 1);
     by_rank.sort_unstable();
-    let mut place_of = vec![0; by_rank.len()];
+    let mut place_of = vec![u32::MAX; count];
     for ((_, number), place) in by_rank.iter().zip(0..) {
         if let Some(slot) = place_of.get_mut(*number as usize) {
             *slot = place;
@@ -220,6 +254,21 @@ fn ranked<R: Ord>(ranks: impl Iterator<Item = R>) -> Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_is_busy_where_one_place_has_many() {
+        let count = |servers: &[u32], many: usize| {
+            let mut busy = Busy::default();
+            servers.iter().for_each(|server| busy.add(*server, many));
+            busy == Busy::NOTABLE
+        };
+        assert!(count(&[7; 6], 6) && !count(&[7; 5], 6));
+        // Each of a few at its own place, five times.
+        let few: Vec<u32> = (0..40).map(|at| at % 8).collect();
+        assert!(!count(&few, 6) && count(&[few.as_slice(), &[3]].concat(), 6));
+        // However many are asked for, no place overflows into its neighbour.
+        assert!(count(&[1; 15], 100) && !count(&[1; 14], 100));
+    }
 
     #[test]
     fn pairs_are_found_by_their_names_and_by_how_they_ended() {

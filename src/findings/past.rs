@@ -1,14 +1,14 @@
 //! All traces at the end, in order of time, with the questions that surveys ask of them.
 
 use super::Lang;
-use super::facts::{moment, suite_name, version_name};
+use super::facts::{moment, suite_words, version_name};
 use super::history::Hello;
-use super::lists::{ByNumber, Clients, Listed, Members};
+use super::lists::{ByNumber, Clients, Gathered, Listed, Members};
 use super::pairs::Pairs;
 use super::quality::lacks;
 use super::resolved::Resolved;
 use super::text::say;
-use super::trace::{Kind, Own, Sort, Trace};
+use super::trace::{Kind, Number, Own, Sort, Trace};
 use crate::record::{Address, Certificate, Endpoint, Evidence, ServerHelloShape, Timestamp};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank, is_grease};
 use hashbrown::HashSet;
@@ -35,24 +35,26 @@ pub(super) struct Past {
     /// Traces by the number of their kind.
     pub(super) by_kind: ByNumber,
     pub(super) clients: Clients,
-    /// Traces by the number of their client.
-    pub(super) by_client: ByNumber,
+    /// Traces by the number of their client; for [`Past::of_client`].
+    pub(super) by_client: OnceCell<ByNumber>,
     pub(super) captures: Vec<Arc<str>>,
     pub(super) names: Vec<Box<str>>,
     pub(super) hellos: Vec<Hello>,
     pub(super) answers: Vec<Arc<ServerHelloShape>>,
     pub(super) certificates: Vec<Arc<Certificate>>,
     pub(super) others: Vec<u32>,
-    /// Traces and their kinds by server endpoint; without those through explicit proxies.
-    pub(super) servers: BTreeMap<Endpoint, Members>,
+    /// Kinds and traces by server endpoint; without those through explicit proxies.
+    pub(super) servers: BTreeMap<Endpoint, Gathered>,
     /// Traces by client address and server endpoint, where one did not complete, or where there are many.
     pub(super) pairs: Pairs,
-    /// Traces and their kinds by the number of the server name.
-    pub(super) by_name: BTreeMap<u32, Members>,
+    /// Kinds by the number of the server name.
+    pub(super) by_name: BTreeMap<Number, Gathered>,
     /// What DNS told.
     pub(super) resolved: Resolved,
     /// Where a client said hello; for [`Past::speaks_tls`].
     pub(super) speakers: OnceCell<HashSet<Endpoint>>,
+    /// In some capture later packets may have earlier times; if not, in none.
+    pub(super) may_go_back: bool,
     /// Connections are still under way, and have no trace yet: what is not among the traces may be all the same.
     pub(super) is_under_way: bool,
 }
@@ -175,7 +177,7 @@ impl Past {
 
     /// The first trace of a kind.
     pub(super) fn first_of(&self, kind: usize) -> Option<(usize, Trace<'_>)> {
-        let index = *self.by_kind.of(kind).first()?;
+        let index = self.by_kind.of(kind).next()?;
         Some((index, self.trace(index)?))
     }
 
@@ -196,7 +198,10 @@ impl Past {
 
     /// The traces of a server, in order of time.
     pub(super) fn at(&self, server: &Endpoint) -> &[usize] {
-        self.servers.get(server).map_or(&[], |all| &all.traces)
+        self.servers.get(server).map_or(&[], |all| {
+            all.traces
+                .get_or_init(|| self.traces_of(&all.kinds, |_| true))
+        })
     }
 
     /// The kinds of a server's traces, in the order of their first traces.
@@ -253,7 +258,6 @@ impl Past {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
         let mut traces: Vec<usize> = fitting
             .flat_map(|(number, _)| self.by_kind.of(number))
-            .copied()
             .collect();
         // Each kind's are in order: this sort knows how to merge them.
         traces.sort();
@@ -267,7 +271,7 @@ impl Past {
         fits: impl Fn(&Kind<'_>) -> bool,
     ) -> impl Iterator<Item = usize> {
         let fitting = self.kinds_of(kinds).filter(|(_, kind)| fits(kind));
-        let lists = fitting.map(|(number, _)| self.by_kind.of(number));
+        let lists = fitting.map(|(number, _)| self.by_kind.list(number));
         let begins = lists.filter_map(|list| Some(Reverse(list.split_first()?)));
         let mut lists: BinaryHeap<_> = begins.collect();
         core::iter::from_fn(move || {
@@ -277,14 +281,24 @@ impl Past {
                 Some(begin) => next.0 = begin,
                 None => drop(PeekMut::pop(next)),
             }
-            Some(*index)
+            Some(*index as usize)
         })
     }
 
+    /// The client of a trace: reads no more of it.
+    pub(super) fn client(&self, index: usize) -> Option<IpAddr> {
+        let number = self.clients.of.get(index)?;
+        self.clients.addresses.get(*number as usize).copied()
+    }
+
     /// The traces of a client, in order of time.
-    pub(super) fn of_client(&self, client: IpAddr) -> &[usize] {
+    pub(super) fn of_client(&self, client: IpAddr) -> Vec<usize> {
+        let by_client = self.by_client.get_or_init(|| {
+            let clients = &self.clients;
+            ByNumber::new(clients.of.iter().copied(), clients.addresses.len())
+        });
         let number = self.clients.number(client);
-        number.map_or(&[], |number| self.by_client.of(number))
+        number.map_or_else(Vec::new, |number| by_client.of(number).collect())
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.
@@ -316,12 +330,12 @@ impl Past {
         kinds: &'p [usize],
     ) -> impl Iterator<Item = (usize, Kind<'p>)> {
         let found = self.kinds_of(kinds);
-        found.filter_map(|(number, kind)| Some((*self.by_kind.of(number).first()?, kind)))
+        found.filter_map(|(number, kind)| Some((self.by_kind.of(number).next()?, kind)))
     }
 
     /// Servers with a handshake that did not complete.
-    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Members)> {
-        let troubled = |all: &Members| {
+    pub(super) fn troubled_servers(&self) -> impl Iterator<Item = (&Endpoint, &Gathered)> {
+        let troubled = |all: &Gathered| {
             let mut kinds = self.kinds_of(&all.kinds);
             kinds.any(|(_, kind)| !kind.is_complete())
         };
@@ -329,9 +343,7 @@ impl Past {
     }
 
     pub(super) fn name(&self, kind: &Sort) -> Option<&str> {
-        self.names
-            .get(usize::try_from(kind.name?).ok()?)
-            .map(AsRef::as_ref)
+        self.names.get(kind.name?.place()).map(AsRef::as_ref)
     }
 
     /// The name under which the client had sought the server's address, where DNS showed it.
@@ -341,29 +353,27 @@ impl Past {
     }
 
     pub(super) fn hello(&self, kind: &Sort) -> Option<&Hello> {
-        self.hellos.get(usize::try_from(kind.hello?).ok()?)
+        self.hellos.get(kind.hello?.place())
     }
 
     pub(super) fn answer(&self, kind: &Sort) -> Option<&ServerHelloShape> {
-        self.answers
-            .get(usize::try_from(kind.answer?).ok()?)
-            .map(AsRef::as_ref)
+        self.answers.get(kind.answer?.place()).map(AsRef::as_ref)
     }
 
     pub(super) fn leaf(&self, kind: &Sort) -> Option<&Certificate> {
         self.certificate(kind.leaf?)
     }
 
-    pub(super) fn certificate(&self, number: u32) -> Option<&Certificate> {
-        let certificate = self.certificates.get(usize::try_from(number).ok()?);
-        certificate.map(AsRef::as_ref)
+    pub(super) fn certificate(&self, number: Number) -> Option<&Certificate> {
+        self.certificates.get(number.place()).map(AsRef::as_ref)
     }
 
     /// Certificates that were sent behind a leaf.
     pub(super) fn others(&self) -> impl Iterator<Item = &Certificate> {
         self.others
             .iter()
-            .filter_map(|number| self.certificate(*number))
+            .filter_map(|number| self.certificates.get(*number as usize))
+            .map(AsRef::as_ref)
     }
 
     pub(super) fn suite(&self, kind: &Sort) -> Option<CipherSuite> {
@@ -384,10 +394,10 @@ impl Past {
         })
     }
 
-    /// Names in use, with their traces.
-    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Members)> {
+    /// Names in use, with their kinds.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Gathered)> {
         self.by_name.iter().filter_map(|(number, list)| {
-            let name = self.names.get(usize::try_from(*number).ok()?)?;
+            let name = self.names.get(number.place())?;
             Some((name.as_ref(), list))
         })
     }
@@ -415,20 +425,21 @@ impl Past {
             answered: 0,
         };
         for (number, kind) in self.kinds_of(kinds) {
-            let traces = self.by_kind.of(number);
+            let mut traces = self.by_kind.of(number);
+            let count = traces.len();
             let (Some(answer), Some(version), Some(first)) =
-                (self.answer(&kind), kind.negotiated, traces.first())
+                (self.answer(&kind), kind.negotiated, traces.next())
             else {
                 continue;
             };
-            ledger.answered += traces.len();
+            ledger.answered += count;
             let said = answer.downgrade_sentinel.map(|sentinel| match sentinel {
                 crate::record::Sentinel::Tls12 => VersionRank::Tls13,
                 crate::record::Sentinel::Tls11 => VersionRank::Tls12,
             });
             ledger.can = ledger.can.max(Some(version)).max(said);
             ledger.lowest = Some(ledger.lowest.map_or(version, |lowest| lowest.min(version)));
-            ledger.suites.entry(answer.cipher_suite.0).or_insert(*first);
+            ledger.suites.entry(answer.cipher_suite.0).or_insert(first);
             ledger.groups.extend(kind.group);
         }
         ledger
@@ -469,7 +480,7 @@ impl Past {
             (Some(version), Some(suite)) => story
                 .and("story-answer")
                 .with("version", version_name(version))
-                .with("suite", suite_name(suite))
+                .with("suite", suite_words(suite))
                 .and_if(!trace.is_complete(), "story-but"),
             _ => story.and("story-outcome"),
         };

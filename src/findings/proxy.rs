@@ -11,7 +11,7 @@ use super::interception::interception;
 use super::past::Past;
 use super::survey::{Report, severity_if};
 use super::text::{Say, say};
-use super::trace::Trace;
+use super::trace::{Number, Trace};
 use super::{Entry, Lang, Survey, Verdict, binding};
 use crate::record::{Certificate, Confidence, Digest, Endpoint, Scope, Severity};
 use hashbrown::HashSet;
@@ -276,7 +276,7 @@ fn alike(past: &Past, servers: BTreeMap<Endpoint, Pairs>) -> Vec<Pairs> {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
     Name(Option<String>),
-    Leaf(u32),
+    Leaf(Number),
 }
 
 /// The back connection begins once the front handshake is done, within the window.
@@ -389,7 +389,7 @@ fn names(report: &mut Report<'_>) {
                 Some(name) if name.eq_ignore_ascii_case(&leg.name) => kept = true,
                 Some(name) if is_allowed(report, leg.proxy, name) => {}
                 Some(name) => others.entry(name.into()).or_default().push(index),
-                None if trace.flags.has_no_names => {}
+                None if trace.flags.has_no_names() => {}
                 None => nameless.push(index),
             }
         }

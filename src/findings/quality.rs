@@ -31,11 +31,11 @@ type Lacks = fn(&Flags) -> bool;
 
 /// What a capture can lack of a connection, and how to tell.
 const LACKS: [(&str, Lacks); 4] = [
-    ("one-direction", |flags| flags.one_direction),
+    ("one-direction", |flags| flags.one_direction()),
     // What was cut is missing, too, and was not lost.
-    ("gaps", |flags| flags.gap && !flags.snap_length),
-    ("snap-length", |flags| flags.snap_length),
-    ("mid-stream", |flags| flags.mid_stream),
+    ("gaps", |flags| flags.gap() && !flags.snap_length()),
+    ("snap-length", |flags| flags.snap_length()),
+    ("mid-stream", |flags| flags.mid_stream()),
 ];
 
 /// What the capture lacks of a connection, in words; none where it lacks nothing.
@@ -142,7 +142,7 @@ fn take_back_dates(report: &mut Report<'_>, is_wrong: impl Fn(u32) -> bool) {
     for (_, trace) in past.all_like(|sort| sort.leaf.is_some() && !is_wrong(sort.capture)) {
         if let Some(leaf) = past.leaf(&trace) {
             // Of hosts behind a proxy it is not known who was which.
-            let server = (!trace.flags.tunnelled).then_some(trace.server);
+            let server = (!trace.flags.tunnelled()).then_some(trace.server);
             let was = is_out_of_date(leaf, trace.own.start) == Some(true);
             *elsewhere.entry((leaf.sha256, server)).or_default() |= was;
         }
@@ -185,10 +185,15 @@ fn before_tls(report: &mut Report<'_>) {
     );
 }
 
+/// Times within a second of each other are in no order: handshakes overlap, and packets are written late.
+pub(super) const CLOCK_STEP_US: i64 = 1_000_000;
+
 /// Later packets of one capture with earlier times: the clock was set back meanwhile, or captures were joined out of order.
 fn backwards(report: &mut Report<'_>) {
-    const STEP_US: i64 = 1_000_000;
     let past = report.past;
+    if !past.may_go_back {
+        return;
+    }
     // By capture, what has the highest frame so far: a packet of it was recorded at its end at the latest.
     let mut furthest: Vec<Option<(u64, Timestamp)>> = vec![None; past.captures.len()];
     let mut traces = Vec::new();
@@ -203,7 +208,7 @@ fn backwards(report: &mut Report<'_>) {
         let slot = slot.get_or_insert((0, own.start));
         if own.frame > slot.0 {
             *slot = (own.frame, own.end);
-        } else if own.frame > 0 && own.start.micros_since(slot.1) > STEP_US {
+        } else if own.frame > 0 && own.start.micros_since(slot.1) > CLOCK_STEP_US {
             traces.push(index);
         }
     }
@@ -235,7 +240,7 @@ fn without_dns(report: &mut Report<'_>) {
     let tls_ports = &report.settings.tls_ports;
     let failed = past.all_whose(|kind| {
         kind.outcome == Outcome::NoSynAck
-            && kind.flags.whole
+            && kind.flags.whole()
             && tls_ports.contains(&kind.server.port)
     });
     let failed = failed.filter(|(_, trace)| !told.contains(&(trace.own.client, trace.server)));

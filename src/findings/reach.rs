@@ -59,7 +59,7 @@ struct Episode {
 /// IPv6 failed: TCP did not come up, or the hello got no answer.
 fn failed_on_ipv6(kind: &Kind) -> bool {
     kind.server.ip.is_ipv6()
-        && !kind.flags.quic
+        && !kind.flags.quic()
         && (kind.failed_to_connect() || kind.failed_silently())
 }
 
@@ -405,9 +405,9 @@ fn tell_lookup(report: &mut Report<'_>, lookup: &Lookup, told: &[&LookupFailure]
         _ => "no-answer",
     };
     // The name was reached all the same, over an address that was known before or by another name server.
-    let since = past.since(past.of_client(lookup.client), first.time);
+    let own = past.of_client(lookup.client);
     let reached = past
-        .of(since)
+        .of(past.since(&own, first.time))
         .any(|(_, trace)| name_of(past, &trace).is_some_and(|name| name == *lookup.name));
     let severity = severity_if(!reached && lookup.last_answered.is_none_or(|at| at < last.time));
     let verdict = Verdict::new(severity, Confidence::Certain, cause);
@@ -515,7 +515,7 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
         return;
     };
     let own = past.of_client(client.ip);
-    let (before, after) = own.split_at(own.len() - past.since(own, Timestamp(from.0 + 1)).len());
+    let (before, after) = own.split_at(own.len() - past.since(&own, Timestamp(from.0 + 1)).len());
     let known: BTreeSet<IpAddr> = past.of(before).map(|(_, trace)| trace.server.ip).collect();
     let later = until.map_or(0, |until| past.since(after, until).len());
     let meanwhile = after.get(..after.len() - later).unwrap_or(&[]);

@@ -6,17 +6,18 @@ use super::groups::{Subject, Target, Value};
 use super::names::covers;
 use super::past::Past;
 use super::survey::Report;
+use super::trace::Number;
 use crate::record::{Certificate, Digest, Endpoint};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Certificates of each name with the servers that show them.
-type ByName = HashMap<u32, BTreeSet<(u32, Endpoint)>>;
+type ByName = HashMap<Number, BTreeSet<(Number, Endpoint)>>;
 
 /// Adds to each finding about a certificate that has ended, or soon will, the servers that have its successor.
 pub(super) fn renewed(report: &mut Report<'_>) {
     let past = report.past;
-    let mut shown: BTreeMap<(Digest<32>, Endpoint), BTreeSet<u32>> = BTreeMap::new();
+    let mut shown: BTreeMap<(Digest<32>, Endpoint), BTreeSet<Number>> = BTreeMap::new();
     for (subject, group) in report.groups.of("cert-validity") {
         if let (Subject::Certificate(digest, Target::Server(server)), "expired" | "near-expiry") =
             (subject, group.cause())
@@ -48,7 +49,7 @@ pub(super) fn renewed(report: &mut Report<'_>) {
     }
 }
 
-fn by_name(past: &Past, wanted: &BTreeSet<u32>) -> ByName {
+fn by_name(past: &Past, wanted: &BTreeSet<Number>) -> ByName {
     let mut found = ByName::new();
     for name in wanted {
         let kinds = past.by_name.get(name).map_or(&[][..], |all| &all.kinds);
@@ -64,7 +65,7 @@ fn by_name(past: &Past, wanted: &BTreeSet<u32>) -> ByName {
 fn successors(
     past: &Past,
     old: Digest<32>,
-    names: &BTreeSet<u32>,
+    names: &BTreeSet<Number>,
     by_name: &ByName,
 ) -> BTreeSet<Endpoint> {
     let mut found = BTreeSet::new();
@@ -75,9 +76,7 @@ fn successors(
         let mut all = shown.iter().filter_map(|(leaf, _)| past.certificate(*leaf));
         let (Some(old), Some(words)) = (
             all.find(|leaf| leaf.sha256 == old),
-            usize::try_from(*name)
-                .ok()
-                .and_then(|name| past.names.get(name)),
+            past.names.get(name.place()),
         ) else {
             continue;
         };

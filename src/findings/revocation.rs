@@ -77,7 +77,7 @@ fn failures(report: &Report<'_>) -> BTreeMap<IpAddr, Vec<Failed>> {
             }
         }));
     }
-    for (_, trace) in past.all_like(|sort| sort.failed_to_connect() && sort.flags.whole) {
+    for (_, trace) in past.all_like(|sort| sort.failed_to_connect() && sort.flags.whole()) {
         let Some(host) = past.dns_name(&trace).filter(|name| serves_look_ups(name)) else {
             continue;
         };

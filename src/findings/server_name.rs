@@ -5,11 +5,11 @@
 
 use super::facts::Facts;
 use super::groups::{Subject, server_subject};
-use super::lists::Members;
+use super::lists::Gathered;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::{say, word};
-use super::trace::Kind;
+use super::trace::{Kind, Number};
 use super::{Entry, Rule, Settings, Sheet, Survey, Verdict, When};
 use crate::record::{Confidence, Endpoint, Scope, Severity, Side};
 use std::{
@@ -76,10 +76,10 @@ fn sni(report: &mut Report<'_>) {
     for (server, all) in &past.servers {
         let mut nameless = past.traces_of(&all.kinds, |kind| {
             kind.name.is_none()
-                && !kind.flags.renegotiation
-                && !kind.flags.has_no_names
+                && !kind.flags.renegotiation()
+                && !kind.flags.has_no_names()
                 // The name may stand in what the capture lacks of the hello.
-                && !kind.flags.malformed
+                && !kind.flags.malformed()
                 && past
                     .hello(kind)
                     .is_some_and(|hello| !hello.shape.extensions.iter().any(|code| code.0 == 0))
@@ -165,7 +165,7 @@ fn tell_nameless(
     }
 }
 
-fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Members, served: &[usize]) {
+fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Gathered, served: &[usize]) {
     if served.len() < 2 {
         return;
     }
@@ -176,13 +176,13 @@ fn refused_names(report: &mut Report<'_>, server: Endpoint, all: &Members, serve
         .filter_map(|(_, trace)| Some(past.hello(&trace)?.key))
         .collect();
     let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    let silent: BTreeSet<u32> = past
+    let silent: BTreeSet<Number> = past
         .kinds_of(&all.kinds)
         .filter(|(_, kind)| kind.failed_silently())
         .filter_map(|(_, kind)| kind.name)
         .collect();
     let is_of_such = |kind: &Kind| kind.name.is_some_and(|name| silent.contains(&name));
-    for index in past.traces_of(&all.kinds, |kind| kind.flags.whole && is_of_such(kind)) {
+    for index in past.traces_of(&all.kinds, |kind| kind.flags.whole() && is_of_such(kind)) {
         if let Some(name) = past.kind(index).and_then(|kind| past.name(&kind)) {
             names.entry(name).or_default().push(index);
         }

@@ -10,7 +10,7 @@ use super::names::certificate_name;
 use super::negotiation::{is_signed_otherwise, lacks_key_type};
 use super::past::Past;
 use super::survey::{Report, pick};
-use super::trace::{AT_HELLO, Kind, Trace};
+use super::trace::{AT_HELLO, Kind, Number, Trace};
 use super::{Survey, Verdict};
 use crate::record::{Certificate, Code16, Confidence, Endpoint, Severity, Side};
 use crate::tls::code_points::VersionRank;
@@ -23,7 +23,7 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
 }];
 
 /// Certificates by number, each with a handshake that showed it.
-type Shown<'p> = BTreeMap<u32, (&'p Certificate, usize)>;
+type Shown<'p> = BTreeMap<Number, (&'p Certificate, usize)>;
 
 /// Certificates of a server, each with a handshake that showed it.
 fn shown<'p>(past: &'p Past, kinds: &[usize]) -> Shown<'p> {

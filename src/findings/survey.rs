@@ -122,11 +122,15 @@ impl<'r> Report<'r> {
 
     /// Counts traces of subjects that were not told of before, if [`Report::is_further`]. For surveys with thousands of
     /// subjects: it spares their words.
-    pub(super) fn count_further(&mut self, id: &'static str, verdict: Verdict, traces: &[usize]) {
-        if let Some((first, last)) = span(self.past, traces)
+    pub(super) fn count_further(&mut self, id: &'static str, verdict: Verdict, traces: &Counted) {
+        let start = |index: usize| Some(self.past.trace(index)?.own.start);
+        let span = traces
+            .span
+            .and_then(|(first, last)| Some((start(first)?, start(last)?)));
+        if let Some((first, last)) = span
             && let Some(group) = self.groups.further(id, verdict)
         {
-            group.count(traces.len() as u64, first, last);
+            group.count(traces.count, first, last);
         }
     }
 
@@ -169,8 +173,8 @@ impl<'r> Report<'r> {
         if group.is_described() {
             return None;
         }
-        for (_, trace) in past.of(traces) {
-            group.note_value("clients", Value::Ip(trace.own.client));
+        for client in traces.iter().filter_map(|index| past.client(*index)) {
+            group.note_value("clients", Value::Ip(client));
         }
         note_kinds(past, traces, group);
         Some(group)
@@ -205,6 +209,30 @@ impl<'r> Report<'r> {
     }
 }
 
+/// How many traces there are of something, and the first and the last of them.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    count: u64,
+    span: Option<(usize, usize)>,
+}
+
+impl Counted {
+    /// Adds so many from this one to that.
+    pub(super) fn add(&mut self, count: u64, first: usize, last: usize) {
+        self.count += count;
+        let span = self.span.get_or_insert((first, last));
+        *span = (first.min(span.0), last.max(span.1));
+    }
+}
+
+impl Extend<usize> for Counted {
+    fn extend<T: IntoIterator<Item = usize>>(&mut self, traces: T) {
+        for index in traces {
+            self.add(1, index, index);
+        }
+    }
+}
+
 /// Counts what the kinds of some traces say. Kinds are few, so that each is told once with how often it comes, and in the
 /// order in which they come.
 fn note_kinds(past: &Past, traces: &[usize], group: &mut Group) {
@@ -215,7 +243,7 @@ fn note_kinds(past: &Past, traces: &[usize], group: &mut Group) {
             let Some(kind) = past.kinds.get(number as usize) else {
                 continue;
             };
-            match past.name(&kind).filter(|_| kind.flags.tunnelled) {
+            match past.name(&kind).filter(|_| kind.flags.tunnelled()) {
                 Some(name) => {
                     let words = through(past.lang, name, kind.server);
                     group.note_many("server", &words, count);

@@ -10,7 +10,7 @@ use crate::record::{Scope, Severity};
 use core::{fmt::Display, ops::Range};
 use serde::Deserialize;
 use smallvec::{SmallVec, smallvec};
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Language of the texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -50,9 +50,17 @@ struct Texts {
     blocks: ByName<&'static [&'static str]>,
     finding: ByName<Page>,
     /// What a packet shows.
-    fact: ByName<&'static str>,
+    fact: ByName<&'static [Part]>,
     /// Single words inside facts.
     word: ByName<&'static str>,
+}
+
+/// A piece of a fact: there are thousands in a report, so that their texts come in pieces.
+#[derive(Debug)]
+enum Part {
+    Text(&'static str),
+    /// The value of a placeholder.
+    Value(&'static str),
 }
 
 /// Headings of an explanation.
@@ -103,7 +111,7 @@ struct Cause {
 
 /// The files' contents. Parsed when the program is built: to do it in each run took two milliseconds.
 mod tables {
-    use super::{ByName, Cause, Headings, Page, Texts};
+    use super::{ByName, Cause, Headings, Page, Part, Texts};
     include!(concat!(env!("OUT_DIR"), "/finding_texts.rs"));
 }
 
@@ -234,10 +242,13 @@ fn blocks_of(stack: &str) -> &'static [&'static str] {
     }
 }
 
+/// Mostly a few: each finding has some lists of them.
+type Steps = SmallVec<[&'static str; 8]>;
+
 /// As [`expand`], where a step may stand for the blocks of the stacks that were seen.
-fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Vec<&'static str> {
+fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Steps {
     if *step != BY_STACK {
-        return expand(texts, step).to_vec();
+        return expand(texts, step).into();
     }
     let mut names: Vec<&'static str> = Vec::new();
     for stack in stacks {
@@ -254,8 +265,8 @@ fn expand_for(texts: &Texts, step: &'static &'static str, stacks: &[&str]) -> Ve
 /// The words of one finding about one subject.
 pub(super) struct Words {
     pub(super) title: String,
-    pub(super) affects: Vec<Box<str>>,
-    pub(super) remedy: Vec<Box<str>>,
+    pub(super) affects: Vec<Cow<'static, str>>,
+    pub(super) remedy: Vec<Cow<'static, str>>,
 }
 
 /// Appends the value of a placeholder; `false` where there is none.
@@ -291,17 +302,23 @@ pub(super) fn words(id: &str, cause: &str, lang: Lang, values: Fill<'_>) -> Word
             .chain(of_page)
             .flat_map(|step| expand_for(texts, step, &stacks))
             .filter_map(|step| {
+                let step = step.trim_end();
+                // Most are the same for all.
+                if !step.contains('{') {
+                    return Some(Cow::Borrowed(step));
+                }
                 line.clear();
-                fill_into(&mut line, step.trim_end(), values).then(|| Box::from(line.as_str()))
+                fill_into(&mut line, step, values).then(|| Cow::Owned(line.clone()))
             })
             .collect()
     };
-    let mut remedy: Vec<Box<str>> = match cause {
+    let mut remedy: Vec<Cow<'static, str>> = match cause {
         Some(cause) if !cause.instead.is_empty() => lines(cause.instead, &[]),
         _ => lines(cause.map_or(&[], |cause| cause.remedy), page.remedy),
     };
     let verifies = |step: &str| step.contains("tlscope:") || step.contains("tlscope を");
-    if !remedy.iter().any(|step| verifies(step)) {
+    // Mostly the last one.
+    if !remedy.iter().rev().any(|step| verifies(step)) {
         remedy.push(texts.headings.again.into());
     }
     Words {
@@ -355,21 +372,24 @@ impl Say {
     /// The words.
     pub(super) fn text(self) -> String {
         let facts = &texts(self.lang).fact;
-        let value = |name: &str, out: &mut String| {
-            let found = self.values.iter().find(|(known, _)| *known == name);
-            let value = found.and_then(|(_, range)| self.text.get(range.clone()));
-            value.inspect(|value| out.push_str(value)).is_some()
-        };
         let mut out = String::with_capacity(self.text.len() + 96);
         for piece in &self.pieces {
-            let text = facts.get(piece).copied();
-            let filled = text.is_some_and(|text| fill_into(&mut out, text, &value));
-            debug_assert!(filled, "{piece} has no words, or lacks a value");
-            if !filled {
-                out.push_str(text.unwrap_or(piece));
+            let parts = facts.get(piece).copied();
+            debug_assert!(parts.is_some(), "{piece} has no words");
+            for part in parts.unwrap_or(&[Part::Text(piece)]) {
+                out.push_str(match part {
+                    Part::Text(text) => text,
+                    Part::Value(name) => self.value(name).unwrap_or(name),
+                });
             }
         }
         out
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let found = self.values.iter().find(|(known, _)| *known == name);
+        debug_assert!(found.is_some(), "{name} has no value: {:?}", self.pieces);
+        self.text.get(found?.1.clone())
     }
 }
 
@@ -454,11 +474,15 @@ mod tests {
         let (en, ja) = (texts(Lang::En), texts(Lang::Ja));
         assert_eq!(names(&en.word), names(&ja.word));
         assert_eq!(names(&en.fact), names(&ja.fact));
-        let placeholders = |text: &str| {
-            let names = text.split('{').skip(1);
-            let names = names.filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()));
-            names.collect::<BTreeSet<String>>()
+        let placeholders = |parts: &[Part]| -> BTreeSet<&str> {
+            let names = parts.iter().filter_map(|part| match part {
+                Part::Value(name) => Some(*name),
+                Part::Text(_) => None,
+            });
+            names.collect()
         };
+        let all = en.fact.0.iter().map(|(_, parts)| placeholders(parts).len());
+        assert!(all.sum::<usize>() > 100);
         for (key, text) in en.fact.0 {
             let other = ja.fact.get(key).unwrap();
             assert_eq!(placeholders(text), placeholders(other), "{key}");

@@ -6,7 +6,7 @@
 
 use crate::record::{Close, Endpoint, Outcome, Side, Timestamp};
 use crate::tls::code_points::VersionRank;
-use core::ops::Deref;
+use core::{num::NonZeroU32, ops::Deref};
 use std::net::IpAddr;
 
 /// What a handshake shares with no other.
@@ -69,10 +69,10 @@ pub(super) struct Kind<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sort {
     pub(super) capture: u32,
-    pub(super) name: Option<u32>,
-    pub(super) hello: Option<u32>,
-    pub(super) answer: Option<u32>,
-    pub(super) leaf: Option<u32>,
+    pub(super) name: Option<Number>,
+    pub(super) hello: Option<Number>,
+    pub(super) answer: Option<Number>,
+    pub(super) leaf: Option<Number>,
     /// The group in which keys were exchanged.
     pub(super) group: Option<u16>,
     pub(super) mss: u16,
@@ -87,10 +87,9 @@ pub(super) struct Sort {
 }
 
 impl Sort {
-    /// All of it in words that are quickly compared: sorts that differ have different ones. Numbers of names, hellos,
-    /// answers and certificates are below 2^32 - 1, so that none of them can be told by 0.
+    /// All of it in words that are quickly compared: sorts that differ have different ones.
     pub(super) fn packed(&self) -> [u64; 4] {
-        let number = |number: Option<u32>| number.map_or(0, |number| u64::from(number) + 1);
+        let number = |number: Option<Number>| number.map_or(0, |number| u64::from(number.0.get()));
         let rank = |rank: Option<VersionRank>| rank.map_or(0, |rank| rank as u64 + 1);
         let group = self.group.map_or(0, |group| u64::from(group) + 1);
         let (from, code) = self
@@ -99,9 +98,7 @@ impl Sort {
         [
             number(self.hello) << 32 | number(self.answer),
             number(self.name) << 32 | number(self.leaf),
-            u64::from(self.capture) << 32
-                | u64::from(self.flags.bits()) << 16
-                | u64::from(self.mss),
+            u64::from(self.capture) << 32 | u64::from(self.flags.0) << 16 | u64::from(self.mss),
             group << 47
                 | (self.outcome as u64) << 40
                 | rank(self.offer_max) << 32
@@ -115,45 +112,79 @@ impl Sort {
 
 /// Yes-or-no facts of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // independent facts, not a state
-pub(super) struct Flags {
-    pub(super) whole: bool,
-    pub(super) resumed: bool,
-    pub(super) offered_resumption: bool,
+pub(super) struct Flags(u16);
+
+/// For each fact its bit, and whether it holds.
+macro_rules! facts {
+    ($($(#[$doc:meta])* $bit:ident $holds:ident $place:literal)*) => {
+        impl Flags {
+            $(
+                $(#[$doc])*
+                pub(super) const $bit: Self = Self(1 << $place);
+
+                $(#[$doc])*
+                pub(super) fn $holds(self) -> bool {
+                    self.0 & Self::$bit.0 != 0
+                }
+            )*
+        }
+    };
+}
+
+facts! {
+    /// Nothing of the handshake is missing from the capture.
+    WHOLE whole 0
+    /// The server took up an earlier session.
+    RESUMED resumed 1
+    /// The client offered to do so.
+    OFFERED_RESUMPTION offered_resumption 2
     /// A HelloRetryRequest asked for another group.
-    pub(super) retried: bool,
-    pub(super) renegotiation: bool,
-    pub(super) quic: bool,
+    RETRIED retried 3
+    /// It is a renegotiation.
+    RENEGOTIATION renegotiation 4
+    /// Over QUIC.
+    QUIC quic 5
     /// The protocol around it has no server names: DTLS as most use it, OpenVPN.
-    pub(super) has_no_names: bool,
-    pub(super) one_direction: bool,
-    pub(super) gap: bool,
-    pub(super) snap_length: bool,
-    pub(super) mid_stream: bool,
+    HAS_NO_NAMES has_no_names 6
+    /// One direction alone was captured.
+    ONE_DIRECTION one_direction 7
+    /// Packets are missing.
+    GAP gap 8
+    /// Packets were cut.
+    SNAP_LENGTH snap_length 9
+    /// The capture begins within it.
+    MID_STREAM mid_stream 10
     /// A hello could not be read to its end.
-    pub(super) malformed: bool,
-    /// Who answers stands behind an explicit proxy, which is the server of the connection.
-    pub(super) tunnelled: bool,
+    MALFORMED malformed 11
     /// TCP came up, and nothing was said.
-    pub(super) without_payload: bool,
+    WITHOUT_PAYLOAD without_payload 12
+    /// Who answers stands behind an explicit proxy, which is the server of the connection.
+    TUNNELLED tunnelled 13
 }
 
 impl Flags {
-    fn bits(self) -> u16 {
-        u16::from(self.whole)
-            | u16::from(self.resumed) << 1
-            | u16::from(self.offered_resumption) << 2
-            | u16::from(self.retried) << 3
-            | u16::from(self.renegotiation) << 4
-            | u16::from(self.quic) << 5
-            | u16::from(self.has_no_names) << 6
-            | u16::from(self.one_direction) << 7
-            | u16::from(self.gap) << 8
-            | u16::from(self.snap_length) << 9
-            | u16::from(self.mid_stream) << 10
-            | u16::from(self.malformed) << 11
-            | u16::from(self.without_payload) << 12
-            | u16::from(self.tunnelled) << 13
+    pub(super) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) fn if_so(self, holds: bool) -> Self {
+        if holds { self } else { Self(0) }
+    }
+}
+
+/// The number of something that many handshakes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Number(NonZeroU32);
+
+impl Number {
+    /// Of what stands at this place; there are none for the last one of 2^32.
+    pub(super) fn of(place: u32) -> Option<Self> {
+        NonZeroU32::new(place.wrapping_add(1)).map(Self)
+    }
+
+    /// Where it stands.
+    pub(super) fn place(self) -> usize {
+        self.0.get() as usize - 1
     }
 }
 
@@ -176,7 +207,7 @@ pub(super) const AT_HELLO: [Outcome; 4] = [
 impl Sort {
     /// The server never answered the hello, or ended the handshake upon it.
     pub(super) fn failed_at_hello(&self) -> bool {
-        self.flags.whole
+        self.flags.whole()
             && self.hello.is_some()
             && self.answer.is_none()
             && AT_HELLO.contains(&self.outcome)
@@ -185,7 +216,7 @@ impl Sort {
     /// Reset, closed or left without an answer: no alert tells why. Silence over UDP says nothing of the server, since many
     /// networks let no QUIC through.
     pub(super) fn failed_silently(&self) -> bool {
-        let is_lost = self.flags.quic && self.outcome == Outcome::HelloUnanswered;
+        let is_lost = self.flags.quic() && self.outcome == Outcome::HelloUnanswered;
         self.failed_at_hello() && self.outcome != Outcome::ServerAlert && !is_lost
     }
 

@@ -553,11 +553,11 @@ pub struct Finding {
     /// Last of them.
     pub last_seen: Timestamp,
     /// Who breaks.
-    pub affects: Vec<Box<str>>,
+    pub affects: Vec<Cow<'static, str>>,
     /// Steps that mend it.
-    pub remediation: Vec<Box<str>>,
+    pub remediation: Vec<Cow<'static, str>>,
     /// RFC or vendor document.
-    pub reference: Box<str>,
+    pub reference: Cow<'static, str>,
     /// While interfaces are watched: what became of the finding. At the end of a run findings just stand.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<FindingState>,

@@ -1,7 +1,7 @@
 //! The traces of one span of time join those of another; what they refer to gets new numbers.
 
 use super::{History, shared::Fresh};
-use crate::findings::trace::Sort;
+use crate::findings::trace::{Number, Sort};
 
 impl History {
     /// Adds all that another one holds, as if its handshakes had come after those of this one.
@@ -21,13 +21,14 @@ impl History {
                 self.certificate(one, other.others.binary_search(&number).is_err())
             })
             .collect();
-        let of = |list: &[Option<u32>], number: Option<u32>| {
-            let index = usize::try_from(number?).ok()?;
-            list.get(index).copied().flatten()
+        let of = |list: &[Option<u32>], number: Option<Number>| {
+            let place = *list.get(number?.place())?;
+            Number::of(place?)
         };
+        let capture = |number: u32| captures.get(number as usize).copied().flatten();
         let renumbered = |sort: &Sort| Sort {
             name: of(&names, sort.name),
-            capture: of(&captures, Some(sort.capture)).unwrap_or(u32::MAX),
+            capture: capture(sort.capture).unwrap_or(u32::MAX),
             hello: of(&hellos, sort.hello),
             answer: of(&answers, sort.answer),
             leaf: of(&certificates, sort.leaf),

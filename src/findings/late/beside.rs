@@ -21,9 +21,9 @@ pub(super) fn others(report: &mut Report<'_>) {
         };
         let tls13 = Some(VersionRank::Tls13);
         let key = |kind: &Kind<'_>| past.hello(kind).map(|hello| hello.key);
+        let of_client = past.of_client(*client);
         let own = || {
-            let kinds = past.of_client(*client).iter();
-            let kinds = kinds.filter_map(|index| past.kind(*index));
+            let kinds = of_client.iter().filter_map(|index| past.kind(*index));
             kinds.filter(|kind| kind.server == *server && kind.negotiated == tls13)
         };
         let failed = own().filter(|kind| kind.outcome == Outcome::ClientAbort);
@@ -70,9 +70,9 @@ pub(super) fn full_handshake(report: &mut Report<'_>) {
             ))
         };
         let list = past.of_client(*client);
-        let died = past.of(list).find(|(_, trace)| {
+        let died = past.of(&list).find(|(_, trace)| {
             let differs = || signals(trace).is_some_and(|(client, server)| client != server);
-            let is_theirs = trace.server == *server && trace.flags.resumed;
+            let is_theirs = trace.server == *server && trace.flags.resumed();
             is_theirs && !trace.is_complete() && differs()
         });
         let Some((index, died)) = died else { continue };
@@ -88,7 +88,7 @@ pub(super) fn full_handshake(report: &mut Report<'_>) {
         let full = past
             .of(before.unwrap_or(&[]))
             .rev()
-            .find(|(_, trace)| !trace.flags.resumed && trace.is_complete() && is_same(trace));
+            .find(|(_, trace)| !trace.flags.resumed() && trace.is_complete() && is_same(trace));
         let Some((_, full)) = full else { continue };
         let Some((client, server)) = signals(&full) else {
             continue;

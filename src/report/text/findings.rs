@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use anstyle::{AnsiColor, Style};
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 use unicode_width::UnicodeWidthStr;
 
 /// Evidence shown of one finding.
@@ -200,7 +200,7 @@ struct Printed<'f> {
 
 impl<'f> Printed<'f> {
     /// How many of the first `items` follow one another under one finding above, and where they begin.
-    fn run(&self, items: &'f [Box<str>]) -> Option<(&'f Finding, usize, usize)> {
+    fn run(&self, items: &'f [Cow<'static, str>]) -> Option<(&'f Finding, usize, usize)> {
         let (first, rest) = items.split_first()?;
         let (source, start) = *self.steps.get(&**first)?;
         let follows = |(offset, item): &(usize, &'f str)| {
