@@ -829,3 +829,142 @@ fn health_probes_are_no_back_leg() {
     // Requests in their place are the client's.
     fires(&run(3.0, 900), id);
 }
+
+#[test]
+fn certificates_of_today_that_differ_by_network() {
+    let id = "tls-interception-suspected";
+    let old = &certificates()[0].1;
+    let new = &renewed(old);
+    // They are valid since 2026-11-22 10:50.
+    let shown_on = |day: f64, all: &[(&str, f64, &[u8])]| {
+        let mut scene = Scene {
+            begin_s: day * 86_400.0,
+            ..Scene::default()
+        };
+        for (client, at_s, der) in all {
+            scene.talk(client, "203.0.113.80:443", *at_s, |talk| {
+                complete(talk, &hello12(NAME), 0x0303, 0xc030, der);
+            });
+        }
+        scene.run(Settings::default())
+    };
+    let differ: [(&str, f64, &[u8]); 3] = [
+        ("10.0.1.7", 0.0, old),
+        ("10.0.2.7", 600.0, new),
+        ("10.0.1.8", 1_200.0, old),
+    ];
+    let run = shown_on(326.0, &differ);
+    assert_eq!(fires(&run, id).confidence, Confidence::Possible);
+    // Days later; a change in between; one network.
+    is_silent(&shown_on(330.0, &differ), id);
+    is_silent(&shown_on(326.0, &differ[..2]), id);
+    let one = differ.map(|(_, at_s, der)| ("10.0.1.7", at_s, der));
+    is_silent(&shown_on(326.0, &one), id);
+}
+
+/// A post-quantum hello and a long certificate chain, as the sender's own capture shows them where the card cuts them into
+/// segments (TSO), and as the wire does.
+fn long_messages(whole: bool) -> Run {
+    let der = &certificates()[0].1;
+    let mut hello = hello12(NAME);
+    hello.suites = vec![0xc030; 700];
+    let mut scene = scene();
+    scene.talk(CLIENT, SERVER, 0.0, |talk| {
+        let mss = if whole { 65_000 } else { 1_400 };
+        let mut second = tls::record(22, 0x0303, &tls::message(16, &tls::vec8(&[7; 32])));
+        second.extend(tls::finished());
+        let mut flight = answer(0x0303, 0xc030, der);
+        flight.extend(tls::record(22, 0x0303, &tls::message(12, &[3; 6_000])));
+        talk.open()
+            .send_cut(Client, &hello.record(), mss)
+            .acknowledge(Server)
+            .send_cut(Server, &flight, mss)
+            .acknowledge(Client)
+            .send_cut(Client, &second, mss)
+            .send(Server, &tls::finished())
+            .send_cut(Server, &tls::record(23, 0x0303, &[2; 16_000]), mss)
+            .acknowledge(Client)
+            .wait_ms(1_500)
+            .close();
+    });
+    scene.run(Settings::default())
+}
+
+#[test]
+fn segments_longer_than_the_wire_takes_are_as_good_as_others() {
+    let [cut, whole] = [false, true].map(long_messages);
+    assert_eq!(cut.finding_counts(), whole.finding_counts());
+    for run in [&cut, &whole] {
+        let record = run.only();
+        assert_eq!(record.outcome, Outcome::Established);
+        assert!(record.defects.is_empty(), "{:?}", record.defects);
+        is_silent(run, "capture-quality");
+        is_silent(run, "pmtu-blackhole");
+    }
+}
+
+#[test]
+fn a_hello_that_the_snap_length_cut_accuses_nobody() {
+    let mut scene = scene();
+    for n in 0..6 {
+        scene.talk(CLIENT, SERVER, f64::from(n * n), |talk| {
+            reset_after_hello(talk, &hello10(NAME));
+        });
+    }
+    scene.packets = (scene.packets.drain(..))
+        .map(|packet| packet.snapped(96))
+        .collect();
+    let run = scene.run(Settings::default());
+    let quality = fires(&run, "capture-quality");
+    assert!(quality.title.contains("cut packets"), "{}", quality.title);
+    assert_eq!(quality.severity, Severity::Warning);
+    // It was cut, not lost.
+    assert_eq!(run.finding_counts(), [("capture-quality", 6)]);
+}
+
+/// A hello that is answered after so long; the client has given up after so long, if it does.
+fn late_answer(answer_ms: i64, gives_up_ms: Option<i64>) -> Run {
+    let der = &certificates()[0].1;
+    let mut scene = scene();
+    scene.talk(CLIENT, SERVER, 0.0, |talk| {
+        if let Some(ms) = gives_up_ms {
+            talk.open()
+                .send(Client, &hello12(NAME).record())
+                .acknowledge(Server)
+                .wait_ms(ms)
+                .fin(Client)
+                .acknowledge(Server)
+                .wait_ms(answer_ms - ms)
+                .send(Server, &answer(0x0303, 0xc030, der))
+                .rst(Client);
+            return;
+        }
+        let mut second = tls::record(22, 0x0303, &tls::message(16, &tls::vec8(&[7; 32])));
+        second.extend(tls::finished());
+        talk.open()
+            .send(Client, &hello12(NAME).record())
+            .acknowledge(Server)
+            .wait_ms(answer_ms)
+            .send(Server, &answer(0x0303, 0xc030, der))
+            .send(Client, &second)
+            .send(Server, &tls::finished())
+            .wait_ms(1_500)
+            .close();
+    });
+    scene.run(Settings::default())
+}
+
+#[test]
+fn an_answer_that_comes_when_the_client_has_given_up() {
+    let id = "hello-unanswered";
+    let run = late_answer(12_000, Some(8_000));
+    let finding = fires(&run, id);
+    assert_eq!(finding.severity, Severity::Error);
+    assert!(finding.title.contains("12000 ms"), "{}", finding.title);
+    assert!(of_client(&run).findings.iter().any(|told| &**told == id));
+    // The client had waited for a moment only; one that waits is told as slow, once.
+    is_silent(&late_answer(4_000, Some(3_000)), id);
+    let waits = late_answer(8_000, None);
+    is_silent(&waits, id);
+    fires(&waits, "slow-handshake");
+}

@@ -609,3 +609,23 @@ fn buffers_that_claim_to_expand_for_ever_are_refused() {
         .find(|note| matches!(note, Note::Damaged { .. }));
     assert!(damaged.is_some());
 }
+
+#[test]
+fn events_that_the_system_lost_are_told_to_who_reads_the_results() {
+    let folder = support::Folder::new("etw-lost");
+    for events_lost in [0, 7] {
+        let mut trace = Trace {
+            events_lost,
+            ..Trace::default()
+        };
+        netsh(&mut trace, true, false, false);
+        let path = folder.file("lost.etl", &trace.write());
+        let run = support::run::files(&[path], &support::run::options());
+        let notes = &run.summary.captures[0].notes;
+        let told = notes.iter().any(|note| {
+            note.contains("lost 7 events") && note.contains("what is missing proves nothing")
+        });
+        assert_eq!(told, events_lost == 7, "{notes:?}");
+        assert!(!run.records.is_empty());
+    }
+}

@@ -1,15 +1,19 @@
 //! What connections said in clear beside TLS, as far as surveys need it: plain HTTP requests, whom a log-on was bound to,
-//! and what forward proxies answered; and clients that took long over a certificate, with what they failed to fetch.
+//! and what forward proxies answered; clients that took long over a certificate, with what they failed to fetch; and servers that
+//! answered too late.
 //!
-//! Few records have any of it: for all others this costs four comparisons. Each list has a share of
+//! Few records have any of it: for all others this costs five comparisons. Each list has a share of
 //! [`Settings::history_bytes_max`]; past it the oldest go, counted with the traces.
 
 use super::facts::Facts;
+use super::failures::answered_late;
 use super::hosts::serves_look_ups;
 use super::path;
 use super::shelf::{Shelf, Weigh};
 use super::{Settings, Verdict, dropped};
-use crate::record::{Defect, Digest, Endpoint, Handshake, Http, HttpRequest, Severity, Timestamp};
+use crate::record::{
+    Defect, Digest, Endpoint, Handshake, Http, HttpRequest, Outcome, Severity, Timestamp,
+};
 use hashbrown::HashSet;
 use std::{net::IpAddr, sync::Arc};
 
@@ -89,6 +93,26 @@ pub(super) struct Lost {
     pub(super) location: Box<str>,
 }
 
+/// An answer to a hello that came too late.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    pub(super) place: Place,
+    pub(super) verdict: Verdict,
+    /// From the hello to the answer.
+    pub(super) took_us: i64,
+    pub(super) outcome: Outcome,
+    pub(super) name: Option<Box<str>>,
+    /// The host to which an explicit proxy leads.
+    pub(super) origin: Option<Box<str>>,
+}
+
+impl Weigh for Late {
+    fn heap_bytes(&self) -> usize {
+        let texts = [&self.name, &self.origin].into_iter().flatten();
+        texts.map(|text| text.len()).sum()
+    }
+}
+
 impl Weigh for Lost {
     fn heap_bytes(&self) -> usize {
         self.reason.len() + self.location.len()
@@ -140,6 +164,7 @@ pub(super) struct Aside {
     pub(super) gaps: Shelf<Gap>,
     pub(super) fetches: Shelf<Fetch>,
     pub(super) drops: Shelf<Lost>,
+    pub(super) late: Shelf<Late>,
     /// Clients and forward proxies between which a tunnel came about.
     tunnels: HashSet<(IpAddr, Endpoint)>,
     tunnels_max: usize,
@@ -159,7 +184,8 @@ impl Aside {
             unauthenticated: Shelf::new(all / 10),
             gaps: Shelf::new(all / 10),
             fetches: Shelf::new(all / 20),
-            drops: Shelf::new(all / 20),
+            drops: Shelf::new(all / 40),
+            late: Shelf::new(all / 40),
             tunnels: HashSet::new(),
             tunnels_max: all / 10 / PAIR_BYTES,
             tunnels_forgotten: 0,
@@ -177,7 +203,8 @@ impl Aside {
     ) -> bool {
         let record = facts.record;
         let dropped = record.recording.is_some() && self.drop(facts);
-        let told = record.proxy.is_some() || record.http.is_some() || slow.is_some() || dropped;
+        let late = !record.outcome.is_complete() && self.late(facts, settings);
+        let told = record.proxy.is_some() || record.http.is_some() || slow.is_some();
         if record.proxy.is_some() {
             self.tunnel(record);
         }
@@ -187,7 +214,7 @@ impl Aside {
         if let Some(slow) = slow {
             self.gap(facts, slow);
         }
-        told
+        told || dropped || late
     }
 
     /// Bytes held.
@@ -198,6 +225,7 @@ impl Aside {
             + self.gaps.bytes()
             + self.fetches.bytes()
             + self.drops.bytes()
+            + self.late.bytes()
             + self.tunnels.len() * PAIR_BYTES
             + self.hosts_bytes
     }
@@ -210,6 +238,7 @@ impl Aside {
             + self.gaps.forgotten
             + self.fetches.forgotten
             + self.drops.forgotten
+            + self.late.forgotten
             + self.tunnels_forgotten
     }
 
@@ -221,6 +250,7 @@ impl Aside {
         self.gaps.absorb(&other.gaps);
         self.fetches.absorb(&other.fetches);
         self.drops.absorb(&other.drops);
+        self.late.absorb(&other.late);
         for pair in &other.tunnels {
             self.came_about(*pair);
         }
@@ -236,6 +266,7 @@ impl Aside {
         self.gaps.sort_by_key(|entry| key(&entry.place));
         self.fetches.sort_by_key(|entry| key(&entry.place));
         self.drops.sort_by_key(|entry| key(&entry.place));
+        self.late.sort_by_key(|entry| key(&entry.place));
     }
 
     /// Between the two a tunnel came about, or it may have: some had to go.
@@ -260,6 +291,21 @@ impl Aside {
             place: place(facts.record, drop.frame),
             reason: dropped::reason(drop).into(),
             location: drop.location.clone(),
+        });
+        true
+    }
+
+    fn late(&mut self, facts: &Facts<'_>, settings: &Settings) -> bool {
+        let Some((took_us, verdict)) = answered_late(facts, settings) else {
+            return false;
+        };
+        self.late.push(Late {
+            place: place(facts.record, facts.frame()),
+            verdict,
+            took_us,
+            outcome: facts.record.outcome,
+            name: facts.sni().map(Into::into),
+            origin: facts.origin().map(Into::into),
         });
         true
     }

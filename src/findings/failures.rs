@@ -3,6 +3,10 @@
 //! The order matters: the reasons that a contrast proves (name, size, suites, a boot) come first, and what is left is told
 //! as what it is: `hello-reset`, `hello-unanswered`.
 
+mod answered_late;
+
+pub(super) use answered_late::answered_late;
+
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
 use super::lists::Members;
@@ -49,6 +53,10 @@ pub(super) static SURVEYS: &[Survey] = &[
         run: silence,
     },
     Survey {
+        entries: &[],
+        run: answered_late::late_answers,
+    },
+    Survey {
         entries: &[Entry::new(
             "closed-before-hello",
             Severity::Warning,
@@ -91,6 +99,9 @@ fn hello_reset(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 
 /// `hello-unanswered` on one handshake.
 fn hello_unanswered(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
+    if facts.server_hello.is_some() {
+        return answered_late(facts, settings).map(|(_, verdict)| verdict);
+    }
     if !is_silent(facts.record.outcome, facts.waited_us()) || !facts.whole {
         return None;
     }

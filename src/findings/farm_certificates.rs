@@ -1,6 +1,7 @@
 //! Certificates of one name at several servers: different ones at the same time, and one that gave way to another.
 
 use super::certificate::{card, date};
+use super::facts::moment;
 use super::farm::{configured, is_private};
 use super::groups::Subject;
 use super::marks::marks;
@@ -284,7 +285,7 @@ impl<'c> Change<'c> {
 }
 
 /// Two traces that prove that members differed: one still shows its certificate when another has shown a different one for
-/// ten minutes; or they take turns.
+/// ten minutes; or they take turns. What was not seen again afterwards may have changed at once.
 fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(usize, usize)> {
     const OVERLAP_US: i64 = 600_000_000;
     /// Each is compared with each.
@@ -306,12 +307,13 @@ fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(
                     let (Some(last), Some(first)) = (time(run.last), time(other.first)) else {
                         continue;
                     };
-                    let begin = first.max(time(run.first).unwrap_or(first));
                     let end = next.map_or(last, |next| last.min(next));
-                    let overlap = end.micros_since(begin);
-                    let differ = run.digest != other.digest && overlap >= OVERLAP_US;
+                    let overlap = end.micros_since(first);
+                    let differ = run.digest != other.digest
+                        && run.first <= other.first
+                        && overlap >= OVERLAP_US;
                     if differ && widest.is_none_or(|(known, _)| overlap > known) {
-                        widest = Some((overlap, (run.last, other.last)));
+                        widest = Some((overlap, (run.last, other.first)));
                     }
                 }
             }
@@ -407,7 +409,15 @@ fn differing(
     let at = past.trace(one);
     let at = at.map_or(Timestamp(0), |trace| trace.own.start);
     let rows = state(report, runs, at);
-    let evidence = shown_by(past, &[one, other]);
+    // Those that prove it stand first.
+    let proves = |run: &Shown| {
+        [run.first, run.last]
+            .iter()
+            .any(|end| [one, other].contains(end))
+    };
+    let mut all: Vec<&Shown> = runs.values().flatten().collect();
+    all.sort_by_key(|run| !proves(run));
+    let evidence = shown_by(past, all);
     if let Some(group) = report.tell_without_evidence(
         "farm-cert-inconsistent",
         verdict,
@@ -426,19 +436,23 @@ fn has_ended(past: &Past, run: &Shown) -> bool {
     leaf.is_some_and(|(end, seen)| end < seen)
 }
 
-/// The certificates of some traces, as evidence.
-fn shown_by(past: &Past, traces: &[usize]) -> Vec<Evidence> {
-    let words = |leaf, server| {
-        say(past.lang, "cert-shown-by")
-            .with("server", server)
-            .with("card", card(leaf, past.lang))
-            .text()
+/// Which server showed which certificate from when to when, as evidence.
+fn shown_by<'r>(past: &Past, runs: impl IntoIterator<Item = &'r Shown>) -> Vec<Evidence> {
+    let words = |run: &Shown| {
+        let (first, last) = (past.trace(run.first)?, past.trace(run.last)?);
+        let fact = say(past.lang, "cert-shown-by")
+            .with("server", last.server)
+            .with("card", card(past.leaf(&last)?, past.lang))
+            .with("first", moment(first.own.start));
+        let fact = match run.first == run.last {
+            true => fact.and("cert-seen-once"),
+            false => fact
+                .and("cert-seen-until")
+                .with("last", moment(last.own.start)),
+        };
+        Some(past.evidence_of(&last, fact.text()))
     };
-    past.of(traces)
-        .filter_map(|(_, trace)| {
-            Some(past.evidence_of(&trace, words(past.leaf(&trace)?, trace.server)))
-        })
-        .collect()
+    runs.into_iter().take(ROWS_MAX).filter_map(words).collect()
 }
 
 /// `farm-cert-inconsistent` behind one address: a balancer that passes TLS through hides its servers, but certificates that
@@ -467,7 +481,8 @@ fn one_address(report: &mut Report<'_>, name: &str, runs: &BTreeMap<Endpoint, Ve
             .of(&shown)
             .filter_map(|(_, trace)| Some(short_card(past.leaf(&trace)?, past.lang)))
             .collect();
-        let evidence = shown_by(past, &shown);
+        let turns = runs.get(runs.len() - RUNS_MIN..).unwrap_or(&[]);
+        let evidence = shown_by(past, turns);
         let subject = Subject::Named(format!("{name} ({server})").into());
         if let Some(group) =
             report.tell_without_evidence("farm-cert-inconsistent", verdict, subject, &shown)
@@ -604,6 +619,58 @@ mod tests {
         let same = [with_cert(a, "CN=old", 0), with_cert(b, "CN=old", 700)];
         let found = diagnose(&same);
         assert!(find(&found, id).is_none() && find(&found, "cert-rotation").is_none());
+    }
+
+    #[test]
+    fn only_what_is_seen_again_lags_behind() {
+        let id = "farm-cert-inconsistent";
+        let (a, b) = ("10.0.0.5:443", "10.0.0.6:443");
+        // Where one was not seen again, it may have the new certificate, too.
+        let unknown = |again| {
+            let mut made = vec![
+                with_cert(a, "CN=old", 0),
+                with_cert(b, "CN=new", 10),
+                with_cert(b, "CN=new", 7_000),
+            ];
+            made.extend(again);
+            diagnose(&made)
+        };
+        assert!(find(&unknown(None), id).is_none());
+        assert!(find(&unknown(Some(with_cert(a, "CN=new", 7_200))), id).is_none());
+        // Once again, ten minutes after the other one, is enough.
+        let again = |at| {
+            let made = [
+                with_cert(a, "CN=old", 0),
+                with_cert(b, "CN=new", 10),
+                with_cert(a, "CN=old", at),
+            ];
+            find(&diagnose(&made), id).is_some()
+        };
+        assert!(again(610) && !again(609));
+    }
+
+    #[test]
+    fn each_member_with_its_first_and_last_time() {
+        let [a, b, c] = ["10.0.0.5:443", "10.0.0.6:443", "10.0.0.7:443"];
+        let found = diagnose(&[
+            with_cert(a, "CN=old", 0),
+            with_cert(b, "CN=old", 5),
+            with_cert(b, "CN=new", 10),
+            with_cert(c, "CN=new", 30),
+            with_cert(a, "CN=old", 700),
+        ]);
+        let finding = find(&found, "farm-cert-inconsistent").unwrap();
+        let facts: Vec<&str> = finding.evidence.iter().map(|shown| &*shown.fact).collect();
+        let tells = |all: &[&str]| {
+            let mut facts = facts.iter();
+            let has = facts.any(|fact| all.iter().all(|words| fact.contains(words)));
+            assert!(has, "{all:?}: {facts:?}");
+        };
+        tells(&[a, "CN=old", "22:13:20.000 to 2023-11-14 22:25:00.000"]);
+        tells(&[b, "CN=new", "22:13:30.000"]);
+        tells(&[b, "CN=old", "22:13:25.000"]);
+        tells(&[c, "CN=new", "22:13:50.000"]);
+        assert!(!facts.iter().any(|fact| fact.contains("22:13:50.000 to")));
     }
 
     #[test]

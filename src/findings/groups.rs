@@ -459,6 +459,13 @@ impl Group {
         self.example(severity, Timestamp::default(), evidence);
     }
 
+    /// Shows what other handshakes prove, after the examples however many there are. For surveys, which come after all hits.
+    pub(super) fn contrast(&mut self, evidence: Vec<Evidence>) {
+        if let Some(last) = self.examples.last_mut() {
+            last.evidence.extend(evidence);
+        }
+    }
+
     /// Makes the verdict stronger where `verdict` is.
     pub(super) fn raise(&mut self, verdict: Verdict) {
         self.severity = self.severity.max(verdict.severity);

@@ -6,8 +6,9 @@
 use super::facts::{Facts, is_malformed, suite_name, version_name};
 use super::groups::server_subject;
 use super::text::say;
+use super::version::describe_alerts;
 use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When};
-use crate::record::{Confidence, Scope, ServerHelloShape, Severity};
+use crate::record::{Confidence, Scope, ServerHelloShape, Severity, Side};
 use crate::tls::code_points::{
     Authentication, CipherMode, CipherSuite, KeyExchange, Mac, NamedGroup, SuiteEntry, Version,
     VersionRank,
@@ -225,6 +226,14 @@ fn describe_group(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
             .with("suite", suite)
             .with("group", words)
     });
+    describe_refusal(facts, sheet);
+}
+
+/// How the client ended the handshake, where that may be for what was negotiated: no other finding speaks of these alerts.
+fn describe_refusal(facts: &Facts<'_>, sheet: &mut Sheet<'_>) {
+    if matches!(facts.fatal_code(Side::Client), Some(40 | 47 | 71 | 80)) {
+        describe_alerts(facts, sheet);
+    }
 }
 
 /// `tls12-missing-protections`. Renegotiation protection first: a lack of it is the graver.
@@ -273,12 +282,14 @@ fn describe_protections(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'
         sheet.fact(hello.frame, |lang| say(lang, client));
     }
     sheet.fact(facts.frame(), |lang| say(lang, server));
+    describe_refusal(facts, sheet);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, diagnose, find, has};
+    use crate::record::Outcome;
 
     fn severity(made: Make, id: &str) -> Option<Severity> {
         find(&diagnose(&[made]), id).map(|finding| finding.severity)
@@ -399,5 +410,36 @@ mod tests {
             .reply(|shape| shape.extended_master_secret = false);
         assert_eq!(severity(old_client, id), Some(Severity::Info));
         assert!(!has(&Make::new().tls13().answer(0x0304, 0x1301), id));
+    }
+
+    #[test]
+    fn an_alert_of_the_client_is_shown_beside_what_it_may_dislike() {
+        let ended = |made: Make| made.alert(Side::Client, 40).outcome(Outcome::ClientAlert);
+        let old = Make::new().answer(0x0303, 0xc02f);
+        let old = old.reply(|shape| shape.renegotiation_info = false);
+        let weak = Make::new().answer(0x0303, 0x009e).with(|record| {
+            record.key_exchange = Some(crate::record::KeyExchange {
+                kind: "dhe".into(),
+                group: None,
+                dh_bits: Some(1024),
+                dh_group: None,
+                signature_algorithm: None,
+            });
+        });
+        for (id, made, kept) in [
+            ("tls12-missing-protections", old, 2),
+            ("weak-dh-group", weak, 1),
+        ] {
+            let shows = |made: &Make| {
+                let found = diagnose(std::slice::from_ref(made));
+                let mut facts = find(&found, id).unwrap().evidence.iter();
+                facts.any(|shown| shown.fact.contains("from the client: 40 handshake_failure"))
+            };
+            assert!(shows(&ended(made.clone())) && !shows(&made), "{id}");
+            // What it says of a certificate is told elsewhere.
+            let other = made.alert(Side::Client, 48).outcome(Outcome::ClientAlert);
+            let found = diagnose(&[other]);
+            assert_eq!(find(&found, id).unwrap().evidence.len(), kept, "{id}");
+        }
     }
 }

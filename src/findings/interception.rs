@@ -6,10 +6,11 @@ use super::farm::is_private;
 use super::groups::Subject;
 use super::names::covers;
 use super::near::near;
+use super::past::Past;
 use super::survey::Report;
-use super::trace::{Number, Trace};
+use super::trace::{Kind, Number, Trace};
 use super::{Verdict, hosts};
-use crate::record::{Confidence, Severity};
+use crate::record::{Confidence, Severity, Timestamp};
 use hashbrown::{HashMap, HashSet};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,10 +111,50 @@ fn makers(report: &mut Report<'_>) {
     }
 }
 
-/// One public name at public addresses, for which two networks are shown different certificates of private authorities,
-/// one of them made within a day: possible only, since a service may do so itself.
+/// A certificate for a public name at public addresses: to whom it was shown, and when.
+struct Served {
+    /// Its first trace.
+    first: usize,
+    /// The times of its first and last.
+    times: (Timestamp, Timestamp),
+    networks: BTreeSet<IpAddr>,
+    /// It was made within a day, by no public authority.
+    is_fresh: bool,
+}
+
+impl Served {
+    /// One that these kinds show.
+    fn of(past: &Past, name: &str, kinds: &[usize]) -> Option<Self> {
+        const DAY_US: i64 = 86_400_000_000;
+        let covers = |kind: &Kind<'_>| past.leaf(kind).is_some_and(|leaf| covers(leaf, name));
+        let traces = past.traces_of(kinds, |kind| !is_private(kind.server.ip) && covers(kind));
+        let (first, last) = (*traces.first()?, *traces.last()?);
+        let trace = past.trace(first)?;
+        let times = (trace.own.start, past.trace(last)?.own.start);
+        let leaf = past.leaf(&trace)?;
+        let begin = leaf.not_before.filter(|begin| *begin <= times.0)?;
+        let is_logged = leaf.scts.is_some_and(|count| count > 0);
+        let networks = past.of(&traces).map(|(_, trace)| network(trace.own.client));
+        Some(Self {
+            first,
+            times,
+            networks: networks.collect(),
+            is_fresh: !is_public(leaf) && !is_logged && times.0.micros_since(begin) < DAY_US,
+        })
+    }
+
+    /// They were shown at the same time, and to different networks.
+    fn differs(&self, other: &Self) -> bool {
+        let at_once = self.times.0 <= other.times.1 && other.times.0 <= self.times.1;
+        at_once && self.networks.is_disjoint(&other.networks)
+    }
+}
+
+/// One public name at public addresses, for which two networks are shown different certificates at the same time, one of them
+/// made within a day by a private authority: possible only, since a service may do so itself.
 fn fresh(report: &mut Report<'_>) {
-    const DAY_US: i64 = 86_400_000_000;
+    /// Networks that have such a certificate of their own. Of a service that shows more, each server has its own.
+    const COMPARED_MAX: usize = 16;
     let past = report.past;
     // Certificates of the name at hand.
     let mut marks = vec![false; past.certificates.len()];
@@ -126,52 +167,47 @@ fn fresh(report: &mut Report<'_>) {
             let mark = marks.get_mut(leaf.place());
             mark.is_some_and(|mark| core::mem::replace(mark, new) != new)
         };
-        let mut firsts: Vec<(Number, usize)> = Vec::new();
-        for (index, kind) in past.firsts(&all.kinds) {
-            if let Some(leaf) = kind.leaf.filter(|leaf| mark(*leaf, true)) {
-                firsts.push((leaf, index));
-            }
-        }
-        for (leaf, _) in &firsts {
+        let shown = past.kinds_of(&all.kinds);
+        let shown = shown.filter_map(|(_, kind)| kind.leaf.filter(|leaf| mark(*leaf, true)));
+        let shown: Vec<Number> = shown.collect();
+        shown.iter().for_each(|leaf| {
             mark(*leaf, false);
-        }
-        if firsts.len() < 2 {
+        });
+        if !(2..=COMPARED_MAX).contains(&shown.len()) {
             continue;
         }
-        firsts.sort_unstable();
-        let firsts: Vec<usize> = firsts.into_iter().map(|(_, index)| index).collect();
-        let mut shown: Vec<(IpAddr, usize, bool)> = Vec::new();
-        for (index, trace) in past.of(&firsts) {
-            let Some(leaf) = past.leaf(&trace) else {
-                continue;
-            };
-            let begin = leaf.not_before.filter(|begin| *begin <= trace.own.start);
-            let ours = !is_private(trace.server.ip) && !is_public(leaf) && covers(leaf, name);
-            let begin = begin.filter(|_| ours && leaf.scts.is_none_or(|count| count == 0));
-            if let Some(begin) = begin {
-                let young = trace.own.start.micros_since(begin) < DAY_US;
-                shown.push((network(trace.own.client), index, young));
+        let mut leaves: BTreeMap<Number, Vec<usize>> = BTreeMap::new();
+        for (number, kind) in past.kinds_of(&all.kinds) {
+            if let Some(leaf) = kind.leaf {
+                leaves.entry(leaf).or_default().push(number);
             }
         }
-        let networks: BTreeSet<IpAddr> = shown.iter().map(|one| one.0).collect();
-        if networks.len() < 2 || shown.len() < 2 || !shown.iter().any(|one| one.2) {
+        let shown = leaves.values();
+        let shown = shown.filter_map(|kinds| Served::of(past, name, kinds));
+        let shown: Vec<Served> = shown.collect();
+        let apart = shown.iter().filter(|one| {
+            let mut others = shown.iter();
+            others.any(|other| (one.is_fresh || other.is_fresh) && one.differs(other))
+        });
+        let mut apart: Vec<&Served> = apart.collect();
+        // What may be made on the way stands first.
+        apart.sort_by_key(|one| (!one.is_fresh, one.first));
+        let traces: Vec<usize> = apart.iter().map(|one| one.first).collect();
+        let Some((_, made)) = past.of(&traces).next() else {
             continue;
-        }
-        let traces: Vec<usize> = shown.into_iter().map(|one| one.1).collect();
+        };
+        let issuer = past.leaf(&made).and_then(|leaf| leaf.issuer.as_deref());
         let verdict = Verdict::new(Severity::Warning, Confidence::Possible, "made-today");
         let evidence = past.of(&traces).take(2).filter_map(|(_, trace)| {
             Some(past.evidence_of(&trace, card(past.leaf(&trace)?, past.lang)))
         });
         let evidence = evidence.collect();
-        let issuer = past
-            .of(&traces)
-            .find_map(|(_, trace)| past.leaf(&trace)?.issuer.clone());
         let subject = Subject::Named(name.into());
         if let Some(group) =
             report.tell_without_evidence("tls-interception-suspected", verdict, subject, &traces)
         {
             group.replace_examples(verdict.severity, evidence);
-            group.set("issuer", issuer.as_deref().unwrap_or("?"));
+            group.set("issuer", issuer.unwrap_or("?"));
             group.set("name", name);
         }
     }
@@ -378,6 +414,50 @@ mod tests {
         });
         silent(&public);
         silent(&two.map(|made| made.server("10.0.0.80:443")));
+    }
+
+    #[test]
+    fn a_certificate_that_gave_way_is_not_made_for_each_network() {
+        let id = "tls-interception-suspected";
+        let now = crate::findings::testing::START_S;
+        let shown = |client: &str, subject: &str, at: i64| {
+            let mut leaf = cert(subject, &["www.fabrikam.com"]);
+            let age_s = if subject == "CN=new" { 60 } else { 9_000_000 };
+            leaf.not_before = Some(crate::record::Timestamp((now - age_s) * 1_000_000_000));
+            let made = Make::new().sni("www.fabrikam.com").client(client).at(at);
+            made.server("192.0.2.80:443")
+                .answer(0x0303, 0xc02f)
+                .certificate(leaf)
+        };
+        let is_told = |made: &[Make]| find(&diagnose(made), id).is_some();
+        let [one, other] = ["10.0.1.7", "10.0.2.7"];
+        let (old, new) = (shown(one, "CN=old", 0), shown(other, "CN=new", 900));
+        // The service got a new one meanwhile: nobody is shown the old one again.
+        assert!(!is_told(&[old.clone(), new.clone()]));
+        assert!(is_told(&[
+            old.clone(),
+            new.clone(),
+            shown(one, "CN=old", 1_800)
+        ]));
+        // Elsewhere it is the service's own, by a public authority.
+        let real = |made: Make| {
+            made.leaf(|leaf| leaf.issuer = Some("CN=R3, O=Let's Encrypt, C=US".into()))
+        };
+        let again = shown(one, "CN=old", 1_800);
+        assert!(is_told(&[
+            real(old.clone()),
+            new.clone(),
+            real(again.clone())
+        ]));
+        assert!(!is_told(&[old.clone(), real(new.clone()), again]));
+        // A network that is shown both: two servers of the service.
+        let both = [
+            old,
+            new,
+            shown(one, "CN=old", 1_800),
+            shown(one, "CN=new", 2_000),
+        ];
+        assert!(!is_told(&both));
     }
 
     #[test]

@@ -236,7 +236,7 @@ fn better_versions(report: &mut Report<'_>) {
         if let Some(better) = better.and_then(|(index, _)| past.trace(index)) {
             let proof = past.evidence(&better);
             group.set("better", &proof.fact);
-            group.example(Severity::Info, better.own.start, vec![proof]);
+            group.contrast(vec![proof]);
         }
     }
     let limited = |sort: &Sort| {
@@ -302,7 +302,7 @@ fn rejected_versions(report: &mut Report<'_>) {
             continue;
         }
         group.set("lowest", version_name(lowest));
-        group.example(Severity::Info, proof.own.start, vec![past.evidence(&proof)]);
+        group.contrast(vec![past.evidence(&proof)]);
     }
     for (client, server, refused, lowest, accepted) in too_high {
         let subject = Subject::Pair(client, server);

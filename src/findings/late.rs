@@ -1,5 +1,7 @@
 //! Handshakes that die late: over a client certificate, after the key exchange, or where TLS 1.3 hides the reason.
 
+mod beside;
+
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::names::certificate_name;
@@ -52,10 +54,20 @@ pub(super) static RULES: &[Rule] = &[
 ];
 
 /// The surveys.
-pub(super) static SURVEYS: &[Survey] = &[Survey {
-    entries: &[],
-    run: dhe_ratio,
-}];
+pub(super) static SURVEYS: &[Survey] = &[
+    Survey {
+        entries: &[],
+        run: dhe_ratio,
+    },
+    Survey {
+        entries: &[],
+        run: beside::others,
+    },
+    Survey {
+        entries: &[],
+        run: beside::full_handshake,
+    },
+];
 
 /// A late failure with TLS_DHE_* among successes with such suites, rare as one in hundreds, is *likely* the padding fault.
 fn dhe_ratio(report: &mut Report<'_>) {

@@ -7,9 +7,9 @@ use super::facts::{Facts, suite_name, version_name};
 use super::groups::server_subject;
 use super::marks::{chain_marks, hello_marks, marks};
 use super::names::certificate_name;
-use super::text::say;
+use super::text::{Say, say};
 use super::version::{describe_alerts, is_downgrade};
-use super::{Entry, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
+use super::{Entry, Lang, Rule, Settings, Sheet, Subject, Verdict, When, hosts};
 use crate::record::{
     Certificate, Close, Code16, Confidence, Outcome, Scope, Sentinel, Severity, Side,
 };
@@ -154,14 +154,24 @@ fn describe_offer(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
     if let Some(hello) = facts.client_hello {
         sheet.fact(hello.frame, |lang| {
-            let suites: Vec<String> = facts.offered().take(8).map(suite_name).collect();
-            say(lang, "offer-suites")
-                .with("offered", facts.offer_max.map_or("?", version_name))
-                .with("count", facts.offered().count())
-                .with("suites", suites.join(", "))
+            offer_words(lang, facts.offer_max, facts.offered())
         });
     }
     describe_alerts(facts, sheet);
+}
+
+/// What a hello offers: its version and the first of its suites.
+pub(super) fn offer_words(
+    lang: Lang,
+    offer_max: Option<VersionRank>,
+    suites: impl Iterator<Item = CipherSuite>,
+) -> Say {
+    let suites: Vec<CipherSuite> = suites.collect();
+    let shown: Vec<String> = suites.iter().take(8).copied().map(suite_name).collect();
+    say(lang, "offer-suites")
+        .with("offered", offer_max.map_or("?", version_name))
+        .with("count", suites.len())
+        .with("suites", shown.join(", "))
 }
 
 /// `downgrade-sentinel-ignored`.
@@ -169,13 +179,23 @@ fn downgrade(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
     if !is_downgrade(facts) || facts.client_hello?.shape.supported_versions.is_none() {
         return None;
     }
-    let noticed = facts.fatal_code(Side::Client) == Some(47);
-    let cause = if noticed { "noticed" } else { "ignored" };
+    let outcome = facts.record.outcome;
+    let cause = if facts.fatal_code(Side::Client) == Some(47) {
+        "noticed"
+    } else if outcome.is_complete() || outcome == Outcome::LateFailure {
+        "ignored"
+    } else {
+        // The client ended without saying why, or the capture or the server did.
+        ""
+    };
     Some(Verdict::new(Severity::Error, Confidence::Certain, cause))
 }
 
 fn describe_downgrade(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
+    if let Some(version) = facts.negotiated {
+        sheet.note_word("version", version_name(version));
+    }
     if let Some(hello) = facts.client_hello {
         sheet.fact(hello.frame, |lang| say(lang, "offer-tls13"));
     }
@@ -392,6 +412,37 @@ mod tests {
             id
         ));
         assert!(!has(&Make::new().tls13().answer(0x0303, 0xc02f), id));
+    }
+
+    #[test]
+    fn only_who_went_on_ignored_a_downgrade() {
+        let id = "downgrade-sentinel-ignored";
+        let seen = || {
+            let made = Make::new().tls13().answer(0x0303, 0xc02f);
+            made.sentinel(Sentinel::Tls12)
+        };
+        let title = |made: Make| find(&diagnose(&[made]), id).unwrap().title.to_string();
+        let ended = |code| {
+            seen()
+                .alert(Side::Client, code)
+                .outcome(Outcome::ClientAlert)
+        };
+        assert!(title(seen()).contains("unnoticed"));
+        assert!(title(ended(47)).contains("detected"));
+        // It ended, and did not say that it was for this; or who knows.
+        for made in [
+            ended(40),
+            seen().outcome(Outcome::ClientAbort),
+            seen().outcome(Outcome::Truncated),
+        ] {
+            let title = title(made);
+            assert!(title.contains("TLS 1.2 was used"), "{title}");
+        }
+        let older = Make::new().tls13().answer(0x0302, 0xc014);
+        let older = older
+            .sentinel(Sentinel::Tls11)
+            .outcome(Outcome::ClientAbort);
+        assert!(title(older).contains("TLS 1.1 was used"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::groups::Subject;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::say;
-use super::trace::Kind;
+use super::trace::{Kind, Number};
 use super::{Entry, Lang, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{
@@ -27,7 +27,7 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
 }];
 
 /// A suite can be chosen at a version.
-fn usable(suite: CipherSuite, version: VersionRank) -> bool {
+pub(super) fn usable(suite: CipherSuite, version: VersionRank) -> bool {
     let Some(entry) = suite.entry() else {
         return true;
     };
@@ -60,15 +60,44 @@ fn reason(suite: CipherSuite, version: VersionRank, ledger: &Ledger, lang: Lang)
 }
 
 /// The first few suites of a list, for people.
-fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
+pub(super) fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
     let names: Vec<String> = suites.take(6).map(suite_name).collect();
     names.join(", ")
+}
+
+/// Whose ledger a hello is compared with: a server's, or that of the host of this name behind an explicit proxy.
+type Host = (Endpoint, Option<Number>);
+
+/// The kinds that show what a host can.
+fn kinds_of(past: &Past, (server, name): Host) -> Vec<usize> {
+    let Some(name) = name else {
+        return past.kinds_at(&server).to_vec();
+    };
+    let named = past.by_name.get(&name).map_or(&[][..], |all| &all.kinds);
+    let behind = past
+        .kinds_of(named)
+        .filter(|(_, kind)| kind.flags.tunnelled() && kind.server == server);
+    behind.map(|(number, _)| number).collect()
+}
+
+/// Handshakes of one client with one server, those through it apart by the name behind it.
+fn by_host(past: &Past, failed: Vec<usize>) -> Vec<(Option<Number>, Vec<usize>)> {
+    // Mostly there is no proxy.
+    if !past.of(&failed).any(|(_, trace)| trace.flags.tunnelled()) {
+        return vec![(None, failed)];
+    }
+    let mut hosts: BTreeMap<Option<Number>, Vec<usize>> = BTreeMap::new();
+    for (index, trace) in past.of(&failed) {
+        let name = trace.name.filter(|_| trace.flags.tunnelled());
+        hosts.entry(name).or_default().push(index);
+    }
+    hosts.into_iter().collect()
 }
 
 /// `no-common-cipher`: nothing of what was offered was ever chosen by this server for anyone.
 fn no_common_cipher(report: &mut Report<'_>) {
     let past = report.past;
-    let mut ledgers: BTreeMap<Endpoint, Ledger> = BTreeMap::new();
+    let mut ledgers: BTreeMap<Host, Ledger> = BTreeMap::new();
     // Upon the hello, and not by silence.
     let ends = [
         Outcome::HelloReset,
@@ -81,65 +110,86 @@ fn no_common_cipher(report: &mut Report<'_>) {
                 && trace.outcome != Outcome::HelloUnanswered
                 && !report.is_explained(index)
                 && !matches!(trace.alert, Some((_, code)) if code != 40 && code != 71)
+                // Behind a proxy nothing else tells hosts apart.
+                && (!trace.flags.tunnelled() || trace.name.is_some())
         });
         if failed.is_empty() {
             continue;
         }
-        let all = past.kinds_at(&server);
-        let ledger = ledgers.entry(server).or_insert_with(|| past.ledger(all));
-        let Some(can) = ledger.can else { continue };
-        let empty = pick(report, &failed, |_, trace| {
-            let version = trace.offer_max.map_or(can, |offered| offered.min(can));
-            let offered = past.offered(trace);
-            // Where the server chose only suites of another version, nothing is known of this one's.
-            let comparable = ledger
-                .suites
-                .keys()
-                .any(|code| usable(CipherSuite(*code), version));
-            comparable
-                && !offered.is_empty()
-                && !offered
-                    .iter()
-                    .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
-        });
-        let Some((_, example)) = past.of(&empty).next() else {
-            no_common_group(report, (client, server), &failed, ledger);
-            continue;
-        };
-        let alerted = example.outcome == Outcome::ServerAlert;
-        // Few answers say little about what a server can.
-        let confidence = match (alerted, ledger.answered >= 3) {
-            (true, true) => Confidence::Certain,
-            (true, false) | (false, true) => Confidence::Likely,
-            (false, false) => Confidence::Possible,
-        };
-        let version = example.offer_max.map_or(can, |offered| offered.min(can));
-        let offered = past.offered(&example);
-        let offered: Vec<String> = offered
-            .into_iter()
-            .take(6)
-            .map(|suite| {
-                let why = reason(suite, version, ledger, past.lang);
-                format!("{}: {why}", suite_name(suite))
-            })
-            .collect();
-        let offered = offered.join(", ");
-        let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
-        let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
-        let verdict = Verdict::new(Severity::Error, confidence, "");
-        if let Some(group) = report.tell(
-            "no-common-cipher",
-            verdict,
-            Subject::Pair(client, server),
-            &empty,
-            &contrast,
-        ) {
-            group.set("suites", &offered);
-            group.set("accepted", &accepted);
-            group.set("handshakes", &ledger.answered.to_string());
+        for (name, failed) in by_host(past, failed) {
+            let host = (server, name);
+            let ledger = ledgers
+                .entry(host)
+                .or_insert_with(|| past.ledger(&kinds_of(past, host)));
+            no_common_suite(report, (client, host), &failed, ledger);
         }
-        report.explain(&empty);
     }
+}
+
+/// Whom it is told of. Behind a proxy a client and a name; such a name may have several servers, so that it is not certain.
+fn told_of(past: &Past, client: IpAddr, (server, name): Host) -> (Subject, Confidence) {
+    let name = name.and_then(|name| past.names.get(name.place()));
+    match name {
+        Some(name) => (Subject::Client(client, name.clone()), Confidence::Likely),
+        None => (Subject::Pair(client, server), Confidence::Certain),
+    }
+}
+
+/// The same for one client and host; by suites, or else by groups.
+fn no_common_suite(
+    report: &mut Report<'_>,
+    (client, host): (IpAddr, Host),
+    failed: &[usize],
+    ledger: &Ledger,
+) {
+    let past = report.past;
+    let Some(can) = ledger.can else { return };
+    let empty = pick(report, failed, |_, trace| {
+        let version = trace.offer_max.map_or(can, |offered| offered.min(can));
+        let offered = past.offered(trace);
+        // Where the server chose only suites of another version, nothing is known of this one's.
+        let comparable = ledger
+            .suites
+            .keys()
+            .any(|code| usable(CipherSuite(*code), version));
+        comparable
+            && !offered.is_empty()
+            && !offered
+                .iter()
+                .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
+    });
+    let Some((_, example)) = past.of(&empty).next() else {
+        no_common_group(report, (client, host), failed, ledger);
+        return;
+    };
+    let alerted = example.outcome == Outcome::ServerAlert;
+    // Few answers say little about what a server can.
+    let confidence = match (alerted, ledger.answered >= 3) {
+        (true, true) => Confidence::Certain,
+        (true, false) | (false, true) => Confidence::Likely,
+        (false, false) => Confidence::Possible,
+    };
+    let version = example.offer_max.map_or(can, |offered| offered.min(can));
+    let offered: Vec<String> = past
+        .offered(&example)
+        .into_iter()
+        .take(6)
+        .map(|suite| {
+            let why = reason(suite, version, ledger, past.lang);
+            format!("{}: {why}", suite_name(suite))
+        })
+        .collect();
+    let offered = offered.join(", ");
+    let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
+    let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
+    let (subject, most) = told_of(past, client, host);
+    let verdict = Verdict::new(Severity::Error, confidence.min(most), "");
+    if let Some(group) = report.tell("no-common-cipher", verdict, subject, &empty, &contrast) {
+        group.set("suites", &offered);
+        group.set("accepted", &accepted);
+        group.set("handshakes", &ledger.answered.to_string());
+    }
+    report.explain(&empty);
 }
 
 /// Groups that a trace's client offered, without GREASE.
@@ -177,7 +227,7 @@ fn lacks_group(past: &Past, kind: &Kind, ledger: &Ledger) -> bool {
 /// `no-common-cipher` by the groups of the key exchange.
 fn no_common_group(
     report: &mut Report<'_>,
-    (client, server): (IpAddr, Endpoint),
+    (client, host): (IpAddr, Host),
     failed: &[usize],
     ledger: &Ledger,
 ) {
@@ -205,8 +255,8 @@ fn no_common_group(
     let offered = words(&mut offered_groups(past, &example).into_iter());
     let accepted = words(&mut ledger.groups.iter().copied());
     let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
-    let verdict = Verdict::new(Severity::Error, confidence, "groups");
-    let subject = Subject::Pair(client, server);
+    let (subject, most) = told_of(past, client, host);
+    let verdict = Verdict::new(Severity::Error, confidence.min(most), "groups");
     if let Some(group) = report.tell("no-common-cipher", verdict, subject, &traces, &contrast) {
         group.set("groups", &offered);
         group.set("groups_accepted", &accepted);
@@ -332,5 +382,56 @@ mod tests {
         assert!(find(&few, id).is_none());
         let suites = with(refused(&[0x001e], &[0xc030]), 0xc02f);
         assert!(!find(&suites, id).unwrap().title.contains("group"));
+    }
+
+    #[test]
+    fn what_a_host_behind_a_proxy_was_never_seen_to_take() {
+        let id = "no-common-cipher";
+        let through = |made: Make, host: &str| {
+            let target = format!("{host}:443");
+            let made = made.sni(host).server("10.0.0.80:8080");
+            made.with(|record| {
+                record.proxy = Some(crate::record::Proxy {
+                    kind: "http-connect".into(),
+                    target: Some(target.into()),
+                    status: Some(200),
+                });
+            })
+        };
+        let served = |host: &'static str| (0..3).map(move |at| through(good(), host).at(at));
+        let old = |host| {
+            let made = Make::new().client("10.0.0.9").suites(&[0x000a]).at(9);
+            through(made.alert(Side::Server, 40), host).outcome(Outcome::ServerAlert)
+        };
+        let [one, other] = ["www.contoso.com", "www.fabrikam.com"];
+        let with = |others: Vec<Make>| diagnose(&[others, vec![old(one)]].concat());
+        let found = with(served(one).collect());
+        let finding = find(&found, id).unwrap();
+        assert_eq!(&*finding.subject, "10.0.0.9 → www.contoso.com");
+        // A name may have several servers.
+        assert_eq!(finding.confidence, Confidence::Likely);
+        assert!(
+            finding.title.contains("10.0.0.80:8080"),
+            "{}",
+            finding.title
+        );
+        assert!(find(&found, "hello-reset").is_none());
+        // Another host of that proxy; the proxy itself; the host without the proxy, where it may be another one.
+        let own = |at| good().server("10.0.0.80:8080").at(at);
+        for others in [
+            served(other).collect(),
+            (0..3).map(own).collect(),
+            (0..3).map(|at| good().sni(one).at(at)).collect(),
+        ] {
+            let found = with(others);
+            assert!(find(&found, id).is_none());
+            assert!(find(&found, "hello-reset").is_some());
+        }
+        // Two hosts are told apart.
+        let both: Vec<Make> = served(one)
+            .chain(served(other))
+            .chain([old(other)])
+            .collect();
+        assert_eq!(with(both).iter().filter(|found| found.id == id).count(), 2);
     }
 }

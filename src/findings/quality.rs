@@ -32,7 +32,8 @@ type Lacks = fn(&Flags) -> bool;
 /// What a capture can lack of a connection, and how to tell.
 const LACKS: [(&str, Lacks); 4] = [
     ("one-direction", |flags| flags.one_direction()),
-    ("gaps", |flags| flags.gap()),
+    // What was cut is missing, too, and was not lost.
+    ("gaps", |flags| flags.gap() && !flags.snap_length()),
     ("snap-length", |flags| flags.snap_length()),
     ("mid-stream", |flags| flags.mid_stream()),
 ];

@@ -4,21 +4,24 @@
 
 use super::failures::separating_feature;
 use super::groups::Subject;
-use super::hosts;
 use super::lists::Members;
-use super::negotiation::lacks_o365_suite;
+use super::negotiation::{lacks_o365_suite, offer_words};
+use super::no_common::{suite_words, usable};
+use super::past::Ledger;
 use super::survey::{Report, pick};
-use super::trace::{AT_HELLO, Sort};
+use super::trace::{Sort, Trace};
 use super::{Survey, Verdict};
-use crate::record::{Confidence, Endpoint, Outcome, Severity, Side};
-use crate::tls::code_points::AlertDescription;
-use hashbrown::HashSet;
-use std::{collections::BTreeMap, net::IpAddr};
+use crate::record::{Confidence, Endpoint, Evidence, Outcome, Severity, Side};
+use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// The survey before all that look for reasons at the server.
 pub(super) static TOLD: &[Survey] = &[Survey {
     entries: &[],
-    run: leave_to_o365,
+    run: beside_the_list,
 }];
 
 /// The survey beside those that only state a failure.
@@ -26,6 +29,12 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
     entries: &[],
     run: refusals,
 }];
+
+/// What Microsoft's list of suites says of a hello.
+const O365: &str = "o365-no-common-cipher";
+
+/// Handshakes that show what a service chose for others.
+const CHOSEN_SHOWN: usize = 2;
 
 /// No other finding speaks of this alert upon a ClientHello: not of a version (70, 71), a fallback (86), a name (112), or
 /// a protocol (120).
@@ -43,30 +52,78 @@ fn refusal(kind: &Sort) -> Option<u8> {
     }
 }
 
-/// What `o365-no-common-cipher` says of a hello need not be told as a bare failure, too, nor as a matter of the server.
-fn leave_to_o365(report: &mut Report<'_>) {
+/// What `o365-no-common-cipher` says of a hello need not be told as a bare failure, too, nor as a matter of the server. What
+/// the service was seen to choose for others is shown beside it, and beats the list, which ages.
+fn beside_the_list(report: &mut Report<'_>) {
     let past = report.past;
-    let told = report.groups.of("o365-no-common-cipher");
-    let clients: HashSet<IpAddr> = told
-        .filter_map(|(subject, _)| match subject {
-            Subject::Client(client, _) => Some(*client),
-            _ => None,
-        })
-        .collect();
-    if clients.is_empty() {
+    let mut told: BTreeMap<Box<str>, BTreeSet<IpAddr>> = BTreeMap::new();
+    for (subject, _) in report.groups.of(O365) {
+        if let Subject::Client(client, name) = subject {
+            told.entry(name.clone()).or_default().insert(*client);
+        }
+    }
+    if told.is_empty() {
         return;
     }
-    for (client, _, list) in past.pairs.with(&AT_HELLO) {
-        if !clients.contains(&client) {
+    for (name, members) in past.names() {
+        let Some(clients) = told.get(name) else {
             continue;
-        }
-        let explained = pick(report, list, |_, trace| {
-            let is_strict = |name| hosts::is_strict(name, report.settings);
-            trace.failed_at_hello()
-                && past.name(trace).is_some_and(is_strict)
-                && lacks_o365_suite(trace.offer_max, past.offered(trace), report.settings)
+        };
+        let settings = report.settings;
+        let lacking = past.traces_of(&members.kinds, |kind| {
+            let lacks = || lacks_o365_suite(kind.offer_max, past.offered(kind), settings);
+            kind.hello.is_some() && kind.answer.is_none() && lacks()
         });
-        report.explain(&explained);
+        let ledger = past.ledger(&members.kinds);
+        for client in clients {
+            let own = pick(report, &lacking, |_, trace| trace.own.client == *client);
+            chosen_for_others(report, (*client, name), &own, &ledger);
+        }
+    }
+}
+
+/// The same for one client and name: `lacking` are its hellos without a suite of the list.
+fn chosen_for_others(
+    report: &mut Report<'_>,
+    (client, name): (IpAddr, &str),
+    lacking: &[usize],
+    ledger: &Ledger,
+) {
+    let past = report.past;
+    let subject = Subject::Client(client, name.into());
+    let is_chosen = |_: usize, trace: &Trace<'_>| {
+        let version = trace.offer_max.unwrap_or(VersionRank::Tls12);
+        let mut offered = past.offered(trace).into_iter();
+        offered.any(|suite| usable(suite, version) && ledger.suites.contains_key(&suite.0))
+    };
+    let refuted = pick(report, lacking, is_chosen);
+    let left = pick(report, lacking, |index, trace| !is_chosen(index, trace));
+    let key = (O365, "", subject.clone());
+    report.groups.lessen(&key, refuted.len() as u64);
+    let failed = pick(report, &left, |_, trace| trace.failed_at_hello());
+    report.explain(&failed);
+    let others: Vec<Evidence> = past
+        .of(&ledger.suites.values().copied().collect::<Vec<_>>())
+        .take(CHOSEN_SHOWN)
+        .map(|(_, trace)| past.evidence(&trace))
+        .collect();
+    let mut groups = report.groups.of(O365);
+    let Some((_, group)) = groups.find(|(known, _)| **known == subject) else {
+        return;
+    };
+    if !refuted.is_empty() {
+        let shown = past.of(&left).take(CHOSEN_SHOWN);
+        let evidence = shown.map(|(_, trace)| {
+            let suites = past.offered(&trace);
+            let offer = offer_words(past.lang, trace.offer_max, suites.into_iter());
+            past.evidence_of(&trace, offer.text())
+        });
+        group.replace_examples(Severity::Error, evidence.collect());
+    }
+    if !others.is_empty() {
+        let suites = ledger.suites.keys().map(|code| CipherSuite(*code));
+        group.set("chosen", &suite_words(suites));
+        group.contrast(others);
     }
 }
 
@@ -106,6 +163,7 @@ fn refusals(report: &mut Report<'_>) {
 mod tests {
     use super::*;
     use crate::findings::testing::{Make, diagnose, find, has};
+    use crate::record::Finding;
 
     fn refused(code: u8) -> Make {
         let made = Make::new().alert(Side::Server, code);
@@ -165,5 +223,47 @@ mod tests {
         assert!(find(&found, "o365-no-common-cipher").is_some());
         // Its remedy would be at the server, which is not ours.
         assert!(find(&found, "no-common-cipher").is_none());
+    }
+
+    #[test]
+    fn what_microsoft_chose_for_others_stands_beside_its_list_and_beats_it() {
+        let id = "o365-no-common-cipher";
+        let office = |made: Make| made.sni("outlook.office365.com");
+        let served = |suite, at| {
+            let made = office(Make::new().client("10.0.0.2").server("203.0.113.7:443"));
+            made.suites(&[suite]).answer(0x0303, suite).at(at)
+        };
+        let client = |suite, at| office(refused(40)).suites(&[suite]).at(at);
+        // However many failed, what others got is shown.
+        let mut made: Vec<Make> = (0..5).map(|at| client(0xcca8, at)).collect();
+        made.extend([served(0xc030, 90), served(0xc02f, 91)]);
+        let found = diagnose(&made);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.count, 5);
+        let shown = |finding: &Finding, words: &str| {
+            let mut facts = finding.evidence.iter().map(|shown| &*shown.fact);
+            facts.any(|fact| fact.contains(words))
+        };
+        assert!(shown(finding, "203.0.113.7") && shown(finding, "0xc030"));
+        let affects = &finding.affects;
+        let tells = affects.iter().any(|line| line.contains("(0xc02f)"));
+        assert!(tells, "{affects:?}");
+        // It took a suite that is not on the list: then the list says nothing here.
+        made.push(served(0xcca8, 92));
+        let found = diagnose(&made);
+        assert!(find(&found, id).is_none());
+        assert_eq!(find(&found, "hello-reset").unwrap().count, 5);
+        // Of two programs of a client one is refuted.
+        made.push(client(0x000a, 93));
+        let found = diagnose(&made);
+        let finding = find(&found, id).unwrap();
+        assert_eq!(finding.count, 1);
+        assert!(shown(finding, "(0x000a)"));
+        assert_eq!(finding.evidence.len(), 3, "{:?}", finding.evidence);
+        assert_eq!(find(&found, "hello-reset").unwrap().count, 5);
+        // What another service chose proves nothing here.
+        let other = served(0xcca8, 94).sni("www.contoso.com");
+        let found = diagnose(&[client(0xcca8, 0), other]);
+        assert!(find(&found, id).is_some());
     }
 }

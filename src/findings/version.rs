@@ -456,4 +456,30 @@ mod tests {
         warning.record.alerts[0].level = Some(1);
         assert!(ids(&mut warning).is_empty());
     }
+
+    #[test]
+    fn what_others_prove_is_shown_however_many_failed() {
+        let rejected = |at| {
+            let made = Make::new().offer(0x0301).at(at);
+            made.alert(Side::Server, 70).outcome(Outcome::ServerAlert)
+        };
+        let limited = |at| Make::new().answer(0x0301, 0xc014).at(at);
+        let good = Make::new().client("10.0.0.2").answer(0x0303, 0xc02f);
+        for (id, fail) in [
+            (
+                "protocol-version-rejected",
+                &rejected as &dyn Fn(i64) -> Make,
+            ),
+            ("server-version-limited", &limited),
+        ] {
+            for count in [1, 5] {
+                let mut made: Vec<Make> = (0..count).map(fail).collect();
+                made.push(good.clone().at(50));
+                let found = diagnose(&made);
+                let finding = found.iter().find(|finding| finding.id == id).unwrap();
+                let mut facts = finding.evidence.iter().map(|shown| &*shown.fact);
+                assert!(facts.any(|fact| fact.contains("10.0.0.2")), "{id} {count}");
+            }
+        }
+    }
 }
