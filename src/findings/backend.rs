@@ -137,7 +137,7 @@ fn followed_by(report: &Report<'_>, index: usize, later: &[usize]) -> bool {
     let begin = later.partition_point(|other| *other <= index);
     let soon = report.past.of(later.get(begin..).unwrap_or(&[]));
     soon.take_while(|(_, trace)| trace.own.start.micros_since(first.own.start) <= window)
-        .any(|(_, trace)| trace.own.client == first.own.client)
+        .any(|(_, trace)| *trace.client == *first.client)
 }
 
 /// `backend-unready-series`: TCP is up again after an outage, TLS is not yet.
@@ -189,7 +189,7 @@ fn unready_series(report: &mut Report<'_>) {
         }
         report.explain(&series);
         // What failed to connect meanwhile is part of the story.
-        let clients: BTreeSet<_> = past.of(&tries).map(|(_, trace)| trace.own.client).collect();
+        let clients: BTreeSet<_> = past.of(&tries).map(|(_, trace)| *trace.client).collect();
         for client in clients {
             let subject = Subject::Pair(client, *server);
             report.groups.take_back("tcp-connect-failed", &subject);
@@ -272,10 +272,7 @@ fn back_end(report: &mut Report<'_>) {
         );
         report.explain(&failed);
         // What was refused is this, and needs no finding of its own.
-        let clients: BTreeSet<_> = past
-            .of(&failed)
-            .map(|(_, trace)| trace.own.client)
-            .collect();
+        let clients: BTreeSet<_> = past.of(&failed).map(|(_, trace)| *trace.client).collect();
         for client in clients {
             let subject = Subject::Pair(client, *server);
             report.groups.take_back("tcp-connect-failed", &subject);

@@ -61,10 +61,10 @@ impl Bridges {
 /// clients over servers that call each other.
 fn behind(past: &Past, leg: &Leg) -> BTreeSet<Endpoint> {
     let servers: BTreeSet<Endpoint> = past.of(&leg.back).map(|(_, trace)| trace.server).collect();
-    let clients: HashSet<IpAddr> = past.of(&leg.front).map(|(_, one)| one.own.client).collect();
+    let clients: HashSet<IpAddr> = past.of(&leg.front).map(|(_, one)| *one.client).collect();
     let is_peer = |server: &Endpoint| {
         let mut all = past.of(past.at(server));
-        all.any(|(_, trace)| clients.contains(&trace.own.client))
+        all.any(|(_, trace)| clients.contains(trace.client))
     };
     let behind = servers.into_iter();
     behind

@@ -189,7 +189,7 @@ pub(super) fn accepted_by_others(report: &mut Report<'_>) {
     let mut rejected: HashMap<(IpAddr, Box<str>), Number> = HashMap::new();
     for (_, trace) in past.all_like(|sort| sort.alerted_by(Side::Client)) {
         if let Some(leaf) = trace.leaf {
-            rejected.insert((trace.own.client, past.target(&trace)), leaf);
+            rejected.insert((*trace.client, past.target(&trace)), leaf);
         }
     }
     for (subject, group) in report.groups.of("cert-rejected-by-client") {

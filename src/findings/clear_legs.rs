@@ -187,8 +187,8 @@ fn legs<'r>(report: &Report<'r>) -> BTreeMap<IpAddr, Legs<'r>> {
             let slot = legs.entry(trace.server.ip).or_default();
             slot.front.push(tls_leg(index, &trace, name));
         }
-        if has(&trace.own.client) && trace.server.ip != trace.own.client {
-            let slot = legs.entry(trace.own.client).or_default();
+        if has(trace.client) && trace.server.ip != *trace.client {
+            let slot = legs.entry(*trace.client).or_default();
             slot.back.push(tls_leg(index, &trace, name));
         }
     }

@@ -214,10 +214,10 @@ fn is_one_client(past: &Past, failed: &[usize]) -> bool {
     let Some((_, first)) = past.of(failed).next() else {
         return false;
     };
-    let own = past.of_client(first.own.client);
+    let own = past.of_client(*first.client);
     let mut own = past.of(&own);
     past.of(failed)
-        .all(|(_, trace)| trace.own.client == first.own.client)
+        .all(|(_, trace)| *trace.client == *first.client)
         && !own.any(|(_, trace)| trace.server == first.server && trace.answer.is_some())
 }
 
@@ -268,7 +268,7 @@ pub(super) fn separating_feature(
     } else if is_one_client(past, failed) {
         Some(
             say(lang, "feature-client")
-                .with("client", first.own.client)
+                .with("client", *first.client)
                 .text(),
         )
     } else {

@@ -7,18 +7,21 @@
 
 mod absorb;
 mod clock;
+mod numbers;
 mod order;
 mod shared;
 
+pub(super) use numbers::Addresses;
+
 use super::facts::{Facts, is_fatal, is_tunnel};
 use super::intern::{INTERNED_MAX, Interned, Recent, Room, Shapes, texts};
-use super::lists::{ByNumber, Clients, Gathering, Listed, endpoint_rank};
+use super::lists::{ByNumber, Gathering, Listed, endpoint_rank};
 use super::pairs::Pairs;
 use super::past::Past;
 use super::resolved::Resolved;
 use super::shelf::Weigh as _;
 use super::stack::Stack;
-use super::trace::{Flags, Kind, Micros, Number, Own, Sort};
+use super::trace::{Flags, Kind, Micros, Number, Own, Parts, Sort};
 use super::{Lang, Settings};
 use crate::record::{
     Certificate, Chain, ClientHelloShape, Close, Defect, Digest, Dns, Endpoint, Handshake,
@@ -36,7 +39,7 @@ pub(super) const PAIR_NOTABLE: usize = 6;
 
 /// Bytes for one handshake: its own part, and at the end its places in the lists by server, name, kind and pair. Of a flood
 /// of SYNs each is a pair of its own, and at worst a kind of its own, which takes most.
-pub(super) const TRACE_BYTES: usize = size_of::<Own>() + 300;
+pub(super) const TRACE_BYTES: usize = size_of::<Own>() + size_of::<Parts>() + 280;
 
 /// Chains that are known by their addresses: they are held for it, with their JSON.
 const CHAINS_MAX: usize = 1024;
@@ -60,6 +63,8 @@ pub(super) struct Hello {
 #[derive(Debug)]
 pub(super) struct History {
     traces: VecDeque<Own>,
+    /// What they share, one by one.
+    parts: VecDeque<Parts>,
     /// What the latest of them share, which has no numbers yet.
     fresh: Vec<Fresh>,
     shared: Shared,
@@ -103,6 +108,7 @@ impl History {
         let share = settings.history_bytes_max / SHARES;
         Self {
             traces: VecDeque::new(),
+            parts: VecDeque::new(),
             fresh: Vec::new(),
             shared: Shared::default(),
             bytes_max: settings.history_bytes_max,
@@ -136,7 +142,9 @@ impl History {
         {
             self.forgotten += 1;
         }
-        self.push(own(facts), Fresh::new(facts.record.server, sort));
+        let record = facts.record;
+        let fresh = Fresh::new(record.client.ip, record.server, sort);
+        self.push(own(facts), fresh);
     }
 
     /// So many bytes of the memory are taken by what stands beside the traces.
@@ -168,6 +176,7 @@ impl History {
             self.grow();
         }
         self.traces.push_back(own);
+        self.parts.push_back(Parts::NONE);
         self.fresh.push(shared);
         if self.fresh.len() >= FRESH_MAX {
             self.settle();
@@ -177,11 +186,12 @@ impl History {
     /// Numbers what the latest traces share. Where there is no room, the oldest ones go; one stays, however little there is.
     pub(super) fn settle(&mut self) {
         let settled = self.settled();
-        self.shared.number(&self.fresh, &mut self.traces, settled);
+        self.shared.number(&self.fresh, &mut self.parts, settled);
         self.fresh.clear();
         while self.is_too_full() && self.traces.len() > 1 {
-            if let Some(oldest) = self.traces.pop_front() {
-                self.shared.release(&oldest);
+            self.traces.pop_front();
+            if let Some(oldest) = self.parts.pop_front() {
+                self.shared.release(oldest);
                 self.forgotten += 1;
             }
         }
@@ -197,8 +207,9 @@ impl History {
     #[cold]
     fn grow(&mut self) {
         const LEAST: usize = 256;
-        self.traces
-            .reserve_exact((self.traces.len() / 8).max(LEAST));
+        let more = (self.traces.len() / 8).max(LEAST);
+        self.traces.reserve_exact(more);
+        self.parts.reserve_exact(more);
     }
 
     fn sort(&mut self, facts: &Facts<'_>) -> Sort {
@@ -321,11 +332,10 @@ impl History {
             kinds,
             by_first,
             client_of,
-            clients,
             may_go_back,
-        } = order::ordered(&own, &self.shared);
+        } = order::ordered(&own, self.parts.make_contiguous(), &self.shared);
+        let clients = self.shared.clients(client_of);
         let (endpoints, sorts) = self.shared.listed();
-        let clients = Clients::new(client_of, clients);
         let kinds = Listed {
             kinds,
             endpoints,
@@ -372,7 +382,6 @@ fn own(facts: &Facts<'_>) -> Own {
         start: record.start,
         end: record.end,
         frame: facts.frame(),
-        client: record.client.ip,
         hello_bytes: facts.client_hello.map_or(0, |hello| hello.length),
         closed_by: tcp.and_then(|tcp| tcp.closed_by),
         close: tcp.map_or(Close::None, |tcp| tcp.close),
@@ -381,8 +390,6 @@ fn own(facts: &Facts<'_>) -> Own {
         server_rtt: Micros::of(server_rtt_us(record)),
         ttls: facts.observed(|observed| observed.syn_ack_ttl.zip(observed.close_ttl)),
         acknowledged: facts.observed(|observed| observed.hello_acknowledged),
-        server: u32::MAX,
-        sort: u32::MAX,
     }
 }
 

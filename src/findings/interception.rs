@@ -134,7 +134,7 @@ impl Served {
         let leaf = past.leaf(&trace)?;
         let begin = leaf.not_before.filter(|begin| *begin <= times.0)?;
         let is_logged = leaf.scts.is_some_and(|count| count > 0);
-        let networks = past.of(&traces).map(|(_, trace)| network(trace.own.client));
+        let networks = past.of(&traces).map(|(_, trace)| network(*trace.client));
         Some(Self {
             first,
             times,

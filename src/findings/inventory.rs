@@ -360,7 +360,7 @@ fn old_clients(
         .of(&indexes)
         .map(|(index, trace)| {
             let name = past.name(&trace).or_else(|| past.dns_name(&trace));
-            (trace.own.client, name.unwrap_or(&address), index)
+            (*trace.client, name.unwrap_or(&address), index)
         })
         .collect();
     by_client.sort_unstable();
@@ -489,14 +489,14 @@ fn probes(report: &mut Report<'_>) {
             continue;
         };
         let verdict = Verdict::new(Severity::Info, Confidence::Likely, "");
-        let subject = Subject::Pair(first.own.client, first.server);
+        let subject = Subject::Pair(*first.client, first.server);
         // A check that closes once it has the server's flight does not refuse the certificate.
         let told = ("tls13-abort-hidden", "closed", subject.clone());
         let closed = report.past.of(&traces).filter(|(_, trace)| {
             trace.negotiated == Some(VersionRank::Tls13) && trace.outcome == Outcome::ClientAbort
         });
         report.groups.lessen(&told, closed.count() as u64);
-        let (client, target) = (first.own.client, report.past.name(&first));
+        let (client, target) = (*first.client, report.past.name(&first));
         let target = target.map_or_else(|| first.server.to_string().into(), Box::from);
         let told = Subject::Client(client, target);
         let told = ("cert-rejected-by-client", "closed", told);

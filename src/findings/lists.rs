@@ -1,5 +1,6 @@
 //! Which traces belong together: by kind, client, server and name. Each list is in order of time.
 
+use super::history::Addresses;
 use super::trace::{Kind, Sort};
 use crate::record::Endpoint;
 use core::hash::Hash;
@@ -174,58 +175,26 @@ impl<'k> Gathering<'k> {
 /// The clients, and which trace is whose.
 #[derive(Debug)]
 pub(super) struct Clients {
-    /// By number, in no order to rely on.
+    /// By number, in no order to rely on; some may have no trace any more.
     pub(super) addresses: Vec<IpAddr>,
     /// By trace, the number of its client.
     pub(super) of: Vec<u32>,
-    numbers: Numbers,
-}
-
-/// Numbers of addresses, in the order in which these come.
-#[derive(Debug, Default)]
-pub(super) struct Numbering {
-    addresses: Vec<IpAddr>,
-    numbers: Numbers,
-}
-
-/// Numbers by address; apart, since one word is hashed quicker.
-#[derive(Debug, Default)]
-struct Numbers {
-    v4: HashMap<u32, u32>,
-    v6: HashMap<u128, u32>,
-}
-
-impl Numbering {
-    /// The number of an address.
-    pub(super) fn number(&mut self, ip: IpAddr) -> u32 {
-        let new = || {
-            self.addresses.push(ip);
-            u32::try_from(self.addresses.len() - 1).unwrap_or(u32::MAX)
-        };
-        match ip {
-            IpAddr::V4(ip) => *self.numbers.v4.entry(ip.to_bits()).or_insert_with(new),
-            IpAddr::V6(ip) => *self.numbers.v6.entry(ip.to_bits()).or_insert_with(new),
-        }
-    }
+    known: Addresses,
 }
 
 impl Clients {
-    /// From the number of each trace's client.
-    pub(super) fn new(of: Vec<u32>, numbering: Numbering) -> Self {
+    /// From the place of each trace's client among these.
+    pub(super) fn new(of: Vec<u32>, known: Addresses) -> Self {
         Self {
-            addresses: numbering.addresses,
+            addresses: known.listed(),
             of,
-            numbers: numbering.numbers,
+            known,
         }
     }
 
     /// The number of a client.
     pub(super) fn number(&self, client: IpAddr) -> Option<usize> {
-        let number = match client {
-            IpAddr::V4(ip) => self.numbers.v4.get(&ip.to_bits()),
-            IpAddr::V6(ip) => self.numbers.v6.get(&ip.to_bits()),
-        };
-        usize::try_from(*number?).ok()
+        self.known.find(client)
     }
 }
 

@@ -150,7 +150,7 @@ fn is_covered(past: &Past, trace: &Trace<'_>, leaf: &Certificate) -> bool {
         || past
             .resolved
             .lookups_of(trace.server.ip)
-            .filter(|lookup| lookup.client == trace.own.client)
+            .filter(|lookup| lookup.client == *trace.client)
             .any(|lookup| fits(&lookup.name) || lookup.aliases.iter().any(|alias| fits(alias)))
 }
 

@@ -114,7 +114,7 @@ fn is_odd(report: &Report<'_>, answers: &Answers) -> bool {
     let alike = |one: &Option<Make<'_>>| one.as_ref() == Some(odd);
     let networks = |list: &[usize]| -> Vec<_> {
         past.of(list)
-            .map(|(_, trace)| network(trace.own.client))
+            .map(|(_, trace)| network(*trace.client))
             .collect()
     };
     let elsewhere = networks(&answers.far);
@@ -136,7 +136,7 @@ fn tell(report: &mut Report<'_>, name: &str, answers: &Answers) {
             .map(|code| format!("{:#06x}", code.0))
             .collect();
         let words = say(past.lang, "near-answer")
-            .with("client", trace.own.client)
+            .with("client", *trace.client)
             .with("server", trace.server)
             .with("rtt", milliseconds(trace.own.server_rtt.get()?))
             .with("suite", super::facts::suite_name(past.suite(trace)?))

@@ -193,7 +193,7 @@ fn tell(report: &mut Report<'_>, proxy: IpAddr, server: Endpoint, legs: &[Leg<'_
         }
         let front = leg.front.and_then(|front| past.trace(front));
         if let Some(front) = front {
-            group.note("clients", &front.own.client.to_string());
+            group.note("clients", &front.client.to_string());
         }
     }
 }

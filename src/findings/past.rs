@@ -82,7 +82,9 @@ impl Past {
     pub(super) fn trace(&self, index: usize) -> Option<Trace<'_>> {
         let own = self.own(index)?;
         let kind = self.kind(index)?;
-        Some(Trace { own, kind })
+        let number = self.clients.of.get(index)?;
+        let client = self.clients.addresses.get(*number as usize)?;
+        Some(Trace { own, client, kind })
     }
 
     fn own(&self, index: usize) -> Option<&Own> {
@@ -351,7 +353,7 @@ impl Past {
     /// The name under which the client had sought the server's address, where DNS showed it.
     pub(super) fn dns_name(&self, trace: &Trace<'_>) -> Option<&str> {
         self.resolved
-            .name(trace.own.client, trace.server.ip, trace.own.start)
+            .name(*trace.client, trace.server.ip, trace.own.start)
     }
 
     pub(super) fn hello(&self, kind: &Sort) -> Option<&Hello> {
@@ -466,7 +468,7 @@ impl Past {
         let lang = self.lang;
         let mut story = say(lang, "story-parties")
             .with("start", moment(trace.own.start))
-            .with("client", Address(trace.own.client))
+            .with("client", Address(*trace.client))
             .with("server", trace.server)
             .with("outcome", trace.outcome.as_str());
         if let Some(name) = self.name(trace) {

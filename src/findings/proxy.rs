@@ -117,14 +117,14 @@ fn calls(report: &Report<'_>, callers: &HashSet<IpAddr>) -> BTreeMap<IpAddr, Vec
         return calls;
     }
     for (index, trace) in report.past.all() {
-        if !callers.contains(&trace.own.client) {
+        if !callers.contains(trace.client) {
             continue;
         }
         let internal = report.settings.internal_ports.contains(&trace.server.port);
-        let is_call = trace.hello.is_some() && trace.server.ip != trace.own.client;
+        let is_call = trace.hello.is_some() && trace.server.ip != *trace.client;
         // Nobody asked for a health check.
         if is_call && !internal && !report.is_probe(index) {
-            calls.entry(trace.own.client).or_default().push(index);
+            calls.entry(*trace.client).or_default().push(index);
         }
     }
     calls
@@ -369,7 +369,7 @@ fn same_key(outer: &Certificate, inner: &Certificate, lang: Lang) -> String {
 /// Who talked to whom on a leg, the certificate, and what log-ons bind to.
 fn leg_words(begin: Say, trace: &Trace<'_>, leaf: &Certificate, lang: Lang) -> String {
     let words = begin
-        .with("client", trace.own.client)
+        .with("client", *trace.client)
         .with("server", trace.server)
         .with("card", card(leaf, lang))
         .text();

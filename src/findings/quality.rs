@@ -243,7 +243,7 @@ fn without_dns(report: &mut Report<'_>) {
             && kind.flags.whole()
             && tls_ports.contains(&kind.server.port)
     });
-    let failed = failed.filter(|(_, trace)| !told.contains(&(trace.own.client, trace.server)));
+    let failed = failed.filter(|(_, trace)| !told.contains(&(*trace.client, trace.server)));
     let traces: Vec<usize> = failed.map(|(index, _)| index).collect();
     tell(
         report,

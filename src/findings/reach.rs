@@ -146,7 +146,7 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
         let Some((_, first)) = past.of(&recent).next() else {
             continue;
         };
-        let sources: BTreeSet<IpAddr> = past.of(&recent).map(|(_, one)| one.own.client).collect();
+        let sources: BTreeSet<IpAddr> = past.of(&recent).map(|(_, one)| *one.client).collect();
         let between = by_ipv4.get(..place).unwrap_or(&[]);
         let mut others = past
             .of(between)
@@ -154,7 +154,7 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
             .take_while(|(_, other)| other.own.start >= first.own.start);
         let is_own = |attempt: &Trace| asked(past, attempt, &worked) == Some(true);
         let own = past.of(&recent).all(|(_, attempt)| is_own(&attempt));
-        let alone = own || others.all(|(_, other)| other.own.client == worked.own.client);
+        let alone = own || others.all(|(_, other)| *other.client == *worked.client);
         let lost_us = worked.own.start.micros_since(first.own.start);
         if sources.len() == 1 && alone {
             rest = after;
@@ -165,7 +165,7 @@ fn episodes(report: &Report<'_>, attempts: &[usize], by_ipv4: &[usize]) -> Vec<(
                 worked: index,
                 lost_us,
             };
-            found.push((worked.own.client, episode));
+            found.push((*worked.client, episode));
         }
     }
     found
@@ -201,10 +201,10 @@ fn attempts_before(past: &Past, before: &[usize], worked: &Trace<'_>) -> Vec<usi
 fn asked(past: &Past, attempt: &Trace<'_>, worked: &Trace<'_>) -> Option<bool> {
     let mut others = false;
     for lookup in past.resolved.lookups_of(attempt.server.ip) {
-        if lookup.client == worked.own.client {
+        if lookup.client == *worked.client {
             return Some(true);
         }
-        others |= lookup.client != attempt.own.client;
+        others |= lookup.client != *attempt.client;
     }
     others.then_some(false)
 }
@@ -219,7 +219,7 @@ fn leave_connects(report: &mut Report<'_>, episodes: &[Episode]) {
     let attempts_of: Vec<usize> = attempts.iter().copied().collect();
     let pairs: BTreeSet<(IpAddr, Endpoint)> = past
         .of(&attempts_of)
-        .map(|(_, trace)| (trace.own.client, trace.server))
+        .map(|(_, trace)| (*trace.client, trace.server))
         .collect();
     for (client, server) in pairs {
         let mut all = past.of(past.pairs.of(client, server));
@@ -268,7 +268,7 @@ fn gave_up(report: &mut Report<'_>, name: &str, attempts: &[usize], by_ipv4: &[u
     let lookups = &past.resolved.dns().lookups;
     let mut a = lookups.iter().filter(|lookup| &*lookup.name == name);
     let has_ipv4 = a.any(|lookup| lookup.addresses.iter().any(IpAddr::is_ipv4));
-    let sources: BTreeSet<IpAddr> = past.of(attempts).map(|(_, one)| one.own.client).collect();
+    let sources: BTreeSet<IpAddr> = past.of(attempts).map(|(_, one)| *one.client).collect();
     let (Some(client), 1) = (sources.first().copied(), sources.len()) else {
         return;
     };

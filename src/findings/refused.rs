@@ -76,7 +76,7 @@ fn beside_the_list(report: &mut Report<'_>) {
         });
         let ledger = past.ledger(&members.kinds);
         for client in clients {
-            let own = pick(report, &lacking, |_, trace| trace.own.client == *client);
+            let own = pick(report, &lacking, |_, trace| *trace.client == *client);
             chosen_for_others(report, (*client, name), &own, &ledger);
         }
     }

@@ -81,7 +81,7 @@ fn failures(report: &Report<'_>) -> BTreeMap<IpAddr, Vec<Failed>> {
         let Some(host) = past.dns_name(&trace).filter(|name| serves_look_ups(name)) else {
             continue;
         };
-        found.entry(trace.own.client).or_default().push(Failed {
+        found.entry(*trace.client).or_default().push(Failed {
             host: host.into(),
             from: trace.own.start,
             until: trace.own.end,

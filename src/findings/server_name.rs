@@ -131,7 +131,7 @@ fn tell_nameless(
 ) {
     let mut clients: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
     for (index, trace) in report.past.of(nameless) {
-        clients.entry(trace.own.client).or_default().push(index);
+        clients.entry(*trace.client).or_default().push(index);
     }
     for (client, mine) in clients {
         let (verdict, contrast) = if needed {

@@ -158,7 +158,7 @@ fn healthy_peer(
         .past
         .of(report.past.since(report.past.at(&server), since))
         .find(|(_, trace)| {
-            trace.own.client != client
+            *trace.client != client
                 && trace.is_complete()
                 && trace.negotiated >= Some(usual.min(VersionRank::Tls12))
         })
@@ -179,7 +179,7 @@ fn others_changed(
     let mut others = report
         .past
         .of(report.past.since(report.past.at(&server), first.own.start))
-        .filter(|(_, trace)| trace.own.client != client && trace.offer_max.is_some())
+        .filter(|(_, trace)| *trace.client != client && trace.offer_max.is_some())
         .peekable();
     others.peek().is_some() && others.all(|(_, trace)| trace.offer_max < Some(usual))
 }

@@ -16,7 +16,6 @@ pub(super) struct Own {
     pub(super) end: Timestamp,
     /// Frame of the ServerHello, else of the ClientHello, else of the SYN.
     pub(super) frame: u64,
-    pub(super) client: IpAddr,
     /// Time of the TLS handshake, where it completed.
     pub(super) handshake: Micros,
     /// Time from the ClientHello to the last packet.
@@ -28,10 +27,25 @@ pub(super) struct Own {
     pub(super) close: Close,
     pub(super) ttls: Option<(u8, u8)>,
     pub(super) acknowledged: Option<bool>,
-    /// The number of its server.
+}
+
+/// The numbers of what a handshake shares with others; apart from what it has of its own, since at the end they are read
+/// for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
     pub(super) server: u32,
-    /// The number of its [`Sort`].
+    /// That of its [`Sort`].
     pub(super) sort: u32,
+    pub(super) client: u32,
+}
+
+impl Parts {
+    /// They are not known yet.
+    pub(super) const NONE: Self = Self {
+        server: u32::MAX,
+        sort: u32::MAX,
+        client: u32::MAX,
+    };
 }
 
 impl Own {
@@ -240,6 +254,7 @@ impl Sort {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace<'p> {
     pub(super) own: &'p Own,
+    pub(super) client: &'p IpAddr,
     pub(super) kind: Kind<'p>,
 }
 

@@ -36,15 +36,17 @@ impl History {
         };
         let sorts: Vec<Sort> = other.shared.sorts().iter().map(renumbered).collect();
         let settled = other.settled();
-        for own in other.traces.iter().take(settled) {
-            let server = other.shared.server(own.server);
-            if let Some((server, sort)) = server.zip(sorts.get(own.sort as usize)) {
-                self.push(*own, Fresh::new(server, *sort));
+        for (own, parts) in other.traces.iter().zip(&other.parts).take(settled) {
+            let client = other.shared.client(parts.client);
+            let server = other.shared.server(parts.server);
+            let sort = sorts.get(parts.sort as usize);
+            if let (Some(client), Some(server), Some(sort)) = (client, server, sort) {
+                self.push(*own, Fresh::new(client, server, *sort));
             }
         }
         for (own, fresh) in other.traces.iter().skip(settled).zip(&other.fresh) {
             let sort = renumbered(&fresh.sort);
-            self.push(*own, Fresh::new(fresh.server(), sort));
+            self.push(*own, Fresh::new(fresh.client, fresh.server(), sort));
         }
         self.forgotten += other.forgotten;
     }

@@ -2,9 +2,8 @@
 //! whatever order they came, and what is asked of one server stands together.
 
 use super::{clock::Clock, shared::Shared};
-use crate::findings::lists::Numbering;
 use crate::findings::quality::CLOCK_STEP_US;
-use crate::findings::trace::Own;
+use crate::findings::trace::{Own, Parts};
 
 /// Where traces and kinds stand at the end.
 pub(super) struct Ordered {
@@ -18,20 +17,8 @@ pub(super) struct Ordered {
     pub(super) by_first: Vec<u32>,
     /// By trace in order of time, the number of its client.
     pub(super) client_of: Vec<u32>,
-    /// The clients by their numbers.
-    pub(super) clients: Numbering,
     /// The clock of a capture may have gone back.
     pub(super) may_go_back: bool,
-}
-
-/// What puts traces into order, read once as they lie: to read all of each trace takes longer than what is done with it.
-struct Columns {
-    starts: Vec<i64>,
-    servers: Vec<u32>,
-    sorts: Vec<u32>,
-    clients: Vec<u32>,
-    numbering: Numbering,
-    clocks: Clocks,
 }
 
 /// The clocks of the first captures; of more they would take much memory.
@@ -64,42 +51,28 @@ impl Clocks {
     }
 }
 
-impl Columns {
-    fn of(traces: &[Own], shared: &Shared) -> Self {
-        let mut columns = Self {
-            starts: Vec::with_capacity(traces.len()),
-            servers: Vec::with_capacity(traces.len()),
-            sorts: Vec::with_capacity(traces.len()),
-            clients: Vec::with_capacity(traces.len()),
-            numbering: Numbering::default(),
-            clocks: Clocks::default(),
-        };
-        for own in traces {
-            columns.starts.push(own.start.0);
-            columns.servers.push(own.server);
-            columns.sorts.push(own.sort);
-            columns.clients.push(columns.numbering.number(own.client));
-            let sort = shared.sort(own.sort);
-            columns.clocks.add(own, sort.map(|sort| sort.capture));
-        }
-        columns
-    }
-}
-
-/// Puts traces and kinds into order. Lists take the memory of those that are done with: to touch other memory takes longer
-/// than what is done with it.
-pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
-    let columns = Columns::of(traces, shared);
-    let order = by_time(columns.starts, traces, shared);
-    let client_of = in_order(&columns.clients, &order, Vec::new());
-    let server_of = in_order(&columns.servers, &order, columns.clients);
-    let sort_of = in_order(&columns.sorts, &order, columns.servers);
-    let by_server = by_server(&server_of, columns.sorts);
+/// Puts traces, and what they share one by one, and kinds into order.
+pub(super) fn ordered(traces: &[Own], parts: &[Parts], shared: &Shared) -> Ordered {
+    let mut clocks = Clocks::default();
+    // All that is asked of what traces have of their own, for to read it takes longer than what is done with it.
+    let starts = traces.iter().zip(parts).map(|(own, parts)| {
+        clocks.add(own, shared.sort(parts.sort).map(|sort| sort.capture));
+        own.start.0
+    });
+    let starts: Vec<i64> = starts.collect();
+    let order = by_time(starts, (traces, parts), shared);
+    let in_order = |part: fn(&Parts) -> u32| {
+        let places = order.iter();
+        places.map(move |place| parts.get(*place as usize).map_or(u32::MAX, part))
+    };
+    let client_of: Vec<u32> = in_order(|parts| parts.client).collect();
+    // The kind of a trace takes the place of its server.
+    let mut kind_of: Vec<u32> = in_order(|parts| parts.server).collect();
+    let sort_of: Vec<u32> = in_order(|parts| parts.sort).collect();
+    let by_server = by_server(&kind_of);
     let mut kinds: Vec<(u32, u32)> = Vec::new();
     // By sort, the last server that was seen to have it, and the kind of both.
     let mut latest = vec![(u32::MAX, u32::MAX); shared.sorts().len()];
-    // The kind of a trace in place of its server.
-    let mut kind_of = server_of;
     for index in &by_server {
         let index = *index as usize;
         let (Some(slot), Some(sort)) = (kind_of.get_mut(index), sort_of.get(index)) else {
@@ -124,24 +97,15 @@ pub(super) fn ordered(traces: &[Own], shared: &Shared) -> Ordered {
     Ordered {
         by_first: by_first.collect(),
         client_of,
-        clients: columns.numbering,
-        may_go_back: columns.clocks.may_go_back(),
+        may_go_back: clocks.may_go_back(),
         order,
         kind_of,
         kinds,
     }
 }
 
-/// What lies at these places.
-fn in_order(lying: &[u32], order: &[u32], mut memory: Vec<u32>) -> Vec<u32> {
-    let places = order.iter();
-    memory.clear();
-    memory.extend(places.map(|place| lying.get(*place as usize).copied().unwrap_or(u32::MAX)));
-    memory
-}
-
 /// The places of the traces in order of time. Sorts small keys: there may be a hundred megabytes of traces.
-fn by_time(starts: Vec<i64>, traces: &[Own], shared: &Shared) -> Vec<u32> {
+fn by_time(starts: Vec<i64>, (traces, parts): (&[Own], &[Parts]), shared: &Shared) -> Vec<u32> {
     /// Of the time between the first one and the last one: of a day, a microsecond. What is closer than that is compared.
     const TIME_BITS_MAX: u32 = 36;
     let first = starts.iter().copied().min().unwrap_or(0);
@@ -157,8 +121,9 @@ fn by_time(starts: Vec<i64>, traces: &[Own], shared: &Shared) -> Vec<u32> {
     let keys = by_digits(keys.collect(), place_bits, time_bits);
     let rest = |place: u32| {
         let own = traces.get(place as usize)?;
-        let capture = shared.sort(own.sort)?.capture;
-        let server = shared.server(own.server)?;
+        let parts = parts.get(place as usize)?;
+        let capture = shared.sort(parts.sort)?.capture;
+        let server = shared.server(parts.server)?;
         Some((own.start, capture, own.frame, server, place))
     };
     placed(&keys, place_bits, rest)
@@ -224,7 +189,7 @@ fn placed<R: Ord>(keys: &[u64], place_bits: u32, rest: impl Fn(u32) -> R) -> Vec
 
 /// From the servers of the traces in order of time: these traces by server, those of the server of the first trace first,
 /// and those of one server in order of time.
-fn by_server(servers: &[u32], memory: Vec<u32>) -> Vec<u32> {
+fn by_server(servers: &[u32]) -> Vec<u32> {
     let count = servers.iter().max().map_or(0, |last| *last as usize + 1);
     // By server, its place among the servers; then, by this, how many traces it has, and where its next one goes.
     let mut rank_of = vec![u32::MAX; count];
@@ -245,9 +210,7 @@ fn by_server(servers: &[u32], memory: Vec<u32>) -> Vec<u32> {
     for place in &mut places {
         sum += core::mem::replace(place, sum);
     }
-    let mut listed = memory;
-    listed.clear();
-    listed.resize(sum as usize, 0);
+    let mut listed = vec![0; sum as usize];
     for (index, server) in (0..).zip(servers) {
         let rank = rank_of.get(*server as usize);
         if let Some(place) = rank.and_then(|rank| places.get_mut(*rank as usize)) {

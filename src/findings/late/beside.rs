@@ -45,13 +45,13 @@ pub(super) fn others(report: &mut Report<'_>) {
         let completed = |fits: &dyn Fn(&Kind<'_>) -> bool| {
             let all = past.in_order(&kinds, fits);
             let mut traces = all.filter_map(|index| past.trace(index));
-            traces.find(|trace| trace.own.client != *client)
+            traces.find(|trace| *trace.client != *client)
         };
         let equal = completed(&|kind| tried.contains(&(kind.name, key(kind))));
         // Who completes it at other times knows the certificate.
         let completes = || own().any(|kind| kind.is_complete());
         if let Some(equal) = equal.filter(|_| !completes()) {
-            group.set("equal", &Address(equal.own.client).to_string());
+            group.set("equal", &Address(*equal.client).to_string());
         }
         let other = || completed(&|kind| tried.iter().any(|(name, _)| *name == kind.name));
         if let Some(other) = equal.or_else(other) {
