@@ -285,7 +285,8 @@ impl<'c> Change<'c> {
 }
 
 /// Two traces that prove that members differed: one still shows its certificate when another has shown a different one for
-/// ten minutes; or they take turns. What was not seen again afterwards may have changed at once.
+/// ten minutes; or they take turns. What was not seen again afterwards may have changed at once, unless it has the newer one
+/// by its dates.
 fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(usize, usize)> {
     const OVERLAP_US: i64 = 600_000_000;
     /// Each is compared with each.
@@ -310,8 +311,8 @@ fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(
                     let end = next.map_or(last, |next| last.min(next));
                     let overlap = end.micros_since(first);
                     let differ = run.digest != other.digest
-                        && run.first <= other.first
-                        && overlap >= OVERLAP_US;
+                        && overlap >= OVERLAP_US
+                        && (run.first <= other.first || is_older(report.past, run, other));
                     if differ && widest.is_none_or(|(known, _)| overlap > known) {
                         widest = Some((overlap, (run.last, other.first)));
                     }
@@ -320,6 +321,17 @@ fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(
         }
     }
     widest.map(|(_, pair)| pair).or_else(|| in_turns(runs))
+}
+
+/// One certificate begins to be valid before another does.
+fn is_older(past: &Past, one: &Shown, other: &Shown) -> bool {
+    let begin = |run: &Shown| {
+        let shown = past.kind(run.first)?;
+        past.leaf(&shown)?.not_before
+    };
+    begin(one)
+        .zip(begin(other))
+        .is_some_and(|(one, other)| one < other)
 }
 
 /// Members that never changed their certificates, seen in turns: the first, another, and the first again.
@@ -647,6 +659,17 @@ mod tests {
             find(&diagnose(&made), id).is_some()
         };
         assert!(again(610) && !again(609));
+        // The older one by its dates lags behind the newer one, in whatever order they are seen first.
+        let later = |days: i64| {
+            let newer = with_cert(b, "CN=new", 0).leaf(|leaf| {
+                let begin = leaf.not_before.unwrap();
+                leaf.not_before = Some(Timestamp(begin.0 + days * 86_400_000_000_000));
+            });
+            let older = [60, 1_200].map(|at| with_cert(a, "CN=old", at));
+            let found = diagnose(&[&[newer], older.as_slice()].concat());
+            find(&found, id).is_some()
+        };
+        assert!(later(1) && !later(0) && !later(-1));
     }
 
     #[test]
