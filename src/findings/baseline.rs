@@ -46,7 +46,7 @@ impl Baseline {
     pub fn add(&mut self, record: &Handshake) {
         let facts = Facts::of(record);
         let (Some(name), Some(_), Some(certificate)) =
-            (facts.sni(), facts.leaf, record.certificates.first())
+            (facts.sni(), facts.leaf(), record.certificates.first())
         else {
             return;
         };

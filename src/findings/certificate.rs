@@ -81,7 +81,7 @@ fn client_and_name(facts: &Facts<'_>, _: Verdict) -> Subject {
 }
 
 fn certificate_subject(facts: &Facts<'_>, _: Verdict) -> Subject {
-    let shown = facts.leaf;
+    let shown = facts.leaf();
     Subject::Certificate(
         shown.map_or(crate::record::Digest([0; 32]), |leaf| leaf.sha256),
         Target::answering(facts),
@@ -103,7 +103,7 @@ fn rejected(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     if !matches!(code, 42..=46 | 48 | 51) || is_internal(facts, settings) {
         return None;
     }
-    let cause = match facts.leaf {
+    let cause = match facts.leaf() {
         None => "certificate-not-shown",
         Some(leaf) => why_rejected(facts, leaf, code),
     };
@@ -118,7 +118,7 @@ fn closed_upon(facts: &Facts<'_>, settings: &Settings) -> bool {
         && facts.is_clear()
         && facts.whole
         && facts.record.stopped_after.as_deref() == Some("server_hello_done")
-        && facts.leaf.is_some()
+        && facts.leaf().is_some()
         && facts.record.alerts.is_empty()
         && !closed_early(facts)
         && super::pmtu::blackhole(facts, settings).is_none()
@@ -159,7 +159,7 @@ fn describe_rejected(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     if let Some(code) = facts.fatal_code(Side::Client) {
         sheet.note("alert", &format!("{code} {}", AlertDescription(code)));
     }
-    if let Some(leaf) = facts.leaf {
+    if let Some(leaf) = facts.leaf() {
         sheet.note("certificate", &certificate_name(leaf));
         sheet.fact(facts.frame(), |lang| {
             say(lang, "certs-shown")
@@ -221,8 +221,7 @@ pub(super) fn card(certificate: &Certificate, lang: Lang) -> String {
 
 /// `cert-validity`, by the leaf or any certificate that was sent with it.
 fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    let leaf = facts.leaf?;
-    let marks = chain_marks(facts.record)?;
+    let marks = chain_marks(facts.record).filter(|_| facts.shows_leaf)?;
     let now = facts.record.start;
     let is_in = |time: (Timestamp, Timestamp)| time.0 <= now && now <= time.1;
     // The usual case first: nothing ends soon, and nothing lasts longer than it may.
@@ -235,6 +234,7 @@ fn validity(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     {
         return None;
     }
+    let leaf = facts.leaf()?;
     // Without a clock there is no time to compare with.
     if is_internal(facts, settings) || facts.record.start < FIRST_TLS {
         return None;
@@ -320,7 +320,7 @@ pub(super) fn has_public_issuer(certificate: &Certificate) -> bool {
 }
 
 fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    let Some(leaf) = facts.leaf else { return };
+    let Some(leaf) = facts.leaf() else { return };
     sheet.parties(facts);
     sheet.note_once("certificate", || certificate_name(leaf));
     if let Some(end) = leaf.not_after {
@@ -354,8 +354,8 @@ fn describe_validity(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 
 /// `cert-weak`: leaf and intermediates; a root's own signature does not matter.
 fn weak(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    facts.leaf?;
-    let (severity, cause) = chain_marks(facts.record)?.weakness?;
+    let shown = chain_marks(facts.record).filter(|_| facts.shows_leaf);
+    let (severity, cause) = shown?.weakness?;
     (!is_internal(facts, settings)).then_some(Verdict::new(severity, Confidence::Certain, cause))
 }
 
@@ -408,7 +408,7 @@ fn contains_ignoring_case(text: &str, word: &str) -> bool {
 
 fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
     sheet.parties(facts);
-    if let Some(leaf) = facts.leaf {
+    if let Some(leaf) = facts.leaf() {
         sheet.note_once("certificate", || certificate_name(leaf));
     }
     for certificate in &facts.record.certificates {
@@ -430,7 +430,7 @@ fn describe_weak(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
 
 /// `cert-chain-incomplete`, as one handshake shows it: certificates out of order, a leaf alone, or the root sent too.
 fn chain(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
-    let leaf = facts.leaf?;
+    let leaf = facts.leaf()?;
     let is_alone = facts.record.certificates.len() == 1;
     let found = if is_alone {
         leaf_alone(facts, leaf)?

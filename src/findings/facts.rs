@@ -28,8 +28,8 @@ pub(super) struct Facts<'a> {
     pub(super) negotiated: Option<VersionRank>,
     /// Both directions were seen from the first byte without holes: what is absent was not sent.
     pub(super) whole: bool,
-    /// The server's own certificate, where it was shown and could be read.
-    pub(super) leaf: Option<&'a Certificate>,
+    /// The server's own certificate was shown, and could be read.
+    pub(super) shows_leaf: bool,
 }
 
 /// What [`Facts`] are computed from a record.
@@ -73,10 +73,14 @@ impl<'a> Facts<'a> {
             offer_max: known.offer_max,
             negotiated: known.negotiated,
             whole: known.whole,
-            leaf: (record.certificates.first())
-                .filter(|_| known.shows_leaf)
-                .map(AsRef::as_ref),
+            shows_leaf: known.shows_leaf,
         }
+    }
+
+    /// The server's own certificate, where it was shown and could be read.
+    pub(super) fn leaf(&self) -> Option<&'a Certificate> {
+        let shown = self.shows_leaf.then_some(&self.record.certificates)?;
+        shown.first().map(AsRef::as_ref)
     }
 
     /// The protocol that the server chose by ALPN in clear (TLS 1.2 and below).

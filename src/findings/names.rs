@@ -76,15 +76,16 @@ fn is_address(name: &str) -> bool {
 /// `cert-name-mismatch`.
 fn name_mismatch(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let name = facts.sni()?;
-    let leaf = facts.leaf?;
     // The usual case first.
     let chain = &facts.record.certificates;
-    if chain.covers(name, |leaf| covers(leaf, name))
+    if !facts.shows_leaf
+        || chain.covers(name, |leaf| covers(leaf, name))
         || settings.internal_ports.contains(&facts.record.server.port)
         || is_address(name)
     {
         return None;
     }
+    let leaf = facts.leaf()?;
     if leaf.san.is_empty() && common_name(leaf).is_some_and(|pattern| matches(pattern, name)) {
         return Some(Verdict::new(
             Severity::Info,
@@ -155,12 +156,12 @@ fn is_covered(past: &Past, trace: &Trace<'_>, leaf: &Certificate) -> bool {
 }
 
 fn name_and_certificate(facts: &Facts<'_>, _: Verdict) -> Subject {
-    let digest = facts.leaf.map_or(Digest([0; 32]), |leaf| leaf.sha256);
+    let digest = facts.leaf().map_or(Digest([0; 32]), |leaf| leaf.sha256);
     Subject::Certificate(digest, facts.reached())
 }
 
 fn describe_mismatch(facts: &Facts<'_>, _: Verdict, sheet: &mut Sheet<'_>) {
-    let (Some(name), Some(leaf)) = (facts.sni(), facts.leaf) else {
+    let (Some(name), Some(leaf)) = (facts.sni(), facts.leaf()) else {
         return;
     };
     sheet.note("name", name);

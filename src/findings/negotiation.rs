@@ -221,13 +221,13 @@ fn signature(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
         return None;
     }
     let shape = &facts.client_hello?.shape;
-    let (shown, offered) = (chain_marks(facts.record)?, hello_marks(shape));
+    let shown = chain_marks(facts.record).filter(|_| facts.shows_leaf)?;
+    let offered = hello_marks(shape);
     let key_type = shown.has_ecdsa_key && !offered.offers_ecdsa;
     if shown.schemes & !offered.schemes == 0 && !key_type {
         return None;
     }
     let schemes = shape.signature_algorithms.as_deref()?;
-    facts.leaf?;
     let mut chain = facts.record.certificates.iter();
     let mismatch = chain.any(|certificate| is_signed_otherwise(certificate, schemes));
     if !mismatch && !key_type {
@@ -329,7 +329,7 @@ fn describe_signature(facts: &Facts<'_>, verdict: Verdict, sheet: &mut Sheet<'_>
         .and_then(|hello| hello.shape.signature_algorithms.as_deref());
     let schemes = schemes.unwrap_or(&[]);
     if verdict.cause == "key-type"
-        && let Some(leaf) = facts.leaf
+        && let Some(leaf) = facts.leaf()
     {
         sheet.fact(facts.frame(), |lang| {
             say(lang, "cert-key-type")
