@@ -215,10 +215,10 @@ fn is_one_client(past: &Past, failed: &[usize]) -> bool {
         return false;
     };
     let own = past.of_client(*first.client);
-    let mut own = past.of(&own);
+    let mut own = own.filter_map(|index| past.trace(index));
     past.of(failed)
         .all(|(_, trace)| *trace.client == *first.client)
-        && !own.any(|(_, trace)| trace.server == first.server && trace.answer.is_some())
+        && !own.any(|trace| trace.server == first.server && trace.answer.is_some())
 }
 
 /// The one feature of hellos that all failures have and no success has, with at least three of each.
@@ -359,9 +359,10 @@ fn silent_tcp(past: &Past, silent: &[usize], severity: Severity) -> Verdict {
 fn over_tcp(past: &Past, client: IpAddr, server: Endpoint, silent: &[usize]) -> Option<usize> {
     let name = past.of(silent).find_map(|(_, trace)| trace.name);
     let same = |trace: &Trace<'_>| trace.server == server || (name.is_some() && trace.name == name);
-    past.of(&past.of_client(client))
-        .find(|(_, trace)| !trace.flags.quic() && trace.answer.is_some() && same(trace))
-        .map(|(index, _)| index)
+    past.of_client(client).find(|index| {
+        let trace = past.trace(*index);
+        trace.is_some_and(|trace| !trace.flags.quic() && trace.answer.is_some() && same(&trace))
+    })
 }
 
 /// `closed-before-hello`: connections that the client opened and closed without a word, where it speaks TLS otherwise; and

@@ -312,7 +312,7 @@ fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(
                     let overlap = end.micros_since(first);
                     let differ = run.digest != other.digest
                         && overlap >= OVERLAP_US
-                        && (run.first <= other.first || is_older(report.past, run, other));
+                        && lags(report.past, run, other);
                     if differ && widest.is_none_or(|(known, _)| overlap > known) {
                         widest = Some((overlap, (run.last, other.first)));
                     }
@@ -323,15 +323,16 @@ fn apart(report: &Report<'_>, runs: &BTreeMap<Endpoint, Vec<Shown>>) -> Option<(
     widest.map(|(_, pair)| pair).or_else(|| in_turns(runs))
 }
 
-/// One certificate begins to be valid before another does.
-fn is_older(past: &Past, one: &Shown, other: &Shown) -> bool {
+/// A certificate is the older one of two: by its dates, or else by who was seen first.
+fn lags(past: &Past, one: &Shown, other: &Shown) -> bool {
     let begin = |run: &Shown| {
         let shown = past.kind(run.first)?;
         past.leaf(&shown)?.not_before
     };
-    begin(one)
-        .zip(begin(other))
-        .is_some_and(|(one, other)| one < other)
+    match begin(one).zip(begin(other)) {
+        Some((one, other)) if one != other => one < other,
+        _ => one.first <= other.first,
+    }
 }
 
 /// Members that never changed their certificates, seen in turns: the first, another, and the first again.
@@ -670,6 +671,15 @@ mod tests {
             find(&found, id).is_some()
         };
         assert!(later(1) && !later(0) && !later(-1));
+        // The member with the old one may have got the new one at once.
+        let [first, last] = [0, 700].map(|at| {
+            with_cert(a, "CN=new", at).leaf(|leaf| {
+                let begin = leaf.not_before.unwrap();
+                leaf.not_before = Some(Timestamp(begin.0 + 86_400_000_000_000));
+            })
+        });
+        let found = diagnose(&[first, with_cert(b, "CN=old", 10), last]);
+        assert!(find(&found, id).is_none());
     }
 
     #[test]

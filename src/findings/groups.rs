@@ -459,10 +459,12 @@ impl Group {
         self.example(severity, Timestamp::default(), evidence);
     }
 
-    /// Shows what other handshakes prove, after the examples however many there are. For surveys, which come after all hits.
+    /// Shows what other handshakes prove, however many examples there are: behind the first line of the first one, for a
+    /// reader sees the first lines. For surveys, which come after all hits.
     pub(super) fn contrast(&mut self, evidence: Vec<Evidence>) {
-        if let Some(last) = self.examples.last_mut() {
-            last.evidence.extend(evidence);
+        if let Some(first) = self.examples.first_mut() {
+            let behind = first.evidence.len().min(1);
+            first.evidence.splice(behind..behind, evidence);
         }
     }
 

@@ -374,7 +374,7 @@ fn answering(kind: &Kind<'_>) -> Option<Endpoint> {
     (!kind.flags.tunnelled()).then_some(kind.server)
 }
 
-/// What a handshake has of its own; the number of its kind is not known yet.
+/// What a handshake has of its own.
 fn own(facts: &Facts<'_>) -> Own {
     let record = facts.record;
     let tcp = record.tcp.as_ref();
@@ -432,8 +432,10 @@ pub(super) fn flags(facts: &Facts<'_>) -> Flags {
         .is_some_and(ServerHello::is_without_certificate);
     let tunnelled = record.proxy.as_ref().is_some_and(is_tunnel);
     let without_payload = facts.observed(|observed| observed.without_payload) == Some(true);
+    // What was cut is missing, too, and was not lost; where both are, it can't be told.
+    let lost = defect(Defect::Gap) && !defect(Defect::SnapLength);
     let defects = (Flags::ONE_DIRECTION.if_so(defect(Defect::OneDirection)))
-        .or(Flags::GAP.if_so(defect(Defect::Gap) || defect(Defect::Evicted)))
+        .or(Flags::GAP.if_so(lost || defect(Defect::Evicted)))
         .or(Flags::SNAP_LENGTH.if_so(defect(Defect::SnapLength)))
         .or(Flags::MID_STREAM.if_so(defect(Defect::MidStream)))
         .or(Flags::MALFORMED.if_so(defect(Defect::Malformed)));

@@ -13,6 +13,7 @@ use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity, Timestamp};
 use hashbrown::{HashMap, HashSet};
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -113,48 +114,63 @@ fn makers(report: &mut Report<'_>) {
 
 /// A certificate for a public name at public addresses: to whom it was shown, and when.
 struct Served {
+    kinds: Vec<usize>,
     /// Its first trace.
     first: usize,
     /// The times of its first and last.
     times: (Timestamp, Timestamp),
-    networks: BTreeSet<IpAddr>,
     /// It was made within a day, by no public authority.
     is_fresh: bool,
+    networks: OnceCell<HashSet<IpAddr>>,
 }
 
 impl Served {
     /// One that these kinds show.
-    fn of(past: &Past, name: &str, kinds: &[usize]) -> Option<Self> {
+    fn of(past: &Past, name: &str, mut kinds: Vec<usize>) -> Option<Self> {
         const DAY_US: i64 = 86_400_000_000;
-        let covers = |kind: &Kind<'_>| past.leaf(kind).is_some_and(|leaf| covers(leaf, name));
-        let traces = past.traces_of(kinds, |kind| !is_private(kind.server.ip) && covers(kind));
-        let (first, last) = (*traces.first()?, *traces.last()?);
+        let is_public_address = |kind: &Kind<'_>| !is_private(kind.server.ip);
+        kinds.retain(|kind| {
+            past.kinds
+                .get(*kind)
+                .is_some_and(|kind| is_public_address(&kind))
+        });
+        let traces = || kinds.iter().map(|kind| past.by_kind.of(*kind));
+        let first = traces().filter_map(|mut traces| traces.next()).min()?;
+        let last = traces().filter_map(|mut traces| traces.next_back()).max()?;
         let trace = past.trace(first)?;
         let times = (trace.own.start, past.trace(last)?.own.start);
-        let leaf = past.leaf(&trace)?;
+        let leaf = past.leaf(&trace).filter(|leaf| covers(leaf, name))?;
         let begin = leaf.not_before.filter(|begin| *begin <= times.0)?;
         let is_logged = leaf.scts.is_some_and(|count| count > 0);
-        let networks = past.of(&traces).map(|(_, trace)| network(*trace.client));
         Some(Self {
+            kinds,
             first,
             times,
-            networks: networks.collect(),
             is_fresh: !is_public(leaf) && !is_logged && times.0.micros_since(begin) < DAY_US,
+            networks: OnceCell::new(),
         })
     }
 
+    fn shown_to(&self, past: &Past) -> impl Iterator<Item = IpAddr> {
+        let traces = self.kinds.iter().flat_map(|kind| past.by_kind.of(*kind));
+        traces.filter_map(|index| past.client(index)).map(network)
+    }
+
     /// They were shown at the same time, and to different networks.
-    fn differs(&self, other: &Self) -> bool {
+    fn differs(&self, other: &Self, past: &Past) -> bool {
         let at_once = self.times.0 <= other.times.1 && other.times.0 <= self.times.1;
-        at_once && self.networks.is_disjoint(&other.networks)
+        let networks = || self.networks.get_or_init(|| self.shown_to(past).collect());
+        // Mostly the first few clients tell.
+        at_once && !other.shown_to(past).any(|one| networks().contains(&one))
     }
 }
 
 /// One public name at public addresses, for which two networks are shown different certificates at the same time, one of them
 /// made within a day by a private authority: possible only, since a service may do so itself.
 fn fresh(report: &mut Report<'_>) {
-    /// Networks that have such a certificate of their own. Of a service that shows more, each server has its own.
-    const COMPARED_MAX: usize = 16;
+    /// Certificates that were made within a day, each of which is compared with so many others.
+    const FRESH_MAX: usize = 16;
+    const OTHERS_MAX: usize = 64;
     let past = report.past;
     // Certificates of the name at hand.
     let mut marks = vec![false; past.certificates.len()];
@@ -173,7 +189,7 @@ fn fresh(report: &mut Report<'_>) {
         shown.iter().for_each(|leaf| {
             mark(*leaf, false);
         });
-        if !(2..=COMPARED_MAX).contains(&shown.len()) {
+        if shown.len() < 2 {
             continue;
         }
         let mut leaves: BTreeMap<Number, Vec<usize>> = BTreeMap::new();
@@ -182,17 +198,24 @@ fn fresh(report: &mut Report<'_>) {
                 leaves.entry(leaf).or_default().push(number);
             }
         }
-        let shown = leaves.values();
+        let shown = leaves.into_values();
         let shown = shown.filter_map(|kinds| Served::of(past, name, kinds));
-        let shown: Vec<Served> = shown.collect();
-        let apart = shown.iter().filter(|one| {
-            let mut others = shown.iter();
-            others.any(|other| (one.is_fresh || other.is_fresh) && one.differs(other))
-        });
-        let mut apart: Vec<&Served> = apart.collect();
+        let mut shown: Vec<Served> = shown.collect();
+        shown.sort_by_key(|one| (!one.is_fresh, one.first));
+        let fresh = shown.iter().enumerate().filter(|(_, one)| one.is_fresh);
+        let mut apart = BTreeSet::new();
+        for (place, one) in fresh.take(FRESH_MAX) {
+            let others = shown.iter().enumerate().take(OTHERS_MAX);
+            let others = others.filter(|(_, other)| one.differs(other, past));
+            let others: Vec<usize> = others.map(|(other, _)| other).collect();
+            if !others.is_empty() {
+                apart.insert(place);
+                apart.extend(others);
+            }
+        }
         // What may be made on the way stands first.
-        apart.sort_by_key(|one| (!one.is_fresh, one.first));
-        let traces: Vec<usize> = apart.iter().map(|one| one.first).collect();
+        let apart = apart.iter().filter_map(|place| shown.get(*place));
+        let traces: Vec<usize> = apart.map(|one| one.first).collect();
         let Some((_, made)) = past.of(&traces).next() else {
             continue;
         };

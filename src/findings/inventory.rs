@@ -1,5 +1,5 @@
-//! What many handshakes show together: servers that would break HTTP/2, resumption, retries, mixed clients, probes, and how
-//! good the captures are.
+//! What many handshakes show together: servers that would break HTTP/2, what others prove of versions and chains, resumption,
+//! retries, and probes.
 //!
 //! These are the quiet ones: mostly worth knowing, and the base on which other findings are trusted.
 
@@ -457,10 +457,17 @@ fn hello_retry(report: &mut Report<'_>) {
         };
         let kinds = || past.kinds_of(&all.kinds);
         let retried = kinds().filter(|(_, kind)| is_retried(kind));
-        let keys: BTreeSet<u32> = retried.filter_map(|(_, kind)| key(&kind)).collect();
-        for wanted in keys {
-            let alike = kinds().filter(|(_, kind)| key(kind) == Some(wanted));
-            let alike: Vec<usize> = alike.map(|(number, _)| number).collect();
+        let keys = retried.filter_map(|(_, kind)| Some((key(&kind)?, Vec::new())));
+        let mut by_key: BTreeMap<u32, Vec<usize>> = keys.collect();
+        if by_key.is_empty() {
+            continue;
+        }
+        for (number, kind) in kinds() {
+            if let Some(alike) = key(&kind).and_then(|key| by_key.get_mut(&key)) {
+                alike.push(number);
+            }
+        }
+        for alike in by_key.into_values() {
             let hellos = alike.iter().map(|kind| past.by_kind.of(*kind).len());
             let hellos: usize = hellos.sum();
             let retried = past.traces_of(&alike, is_retried);

@@ -182,6 +182,7 @@ pub(super) fn mixed_offers(report: &mut Report<'_>) {
             return;
         }
         let firsts = first_tries(past, &some, tries());
+        let mut can_tell = false;
         for (number, traces) in some.iter().zip(firsts) {
             if report.is_further(ID, verdict) {
                 further.push(*number);
@@ -193,7 +194,12 @@ pub(super) fn mixed_offers(report: &mut Report<'_>) {
             let subject = Subject::Named(client.to_string().into());
             if let Some(group) = report.tell(ID, verdict, subject, &traces, &[]) {
                 tell_programs(past, group, &traces);
+                can_tell = true;
             }
+        }
+        // Left out, or at the cap.
+        if !can_tell && further.is_empty() && !report.is_further(ID, verdict) {
+            return;
         }
     }
     further.extend(left.into_iter().map(|Reverse((_, number))| number));

@@ -436,13 +436,13 @@ mod tests {
             seen().outcome(Outcome::Truncated),
         ] {
             let title = title(made);
-            assert!(title.contains("TLS 1.2 was used"), "{title}");
+            assert!(title.contains("TLS 1.2 was chosen"), "{title}");
         }
         let older = Make::new().tls13().answer(0x0302, 0xc014);
         let older = older
             .sentinel(Sentinel::Tls11)
             .outcome(Outcome::ClientAbort);
-        assert!(title(older).contains("TLS 1.1 was used"));
+        assert!(title(older).contains("TLS 1.1 was chosen"));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use super::groups::Subject;
 use super::past::{Ledger, Past};
 use super::survey::{Report, pick};
 use super::text::say;
-use super::trace::{Kind, Number};
+use super::trace::{Kind, Number, Trace};
 use super::{Entry, Lang, Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Outcome, Scope, Severity};
 use crate::tls::code_points::{
     Authentication, CipherSuite, KeyExchange, NamedGroup, VersionRank, is_grease,
 };
+use hashbrown::HashMap;
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The survey: before those that only state the failure.
@@ -68,16 +69,15 @@ pub(super) fn suite_words(suites: impl Iterator<Item = CipherSuite>) -> String {
 /// Whose ledger a hello is compared with: a server's, or that of the host of this name behind an explicit proxy.
 type Host = (Endpoint, Option<Number>);
 
-/// The kinds that show what a host can.
-fn kinds_of(past: &Past, (server, name): Host) -> Vec<usize> {
-    let Some(name) = name else {
-        return past.kinds_at(&server).to_vec();
-    };
-    let named = past.by_name.get(&name).map_or(&[][..], |all| &all.kinds);
-    let behind = past
-        .kinds_of(named)
-        .filter(|(_, kind)| kind.flags.tunnelled() && kind.server == server);
-    behind.map(|(number, _)| number).collect()
+/// The kinds that show what hosts behind explicit proxies can.
+fn behind_proxies(past: &Past) -> HashMap<(Endpoint, Number), Vec<usize>> {
+    let mut hosts: HashMap<_, Vec<usize>> = HashMap::new();
+    for (number, kind) in past.by_first_like(|sort| sort.flags.tunnelled()) {
+        if let Some(name) = kind.name {
+            hosts.entry((kind.server, name)).or_default().push(number);
+        }
+    }
+    hosts
 }
 
 /// Handshakes of one client with one server, those through it apart by the name behind it.
@@ -86,18 +86,22 @@ fn by_host(past: &Past, failed: Vec<usize>) -> Vec<(Option<Number>, Vec<usize>)>
     if !past.of(&failed).any(|(_, trace)| trace.flags.tunnelled()) {
         return vec![(None, failed)];
     }
-    let mut hosts: BTreeMap<Option<Number>, Vec<usize>> = BTreeMap::new();
+    // By the names themselves: their numbers tell in which order captures came.
+    let mut hosts: BTreeMap<Option<&str>, (Option<Number>, Vec<usize>)> = BTreeMap::new();
     for (index, trace) in past.of(&failed) {
-        let name = trace.name.filter(|_| trace.flags.tunnelled());
-        hosts.entry(name).or_default().push(index);
+        let number = trace.name.filter(|_| trace.flags.tunnelled());
+        let name = past.name(&trace).filter(|_| number.is_some());
+        let (_, traces) = hosts.entry(name).or_insert((number, Vec::new()));
+        traces.push(index);
     }
-    hosts.into_iter().collect()
+    hosts.into_values().collect()
 }
 
 /// `no-common-cipher`: nothing of what was offered was ever chosen by this server for anyone.
 fn no_common_cipher(report: &mut Report<'_>) {
     let past = report.past;
     let mut ledgers: BTreeMap<Host, Ledger> = BTreeMap::new();
+    let mut behind = None;
     // Upon the hello, and not by silence.
     let ends = [
         Outcome::HelloReset,
@@ -118,9 +122,13 @@ fn no_common_cipher(report: &mut Report<'_>) {
         }
         for (name, failed) in by_host(past, failed) {
             let host = (server, name);
-            let ledger = ledgers
-                .entry(host)
-                .or_insert_with(|| past.ledger(&kinds_of(past, host)));
+            let ledger = ledgers.entry(host).or_insert_with(|| match name {
+                None => past.ledger(past.kinds_at(&server)),
+                Some(name) => {
+                    let hosts = behind.get_or_insert_with(|| behind_proxies(past));
+                    past.ledger(hosts.get(&(server, name)).map_or(&[][..], Vec::as_slice))
+                }
+            });
             no_common_suite(report, (client, host), &failed, ledger);
         }
     }
@@ -144,7 +152,7 @@ fn no_common_suite(
 ) {
     let past = report.past;
     let Some(can) = ledger.can else { return };
-    let empty = pick(report, failed, |_, trace| {
+    let has_none = |trace: &Trace<'_>| {
         let version = trace.offer_max.map_or(can, |offered| offered.min(can));
         let offered = past.offered(trace);
         // Where the server chose only suites of another version, nothing is known of this one's.
@@ -157,7 +165,17 @@ fn no_common_suite(
             && !offered
                 .iter()
                 .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
-    });
+    };
+    // Equal hellos are alike.
+    let mut known: HashMap<_, bool> = HashMap::new();
+    let empty: Vec<usize> = past
+        .of(failed)
+        .filter(|(_, trace)| {
+            let hello = (trace.hello, trace.offer_max);
+            *known.entry(hello).or_insert_with(|| has_none(trace))
+        })
+        .map(|(index, _)| index)
+        .collect();
     let Some((_, example)) = past.of(&empty).next() else {
         no_common_group(report, (client, host), failed, ledger);
         return;

@@ -296,13 +296,16 @@ impl Past {
     }
 
     /// The traces of a client, in order of time.
-    pub(super) fn of_client(&self, client: IpAddr) -> Vec<usize> {
+    pub(super) fn of_client(
+        &self,
+        client: IpAddr,
+    ) -> impl ExactSizeIterator<Item = usize> + DoubleEndedIterator + Clone {
         let by_client = self.by_client.get_or_init(|| {
             let clients = &self.clients;
             ByNumber::new(clients.of.iter().copied(), clients.addresses.len())
         });
-        let number = self.clients.number(client);
-        number.map_or_else(Vec::new, |number| by_client.of(number).collect())
+        // None has the highest number.
+        by_client.of(self.clients.number(client).unwrap_or(usize::MAX - 1))
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.

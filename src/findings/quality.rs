@@ -32,8 +32,7 @@ type Lacks = fn(&Flags) -> bool;
 /// What a capture can lack of a connection, and how to tell.
 const LACKS: [(&str, Lacks); 4] = [
     ("one-direction", |flags| flags.one_direction()),
-    // What was cut is missing, too, and was not lost.
-    ("gaps", |flags| flags.gap() && !flags.snap_length()),
+    ("gaps", |flags| flags.gap()),
     ("snap-length", |flags| flags.snap_length()),
     ("mid-stream", |flags| flags.mid_stream()),
 ];

@@ -405,7 +405,7 @@ fn tell_lookup(report: &mut Report<'_>, lookup: &Lookup, told: &[&LookupFailure]
         _ => "no-answer",
     };
     // The name was reached all the same, over an address that was known before or by another name server.
-    let own = past.of_client(lookup.client);
+    let own: Vec<usize> = past.of_client(lookup.client).collect();
     let reached = past
         .of(past.since(&own, first.time))
         .any(|(_, trace)| name_of(past, &trace).is_some_and(|name| name == *lookup.name));
@@ -514,7 +514,7 @@ fn udp_silence(report: &mut Report<'_>, client: &DnsClient) {
     let Some((span, from, until)) = silence(client) else {
         return;
     };
-    let own = past.of_client(client.ip);
+    let own: Vec<usize> = past.of_client(client.ip).collect();
     let (before, after) = own.split_at(own.len() - past.since(&own, Timestamp(from.0 + 1)).len());
     let known: BTreeSet<IpAddr> = past.of(before).map(|(_, trace)| trace.server.ip).collect();
     let later = until.map_or(0, |until| past.since(after, until).len());

@@ -4,15 +4,17 @@
 
 use super::failures::separating_feature;
 use super::groups::Subject;
+use super::hosts;
 use super::lists::Members;
 use super::negotiation::{lacks_o365_suite, offer_words};
 use super::no_common::{suite_words, usable};
 use super::past::Ledger;
 use super::survey::{Report, pick};
-use super::trace::{Sort, Trace};
+use super::trace::{Kind, Sort, Trace};
 use super::{Survey, Verdict};
 use crate::record::{Confidence, Endpoint, Evidence, Outcome, Severity, Side};
 use crate::tls::code_points::{AlertDescription, CipherSuite, VersionRank};
+use hashbrown::HashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -65,19 +67,36 @@ fn beside_the_list(report: &mut Report<'_>) {
     if told.is_empty() {
         return;
     }
+    let settings = report.settings;
+    // Equal hellos are alike.
+    let mut lacks: HashMap<_, bool> = HashMap::new();
+    let mut lacks = |kind: &Kind| {
+        let hello = (kind.hello, kind.offer_max);
+        let lacking = || lacks_o365_suite(kind.offer_max, past.offered(kind), settings);
+        *lacks.entry(hello).or_insert_with(lacking)
+    };
     for (name, members) in past.names() {
-        let Some(clients) = told.get(name) else {
+        if !hosts::is_strict(name, settings) {
             continue;
-        };
-        let settings = report.settings;
+        }
+        // An answer for which there was no room is one, too.
         let lacking = past.traces_of(&members.kinds, |kind| {
-            let lacks = || lacks_o365_suite(kind.offer_max, past.offered(kind), settings);
-            kind.hello.is_some() && kind.answer.is_none() && lacks()
+            kind.hello.is_some() && kind.negotiated.is_none() && lacks(kind)
         });
         let ledger = past.ledger(&members.kinds);
-        for client in clients {
-            let own = pick(report, &lacking, |_, trace| *trace.client == *client);
-            chosen_for_others(report, (*client, name), &own, &ledger);
+        let mut by_client: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+        for (index, trace) in past.of(&lacking) {
+            by_client.entry(*trace.client).or_default().push(index);
+        }
+        for (client, own) in by_client {
+            let is_told = told
+                .get(name)
+                .is_some_and(|clients| clients.contains(&client));
+            let subject = match is_told {
+                true => Subject::Client(client, name.into()),
+                false => Subject::Others,
+            };
+            chosen_for_others(report, &subject, &own, &ledger);
         }
     }
 }
@@ -85,21 +104,31 @@ fn beside_the_list(report: &mut Report<'_>) {
 /// The same for one client and name: `lacking` are its hellos without a suite of the list.
 fn chosen_for_others(
     report: &mut Report<'_>,
-    (client, name): (IpAddr, &str),
+    subject: &Subject,
     lacking: &[usize],
     ledger: &Ledger,
 ) {
     let past = report.past;
-    let subject = Subject::Client(client, name.into());
-    let is_chosen = |_: usize, trace: &Trace<'_>| {
+    let mut chosen: HashMap<_, bool> = HashMap::new();
+    let mut is_chosen = |trace: &Trace<'_>| {
         let version = trace.offer_max.unwrap_or(VersionRank::Tls12);
-        let mut offered = past.offered(trace).into_iter();
-        offered.any(|suite| usable(suite, version) && ledger.suites.contains_key(&suite.0))
+        let hello = (trace.hello, version);
+        *chosen.entry(hello).or_insert_with(|| {
+            let mut offered = past.offered(trace).into_iter();
+            offered.any(|suite| usable(suite, version) && ledger.suites.contains_key(&suite.0))
+        })
     };
-    let refuted = pick(report, lacking, is_chosen);
-    let left = pick(report, lacking, |index, trace| !is_chosen(index, trace));
+    let (refuted, left): (Vec<usize>, Vec<usize>) = (lacking.iter())
+        .partition(|index| past.trace(**index).is_some_and(|trace| is_chosen(&trace)));
     let key = (O365, "", subject.clone());
-    report.groups.lessen(&key, refuted.len() as u64);
+    // Where none is left, what was forgotten can't be shown either.
+    let none_is_left = left.is_empty() && *subject != Subject::Others;
+    let gone = if none_is_left {
+        u64::MAX
+    } else {
+        refuted.len() as u64
+    };
+    report.groups.lessen(&key, gone);
     let failed = pick(report, &left, |_, trace| trace.failed_at_hello());
     report.explain(&failed);
     let others: Vec<Evidence> = past
@@ -108,7 +137,8 @@ fn chosen_for_others(
         .map(|(_, trace)| past.evidence(&trace))
         .collect();
     let mut groups = report.groups.of(O365);
-    let Some((_, group)) = groups.find(|(known, _)| **known == subject) else {
+    let found = groups.find(|(known, _)| *known == subject);
+    let Some((_, group)) = found.filter(|_| *subject != Subject::Others) else {
         return;
     };
     if !refuted.is_empty() {
@@ -261,6 +291,15 @@ mod tests {
         assert!(shown(finding, "(0x000a)"));
         assert_eq!(finding.evidence.len(), 3, "{:?}", finding.evidence);
         assert_eq!(find(&found, "hello-reset").unwrap().count, 5);
+        // So of all clients, however many there are.
+        let many = (0..200).map(|n| client(0xcca8, n).client(&format!("10.1.0.{n}")));
+        let mut many: Vec<Make> = many.collect();
+        let found = diagnose(&many);
+        let told = found.iter().filter(|finding| finding.id == id);
+        assert_eq!(told.map(|finding| finding.count).sum::<u64>(), 200);
+        many.push(served(0xcca8, 92));
+        let found = diagnose(&many);
+        assert!(found.iter().all(|finding| finding.id != id), "{found:?}");
         // What another service chose proves nothing here.
         let other = served(0xcca8, 94).sni("www.contoso.com");
         let found = diagnose(&[client(0xcca8, 0), other]);

@@ -1,7 +1,7 @@
-//! What many handshakes share, each stored once for as long as a trace refers to it: servers, and sorts.
+//! What many handshakes share, each stored once for as long as a trace refers to it: servers, sorts and clients.
 
 use super::numbers::{Addresses, Numbers, put};
-use crate::findings::lists::{Clients, Members};
+use crate::findings::lists::{Clients, Gathered};
 use crate::findings::trace::{Parts, Sort};
 use crate::record::Endpoint;
 use std::{
@@ -83,7 +83,7 @@ impl Shared {
 
     /// Bytes held, and those that each server takes at the end. What is free counts: it was not given back.
     pub(super) fn bytes(&self) -> usize {
-        const SERVER_BYTES: usize = 3 * size_of::<(Endpoint, Members)>();
+        const SERVER_BYTES: usize = 3 * size_of::<(Endpoint, Gathered)>();
         let at_end = self.server_of.len() * SERVER_BYTES;
         let lists = self.server_of.capacity() * size_of::<Endpoint>()
             + self.sort_of.capacity() * size_of::<Sort>();

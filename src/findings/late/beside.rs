@@ -34,7 +34,7 @@ pub(super) fn others(report: &mut Report<'_>) {
         let key = |kind: &Kind<'_>| past.hello(kind).map(|hello| hello.key);
         let of_client = past.of_client(*client);
         let own = || {
-            let kinds = of_client.iter().filter_map(|index| past.kind(*index));
+            let kinds = of_client.clone().filter_map(|index| past.kind(index));
             kinds.filter(|kind| kind.server == *server && kind.negotiated == tls13)
         };
         let failed = own().filter(|kind| kind.outcome == Outcome::ClientAbort);
@@ -78,7 +78,7 @@ pub(super) fn full_handshake(report: &mut Report<'_>) {
                 server.extended_master_secret,
             ))
         };
-        let list = past.of_client(*client);
+        let list: Vec<usize> = past.of_client(*client).collect();
         let died = past.of(&list).find(|(_, trace)| {
             let differs = || signals(trace).is_some_and(|(client, server)| client != server);
             let is_theirs = trace.server == *server && trace.flags.resumed();
