@@ -168,9 +168,8 @@ impl Served {
 /// One public name at public addresses, for which two networks are shown different certificates at the same time, one of them
 /// made within a day by a private authority: possible only, since a service may do so itself.
 fn fresh(report: &mut Report<'_>) {
-    /// Certificates that were made within a day, each of which is compared with so many others.
-    const FRESH_MAX: usize = 16;
-    const OTHERS_MAX: usize = 64;
+    /// Certificates of a name, those made within a day first, of which each is compared with each.
+    const COMPARED_MAX: usize = 16;
     let past = report.past;
     // Certificates of the name at hand.
     let mut marks = vec![false; past.certificates.len()];
@@ -204,8 +203,8 @@ fn fresh(report: &mut Report<'_>) {
         shown.sort_by_key(|one| (!one.is_fresh, one.first));
         let fresh = shown.iter().enumerate().filter(|(_, one)| one.is_fresh);
         let mut apart = BTreeSet::new();
-        for (place, one) in fresh.take(FRESH_MAX) {
-            let others = shown.iter().enumerate().take(OTHERS_MAX);
+        for (place, one) in fresh.take(COMPARED_MAX) {
+            let others = shown.iter().enumerate().take(COMPARED_MAX);
             let others = others.filter(|(_, other)| one.differs(other, past));
             let others: Vec<usize> = others.map(|(other, _)| other).collect();
             if !others.is_empty() {
