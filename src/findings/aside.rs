@@ -1,16 +1,16 @@
 //! What connections said in clear beside TLS, as far as surveys need it: plain HTTP requests, whom a log-on was bound to,
-//! and what forward proxies answered; clients that took long over a certificate, with what they failed to fetch; and servers that
-//! answered too late.
+//! and what forward proxies answered; clients that took long over a certificate, with what they failed to fetch; and
+//! servers that answered too late.
 //!
 //! Few records have any of it: for all others this costs five comparisons. Each list has a share of
 //! [`Settings::history_bytes_max`]; past it the oldest go, counted with the traces.
 
 use super::facts::Facts;
-use super::failures::answered_late;
+use super::failures::ANSWERED_LATE;
 use super::hosts::serves_look_ups;
 use super::path;
 use super::shelf::{Shelf, Weigh};
-use super::{Settings, Verdict, dropped};
+use super::{Settings, Verdict, Verdicts, dropped};
 use crate::record::{
     Defect, Digest, Endpoint, Handshake, Http, HttpRequest, Outcome, Severity, Timestamp,
 };
@@ -198,13 +198,18 @@ impl Aside {
     pub(super) fn add(
         &mut self,
         facts: &Facts<'_>,
-        slow: Option<Verdict>,
+        verdicts: &Verdicts,
         settings: &Settings,
     ) -> bool {
         let record = facts.record;
+        let slow = verdicts.of_cause(path::CLIENT_THINKS);
+        let late = verdicts.of_cause(ANSWERED_LATE);
         let dropped = record.recording.is_some() && self.drop(facts);
-        let late = !record.outcome.is_complete() && self.late(facts, settings);
-        let told = record.proxy.is_some() || record.http.is_some() || slow.is_some();
+        let told = record.proxy.is_some()
+            || record.http.is_some()
+            || slow.is_some()
+            || late.is_some()
+            || dropped;
         if record.proxy.is_some() {
             self.tunnel(record);
         }
@@ -214,7 +219,10 @@ impl Aside {
         if let Some(slow) = slow {
             self.gap(facts, slow);
         }
-        told || dropped || late
+        if let Some(late) = late {
+            self.late(facts, late);
+        }
+        told
     }
 
     /// Bytes held.
@@ -295,19 +303,18 @@ impl Aside {
         true
     }
 
-    fn late(&mut self, facts: &Facts<'_>, settings: &Settings) -> bool {
-        let Some((took_us, verdict)) = answered_late(facts, settings) else {
-            return false;
-        };
+    /// The verdict is that of `hello-unanswered`, where the answer came late.
+    #[cold]
+    fn late(&mut self, facts: &Facts<'_>, verdict: Verdict) {
+        let took_us = facts.record.timing.client_hello_to_server_hello_us;
         self.late.push(Late {
             place: place(facts.record, facts.frame()),
             verdict,
-            took_us,
+            took_us: took_us.unwrap_or(0),
             outcome: facts.record.outcome,
             name: facts.sni().map(Into::into),
             origin: facts.origin().map(Into::into),
         });
-        true
     }
 
     /// The verdict is that of `slow-handshake`, where the client took the time.

@@ -5,7 +5,7 @@
 
 mod answered_late;
 
-pub(super) use answered_late::answered_late;
+pub(super) use answered_late::ANSWERED_LATE;
 
 use super::facts::{Facts, suite_name, version_name};
 use super::groups::Subject;
@@ -100,7 +100,7 @@ fn hello_reset(facts: &Facts<'_>, _: &Settings) -> Option<Verdict> {
 /// `hello-unanswered` on one handshake.
 fn hello_unanswered(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     if facts.server_hello.is_some() {
-        return answered_late(facts, settings).map(|(_, verdict)| verdict);
+        return answered_late::answered_late(facts, settings);
     }
     if !is_silent(facts.record.outcome, facts.waited_us()) || !facts.whole {
         return None;

@@ -290,6 +290,13 @@ impl Verdicts {
         }
         Self { fired, known }
     }
+
+    /// The first one with this cause.
+    fn of_cause(&self, cause: &str) -> Option<Verdict> {
+        let mut fired = self.fired.iter();
+        let found = fired.find(|(_, verdict)| verdict.cause == cause);
+        found.map(|(_, verdict)| *verdict)
+    }
 }
 
 /// Marks a record with the ids of the rules that fire on it, and hands back what they said.
@@ -352,12 +359,7 @@ impl Diagnosis {
     pub fn add_judged(&mut self, record: &Handshake, verdicts: &Verdicts) {
         let facts = Facts::known(record, verdicts.known);
         self.history.add(&facts);
-        let slow = verdicts
-            .fired
-            .iter()
-            .find(|(_, verdict)| verdict.cause == path::CLIENT_THINKS);
-        let slow = slow.map(|(_, verdict)| *verdict);
-        if self.aside.add(&facts, slow, &self.settings) {
+        if self.aside.add(&facts, verdicts, &self.settings) {
             self.history.leave(self.aside.bytes());
         }
         for (rule, verdict) in &verdicts.fired {

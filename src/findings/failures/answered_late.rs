@@ -13,11 +13,11 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 /// Nobody waits for longer: such a capture was put together from several, or misses the rest.
 const BELIEVED_US: i64 = 600_000_000;
 
-/// How long the ServerHello took, where that is too long. Over TCP only, which knows that hellos arrive.
-pub(in crate::findings) fn answered_late(
-    facts: &Facts<'_>,
-    settings: &Settings,
-) -> Option<(i64, Verdict)> {
+/// The cause: what it says of a record is kept for [`late_answers`].
+pub(in crate::findings) const ANSWERED_LATE: &str = "answered-late";
+
+/// The ServerHello took too long. Over TCP only, which knows that hellos arrive.
+pub(super) fn answered_late(facts: &Facts<'_>, settings: &Settings) -> Option<Verdict> {
     let record = facts.record;
     let took_us = record.timing.client_hello_to_server_hello_us?;
     if took_us > BELIEVED_US || record.outcome.is_complete() || !facts.whole {
@@ -33,7 +33,7 @@ pub(in crate::findings) fn answered_late(
         0 => (severity, Confidence::Certain),
         _ => (Severity::Warning, Confidence::Possible),
     };
-    Some((took_us, Verdict::new(severity, confidence, "answered-late")))
+    Some(Verdict::new(severity, confidence, ANSWERED_LATE))
 }
 
 /// The survey: by client and server.
