@@ -28,7 +28,7 @@ pub(super) static SURVEYS: &[Survey] = &[Survey {
 }];
 
 /// A suite can be chosen at a version.
-pub(super) fn usable(suite: CipherSuite, version: VersionRank) -> bool {
+fn usable(suite: CipherSuite, version: VersionRank) -> bool {
     let Some(entry) = suite.entry() else {
         return true;
     };
@@ -58,6 +58,11 @@ fn reason(suite: CipherSuite, version: VersionRank, ledger: &Ledger, lang: Lang)
         "suite-never-chosen"
     };
     say(lang, why).text()
+}
+
+/// A server was seen to choose a suite, which can be chosen at a version.
+pub(super) fn takes(ledger: &Ledger, suite: CipherSuite, version: VersionRank) -> bool {
+    usable(suite, version) && ledger.suites.contains_key(&suite.0)
 }
 
 /// The first few suites of a list, for people.
@@ -162,9 +167,7 @@ fn no_common_suite(
             .any(|code| usable(CipherSuite(*code), version));
         comparable
             && !offered.is_empty()
-            && !offered
-                .iter()
-                .any(|suite| usable(*suite, version) && ledger.suites.contains_key(&suite.0))
+            && !offered.iter().any(|suite| takes(ledger, *suite, version))
     };
     // Equal hellos are alike.
     let mut known: HashMap<_, bool> = HashMap::new();
@@ -199,15 +202,30 @@ fn no_common_suite(
         .collect();
     let offered = offered.join(", ");
     let accepted = suite_words(ledger.suites.keys().map(|code| CipherSuite(*code)));
+    let words = [("suites", offered), ("accepted", accepted)];
+    let verdict = Verdict::new(Severity::Error, confidence, "");
+    tell(report, (client, host), &empty, ledger, verdict, words);
+}
+
+/// Tells of one client and host, beside a handshake in which the host chose.
+fn tell(
+    report: &mut Report<'_>,
+    (client, host): (IpAddr, Host),
+    traces: &[usize],
+    ledger: &Ledger,
+    mut verdict: Verdict,
+    words: [(&'static str, String); 2],
+) {
     let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
-    let (subject, most) = told_of(past, client, host);
-    let verdict = Verdict::new(Severity::Error, confidence.min(most), "");
-    if let Some(group) = report.tell("no-common-cipher", verdict, subject, &empty, &contrast) {
-        group.set("suites", &offered);
-        group.set("accepted", &accepted);
+    let (subject, most) = told_of(report.past, client, host);
+    verdict.confidence = verdict.confidence.min(most);
+    if let Some(group) = report.tell("no-common-cipher", verdict, subject, traces, &contrast) {
+        for (key, words) in words {
+            group.set(key, &words);
+        }
         group.set("handshakes", &ledger.answered.to_string());
     }
-    report.explain(&empty);
+    report.explain(traces);
 }
 
 /// Groups that a trace's client offered, without GREASE.
@@ -225,7 +243,7 @@ fn lacks_group(past: &Past, kind: &Kind, ledger: &Ledger) -> bool {
     let offered = past.offered(kind);
     let mut common = offered
         .iter()
-        .filter(|suite| usable(**suite, version) && ledger.suites.contains_key(&suite.0))
+        .filter(|suite| takes(ledger, **suite, version))
         .peekable();
     let needs_group = |suite: &CipherSuite| {
         suite.entry().is_some_and(|entry| {
@@ -272,15 +290,9 @@ fn no_common_group(
     };
     let offered = words(&mut offered_groups(past, &example).into_iter());
     let accepted = words(&mut ledger.groups.iter().copied());
-    let contrast: Vec<usize> = ledger.suites.values().copied().take(1).collect();
-    let (subject, most) = told_of(past, client, host);
-    let verdict = Verdict::new(Severity::Error, confidence.min(most), "groups");
-    if let Some(group) = report.tell("no-common-cipher", verdict, subject, &traces, &contrast) {
-        group.set("groups", &offered);
-        group.set("groups_accepted", &accepted);
-        group.set("handshakes", &ledger.answered.to_string());
-    }
-    report.explain(&traces);
+    let words = [("groups", offered), ("groups_accepted", accepted)];
+    let verdict = Verdict::new(Severity::Error, confidence, "groups");
+    tell(report, (client, host), &traces, ledger, verdict, words);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::groups::Subject;
 use super::hosts;
 use super::lists::Members;
 use super::negotiation::{lacks_o365_suite, offer_words};
-use super::no_common::{suite_words, usable};
+use super::no_common::{suite_words, takes};
 use super::past::Ledger;
 use super::survey::{Report, pick};
 use super::trace::{Kind, Sort, Trace};
@@ -115,30 +115,31 @@ fn chosen_for_others(
         let hello = (trace.hello, version);
         *chosen.entry(hello).or_insert_with(|| {
             let mut offered = past.offered(trace).into_iter();
-            offered.any(|suite| usable(suite, version) && ledger.suites.contains_key(&suite.0))
+            offered.any(|suite| takes(ledger, suite, version))
         })
     };
     let (refuted, left): (Vec<usize>, Vec<usize>) = (lacking.iter())
         .partition(|index| past.trace(**index).is_some_and(|trace| is_chosen(&trace)));
-    let key = (O365, "", subject.clone());
-    // Where none is left, what was forgotten can't be shown either.
-    let none_is_left = left.is_empty() && *subject != Subject::Others;
-    let gone = if none_is_left {
-        u64::MAX
-    } else {
-        refuted.len() as u64
-    };
-    report.groups.lessen(&key, gone);
     let failed = pick(report, &left, |_, trace| trace.failed_at_hello());
     report.explain(&failed);
+    let key = (O365, "", subject.clone());
+    let is_alone = *subject != Subject::Others;
+    // Where none is left, what was forgotten can't be shown either.
+    let gone = match is_alone && left.is_empty() {
+        true => u64::MAX,
+        false => refuted.len() as u64,
+    };
+    report.groups.lessen(&key, gone);
+    if !is_alone {
+        return;
+    }
     let others: Vec<Evidence> = past
         .of(&ledger.suites.values().copied().collect::<Vec<_>>())
         .take(CHOSEN_SHOWN)
         .map(|(_, trace)| past.evidence(&trace))
         .collect();
     let mut groups = report.groups.of(O365);
-    let found = groups.find(|(known, _)| *known == subject);
-    let Some((_, group)) = found.filter(|_| *subject != Subject::Others) else {
+    let Some((_, group)) = groups.find(|(known, _)| *known == subject) else {
         return;
     };
     if !refuted.is_empty() {
