@@ -8,7 +8,7 @@ use super::names::covers;
 use super::near::near;
 use super::past::Past;
 use super::survey::Report;
-use super::trace::{Kind, Number, Trace};
+use super::trace::{Number, Trace};
 use super::{Verdict, hosts};
 use crate::record::{Confidence, Severity, Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -128,12 +128,8 @@ impl Served {
     /// One that these kinds show.
     fn of(past: &Past, name: &str, mut kinds: Vec<usize>) -> Option<Self> {
         const DAY_US: i64 = 86_400_000_000;
-        let is_public_address = |kind: &Kind<'_>| !is_private(kind.server.ip);
-        kinds.retain(|kind| {
-            past.kinds
-                .get(*kind)
-                .is_some_and(|kind| is_public_address(&kind))
-        });
+        let server = |kind: &usize| past.kinds.get(*kind).map(|kind| kind.server.ip);
+        kinds.retain(|kind| server(kind).is_some_and(|ip| !is_private(ip)));
         let traces = || kinds.iter().map(|kind| past.by_kind.of(*kind));
         let first = traces().filter_map(|mut traces| traces.next()).min()?;
         let last = traces().filter_map(|mut traces| traces.next_back()).max()?;
@@ -171,24 +167,14 @@ fn fresh(report: &mut Report<'_>) {
     /// Certificates of a name, those made within a day first, of which each is compared with each.
     const COMPARED_MAX: usize = 16;
     let past = report.past;
-    // Certificates of the name at hand.
-    let mut marks = vec![false; past.certificates.len()];
     for (name, all) in past.names() {
         if domain(name).is_none() {
             continue;
         }
         // Nearly all names have one certificate: what follows is for the others.
-        let mut mark = |leaf: Number, new: bool| {
-            let mark = marks.get_mut(leaf.place());
-            mark.is_some_and(|mark| core::mem::replace(mark, new) != new)
-        };
-        let shown = past.kinds_of(&all.kinds);
-        let shown = shown.filter_map(|(_, kind)| kind.leaf.filter(|leaf| mark(*leaf, true)));
-        let shown: Vec<Number> = shown.collect();
-        shown.iter().for_each(|leaf| {
-            mark(*leaf, false);
-        });
-        if shown.len() < 2 {
+        let mut shown = past.kinds_of(&all.kinds).filter_map(|(_, kind)| kind.leaf);
+        let first = shown.next();
+        if shown.all(|leaf| Some(leaf) == first) {
             continue;
         }
         let mut leaves: BTreeMap<Number, Vec<usize>> = BTreeMap::new();

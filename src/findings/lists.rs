@@ -60,6 +60,11 @@ impl ByNumber {
         Self { traces, begins }
     }
 
+    /// All traces, those of the lowest number first.
+    pub(super) fn all(&self) -> impl Iterator<Item = usize> {
+        self.traces.iter().map(|index| *index as usize)
+    }
+
     /// The traces of one number, in order of time.
     pub(super) fn list(&self, number: usize) -> &[u32] {
         let range = self.begins.get(number).zip(self.begins.get(number + 1));

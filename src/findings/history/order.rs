@@ -2,6 +2,7 @@
 //! whatever order they came, and what is asked of one server stands together.
 
 use super::{clock::Clock, shared::Shared};
+use crate::findings::lists::ByNumber;
 use crate::findings::quality::CLOCK_STEP_US;
 use crate::findings::trace::{Own, Parts};
 
@@ -73,8 +74,7 @@ pub(super) fn ordered(traces: &[Own], parts: &[Parts], shared: &Shared) -> Order
     let mut kinds: Vec<(u32, u32)> = Vec::new();
     // By sort, the last server that was seen to have it, and the kind of both.
     let mut latest = vec![(u32::MAX, u32::MAX); shared.sorts().len()];
-    for index in &by_server {
-        let index = *index as usize;
+    for index in by_server.all() {
         let (Some(slot), Some(sort)) = (kind_of.get_mut(index), sort_of.get(index)) else {
             continue;
         };
@@ -189,38 +189,22 @@ fn placed<R: Ord>(keys: &[u64], place_bits: u32, rest: impl Fn(u32) -> R) -> Vec
 
 /// From the servers of the traces in order of time: these traces by server, those of the server of the first trace first,
 /// and those of one server in order of time.
-fn by_server(servers: &[u32]) -> Vec<u32> {
+fn by_server(servers: &[u32]) -> ByNumber {
     let count = servers.iter().max().map_or(0, |last| *last as usize + 1);
-    // By server, its place among the servers; then, by this, how many traces it has, and where its next one goes.
+    // By server, its place among the servers.
     let mut rank_of = vec![u32::MAX; count];
-    let mut places: Vec<u32> = Vec::new();
+    let mut ranks = 0;
     for server in servers {
-        let Some(rank) = rank_of.get_mut(*server as usize) else {
-            continue;
-        };
-        if *rank == u32::MAX {
-            *rank = u32::try_from(places.len()).unwrap_or(u32::MAX);
-            places.push(0);
-        }
-        if let Some(count) = places.get_mut(*rank as usize) {
-            *count += 1;
+        if let Some(rank) = rank_of
+            .get_mut(*server as usize)
+            .filter(|rank| **rank == u32::MAX)
+        {
+            *rank = ranks;
+            ranks += 1;
         }
     }
-    let mut sum = 0;
-    for place in &mut places {
-        sum += core::mem::replace(place, sum);
-    }
-    let mut listed = vec![0; sum as usize];
-    for (index, server) in (0..).zip(servers) {
-        let rank = rank_of.get(*server as usize);
-        if let Some(place) = rank.and_then(|rank| places.get_mut(*rank as usize)) {
-            if let Some(slot) = listed.get_mut(*place as usize) {
-                *slot = index;
-            }
-            *place += 1;
-        }
-    }
-    listed
+    let rank = |server: &u32| rank_of.get(*server as usize).copied().unwrap_or(u32::MAX);
+    ByNumber::new(servers.iter().map(rank), ranks as usize)
 }
 
 #[cfg(test)]

@@ -14,8 +14,6 @@ use std::{
 pub(super) struct Fresh {
     pub(super) client: IpAddr,
     pub(super) sort: Sort,
-    /// The same in words.
-    packed: [u64; 4],
     server: [u64; 3],
 }
 
@@ -24,7 +22,6 @@ impl Fresh {
         Self {
             client,
             sort,
-            packed: sort.packed(),
             server: packed(server),
         }
     }
@@ -47,7 +44,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Gives traces the numbers of what they share. One table after the other: the processor waits for many places of a table
-    /// at once, where look-ups are short and do not depend on each other, and what it waited for is still at hand.
+    /// at once, where look-ups do not depend on each other, and what it waited for is still at hand.
     ///
     /// `fresh` are those of the traces from `settled` on.
     pub(super) fn number(&mut self, fresh: &[Fresh], parts: &mut VecDeque<Parts>, settled: usize) {
@@ -59,7 +56,7 @@ impl Shared {
             }
         }
         for (fresh, parts) in fresh.iter().zip(parts.range_mut(settled..)) {
-            let (number, is_new) = self.sorts.hold(&fresh.packed);
+            let (number, is_new) = self.sorts.hold(&fresh.sort.packed());
             parts.sort = number;
             if is_new {
                 put(&mut self.sort_of, number, fresh.sort);
