@@ -118,7 +118,7 @@ fn closed_upon(facts: &Facts<'_>, settings: &Settings) -> bool {
         && facts.is_clear()
         && facts.whole
         && facts.record.stopped_after.as_deref() == Some("server_hello_done")
-        && facts.leaf().is_some()
+        && facts.shows_leaf
         && facts.record.alerts.is_empty()
         && !closed_early(facts)
         && super::pmtu::blackhole(facts, settings).is_none()

@@ -285,18 +285,18 @@ pub(super) fn version_name(rank: VersionRank) -> &'static str {
 pub(super) fn suite_name(suite: CipherSuite) -> String {
     // With room for all of it.
     let mut name = String::with_capacity(64);
-    let _ = write!(name, "{}", suite_words(suite));
+    let _ = write!(name, "{}", suite_label(suite));
     name
 }
 
 /// The same, to be written elsewhere.
-pub(super) fn suite_words(suite: CipherSuite) -> impl Display {
-    SuiteWords(suite)
+pub(super) fn suite_label(suite: CipherSuite) -> impl Display {
+    SuiteLabel(suite)
 }
 
-struct SuiteWords(CipherSuite);
+struct SuiteLabel(CipherSuite);
 
-impl Display for SuiteWords {
+impl Display for SuiteLabel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let number = self.0.0;
         match self.0.name() {

@@ -87,13 +87,13 @@ fn by_client_and_target(
     let kinds = past
         .kinds_like(|sort| sort.offer_max.is_some() && !sort.flags.renegotiation() && may_be(sort));
     let mut tries = Vec::new();
-    for (index, (client, kind)) in past.clients.of.iter().zip(&past.kind_of).enumerate() {
-        if clients.get(*client as usize) == Some(&true)
-            && kinds.get(*kind as usize) == Some(&true)
+    for (index, (client, kind)) in past.clients_and_kinds().enumerate() {
+        if clients.get(client as usize) == Some(&true)
+            && kinds.get(kind as usize) == Some(&true)
             && let Some(trace) = past.trace(index).filter(&wanted)
         {
             let server = trace.name.is_none().then_some(trace.server);
-            tries.push(((*client, trace.name, server), index));
+            tries.push(((client, trace.name, server), index));
         }
     }
     tries.sort_unstable();

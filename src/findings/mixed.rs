@@ -161,10 +161,10 @@ pub(super) fn mixed_offers(report: &mut Report<'_>) {
     // A lower rung of a fallback is the same program once more.
     let fallen = report.fallen().clone();
     let tries = || {
-        let traces = past.clients.of.iter().zip(&past.kind_of).enumerate();
+        let traces = past.clients_and_kinds().enumerate();
         traces.filter_map(|(index, (client, kind))| {
-            let program = *programs.of_kind.get(*kind as usize)?;
-            Some((index, *client, program?)).filter(|_| !fallen.contains(&index))
+            let program = *programs.of_kind.get(kind as usize)?;
+            Some((index, client, program?)).filter(|_| !fallen.contains(&index))
         })
     };
     let clients = Clients::of(past, &programs, tries());

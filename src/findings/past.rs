@@ -1,7 +1,7 @@
 //! All traces at the end, in order of time, with the questions that surveys ask of them.
 
 use super::Lang;
-use super::facts::{moment, suite_words, version_name};
+use super::facts::{moment, suite_label, version_name};
 use super::history::Hello;
 use super::lists::{ByNumber, Clients, Gathered, Listed, Members};
 use super::pairs::Pairs;
@@ -289,6 +289,12 @@ impl Past {
         })
     }
 
+    /// The number of the client, and that of the kind, of each trace in order of time: reads no more of it.
+    pub(super) fn clients_and_kinds(&self) -> impl Iterator<Item = (u32, u32)> {
+        let kinds = self.kind_of.iter().copied();
+        self.clients.of.iter().copied().zip(kinds)
+    }
+
     /// The client of a trace: reads no more of it.
     pub(super) fn client(&self, index: usize) -> Option<IpAddr> {
         let number = self.clients.of.get(index)?;
@@ -304,8 +310,9 @@ impl Past {
             let clients = &self.clients;
             ByNumber::new(clients.of.iter().copied(), clients.addresses.len())
         });
-        // None has the highest number.
-        by_client.of(self.clients.number(client).unwrap_or(usize::MAX - 1))
+        let number = self.clients.number(client);
+        let list = number.map_or(&[][..], |number| by_client.list(number));
+        list.iter().map(|index| *index as usize)
     }
 
     /// By number, the clients with a handshake like this. Empty where there is none.
@@ -315,9 +322,9 @@ impl Past {
             return Vec::new();
         }
         let mut marks = vec![false; self.clients.addresses.len()];
-        for (client, kind) in self.clients.of.iter().zip(&self.kind_of) {
-            if kinds.get(*kind as usize) == Some(&true)
-                && let Some(mark) = marks.get_mut(*client as usize)
+        for (client, kind) in self.clients_and_kinds() {
+            if kinds.get(kind as usize) == Some(&true)
+                && let Some(mark) = marks.get_mut(client as usize)
             {
                 *mark = true;
             }
@@ -487,7 +494,7 @@ impl Past {
             (Some(version), Some(suite)) => story
                 .and("story-answer")
                 .with("version", version_name(version))
-                .with("suite", suite_words(suite))
+                .with("suite", suite_label(suite))
                 .and_if(!trace.is_complete(), "story-but"),
             _ => story.and("story-outcome"),
         };
